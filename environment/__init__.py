@@ -1,0 +1,1 @@
+"""Makes Seamline's virtual environment; standard library only, for nothing else is there yet."""

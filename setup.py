@@ -1,0 +1,50 @@
+"""Packaging. Beam's and Kubeflow's workers install Seamline from here."""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ["pipeline", "components", "trainer", "schema", "serving"]
+
+setup(
+    name="seamline",
+    version="0.1.0",
+    description="Names a fashion catalog's pictures: a TFX pipeline from labels.csv to serving",
+    python_requires=">=3.10,<3.12",
+    packages=find_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
+    package_data={
+        "pipeline": ["configs/*.yaml"],
+        "schema": ["*.pbtxt"],
+        "serving": ["deploy/**/*"],
+        "components.report": ["**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
+    },
+    install_requires=[
+        "apache-beam>=2.77,<3",
+        "grpcio>=1.71",
+        "grpcio-health-checking>=1.71",
+        "jinja2>=3.1,<4",
+        # 3.12 is the last for Python 3.10.
+        "keras>=3.12,<3.16",
+        "keras-tuner>=1.4.8,<2",
+        "kfp>=2.6,<2.17",
+        "numpy>=2.1,<3",
+        "pandas>=2.2,<3",
+        "pillow>=11",
+        "plotly>=6,<8",
+        "pyarrow>=18.1",
+        "pydantic>=2.10,<3",
+        "pyyaml>=6,<7",
+        "rich>=13",
+        "scikit-learn>=1.5",
+        # tensorflow-hub, which TFX brings, imports pkg_resources, which 82 dropped.
+        "setuptools>=70,<82",
+        # TensorFlow no longer brings it, and without it KerasTuner fails every trial silently.
+        "tensorboard==2.21.*",
+        "tensorflow==2.21.*",
+        "tensorflow-serving-api>=2.19,<3",
+        "tfx==1.21.0",
+        "typer>=0.15,<1",
+    ],
+    extras_require={
+        "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+    },
+    entry_points={"console_scripts": ["seamline = pipeline.cli:main"]},
+)
