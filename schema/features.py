@@ -1,0 +1,74 @@
+"""Names of the Example features, the label levels and the model's outputs, each in one place."""
+
+ID = "id"
+IMAGE = "image"
+CATEGORY = "category"
+SUBCATEGORY = "subcategory"
+ATTRIBUTES = "attributes"
+
+LEVELS = (CATEGORY, SUBCATEGORY, ATTRIBUTES)
+"""The three label levels, coarse to fine. The model has one output of each name."""
+
+EMBEDDING = "embedding"
+"""The model's fourth output: a vector of unit length."""
+
+IMAGE_HEIGHT = "image_height"
+IMAGE_WIDTH = "image_width"
+IMAGE_ASPECT = "image_aspect"
+IMAGE_BRIGHTNESS = "image_brightness"
+IMAGE_SHARPNESS = "image_sharpness"
+
+PICTURE_STATISTICS = (
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    IMAGE_ASPECT,
+    IMAGE_BRIGHTNESS,
+    IMAGE_SHARPNESS,
+)
+"""Measured on the picture as found: height and width in pixels (int64); width over height, mean
+luminance in [0, 1], and mean absolute Laplacian of the luminance (float)."""
+
+RESERVED = frozenset({ID, IMAGE, *LEVELS, EMBEDDING, *PICTURE_STATISTICS})
+"""Names that no slice column may have, because it becomes a feature of its own name."""
+
+TRAIN, EVAL, TEST = "train", "eval", "test"
+SPLITS = (TRAIN, EVAL, TEST)
+"""`train` is learned from, `eval` chooses (epoch, hyperparameters), `test` only judges."""
+
+SERVING_SIGNATURE = "serving_default"
+EVALUATE_SIGNATURE = "evaluate"
+LABELS_SIGNATURE = "transform_labels"
+
+IMAGE_BYTES = "image_bytes"
+"""Input of the serving signature; the suffix makes TensorFlow Serving's REST API decode base64."""
+
+CATEGORY_SCORE = "category_score"
+SUBCATEGORY_SCORE = "subcategory_score"
+ATTRIBUTE_SCORES = "attribute_scores"
+CATEGORY_SCORES = "category_scores"
+SUBCATEGORY_SCORES = "subcategory_scores"
+CATEGORY_LABELS = "category_labels"
+SUBCATEGORY_LABELS = "subcategory_labels"
+
+UNDECODABLE = "picture at index {} cannot be decoded"
+"""What the serving graph says of a picture that is none, with its index in the request; clients
+read the index out of it."""
+
+
+def attribute_label(group: str, value: str) -> str:
+    """Names one attribute: `attribute_label("season", "Summer")` is `"season=Summer"`.
+
+    The group is part of the name because two groups may hold the same value.
+    """
+    return f"{group}={value}"
+
+
+def split_attribute_label(label: str) -> tuple[str, str]:
+    """The inverse of `attribute_label`: (group, value). The group holds no `=`."""
+    group, _, value = label.partition("=")
+    return group, value
+
+
+def transformed_label(level: str) -> str:
+    """Name of a level's label after Transform: an index, or multi-hot for the attributes."""
+    return f"{level}_label"
