@@ -1,0 +1,39 @@
+"""Which model the candidate has to compare itself with."""
+
+from tfx import types
+from tfx.dsl.components.common import resolver
+from tfx.types import standard_artifacts
+
+
+class LatestOtherBlessedModel(resolver.ResolverStrategy):
+    """The model that was blessed last and is not the candidate itself.
+
+    TFX's own strategy takes the latest blessed model, which after a blessed run is the candidate:
+    a second run with nothing changed would see a new baseline and judge everything again.
+
+    Inputs: `model` and `model_blessing` with all artifacts of the pipeline, and `candidate` with
+    the model of this run. Outputs the same keys with at most one model and its blessing.
+    """
+
+    def resolve_artifacts(
+        self, store: object, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the baseline, or empty lists where no other model was ever blessed."""
+        candidates = {model.id for model in input_dict["candidate"]}
+        others = {model.id: model for model in input_dict["model"] if model.id not in candidates}
+        baseline = {"model": [], "model_blessing": [], "candidate": input_dict["candidate"]}
+        for blessing in sorted(input_dict["model_blessing"], key=lambda artifact: -artifact.id):
+            judged = blessing.get_int_custom_property("current_model_id")
+            if blessing.get_int_custom_property("blessed") == 1 and judged in others:
+                return baseline | {"model": [others[judged]], "model_blessing": [blessing]}
+        return baseline
+
+
+def baseline_resolver(candidate: types.BaseChannel) -> resolver.Resolver:
+    """The pipeline node that finds the baseline of `candidate`, a channel of Model artifacts."""
+    return resolver.Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        model=types.Channel(type=standard_artifacts.Model),
+        model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        candidate=candidate,
+    ).with_id("Resolver")

@@ -1,0 +1,193 @@
+"""Reads what TFX's Evaluator wrote, as plain data and in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.evaluation import figures
+from schema import features
+from schema.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
+
+EXAMPLE_COUNT = "example_count"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A model's figures on the test part, and what the Evaluator says of them.
+
+    Attributes:
+        example_count: Products judged.
+        metrics: `level/metric` to its value over all products.
+        baseline: The same of the last blessed model on the same products; empty without one.
+        slices: Slice column to its values to `metrics` of that slice, with "example_count".
+        confusion: For category and subcategory an int64 (K, 3) array with a row
+            [truth, prediction, count] for every pair of class indices that occurs; truth is
+            `figures.UNKNOWN` for a class that is not in the vocabulary.
+        attribute_counts: int64 (A, 3): true positives, false positives, false negatives.
+        blessed: Whether every threshold is met.
+        failures: One clause for each threshold that is not.
+    """
+
+    example_count: int
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    slices: dict[str, dict[str, dict[str, float]]]
+    confusion: dict[str, np.ndarray]
+    attribute_counts: np.ndarray
+    blessed: bool
+    failures: list[str]
+
+
+def read_evaluation(evaluation_uri: str) -> Evaluation:
+    """Reads the Evaluator's output folder.
+
+    Raises:
+        UserError: The folder holds no metrics, because no test product reached the Evaluator.
+    """
+    # Takes ten seconds; those who only render or print an Evaluation need not wait for it.
+    import tensorflow_model_analysis as tfma
+
+    overall: dict[str, float] = {}
+    baseline: dict[str, float] = {}
+    slices: dict[str, dict[str, dict[str, float]]] = {}
+    tables: dict[str, np.ndarray] = {}
+    for record in tfma.load_metrics(evaluation_uri):
+        candidate, of_baseline, of_slice = _values(record, tfma.BASELINE_KEY)
+        if not record.slice_key.single_slice_keys:
+            overall, baseline, tables = candidate, of_baseline, of_slice
+            continue
+        (key,) = record.slice_key.single_slice_keys
+        value = getattr(key, key.WhichOneof("kind"))
+        value = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        count = int(candidate[EXAMPLE_COUNT])
+        slices.setdefault(key.column, {})[value] = {EXAMPLE_COUNT: count} | _ordered(candidate)
+    if not overall:
+        raise UserError(
+            f"{evaluation_uri} holds no metrics, so no product of the test part was judged. "
+            "Give the catalog more products or raise split.test."
+        )
+    validation = tfma.load_validation_result(evaluation_uri)
+    return Evaluation(
+        example_count=int(overall[EXAMPLE_COUNT]),
+        metrics=_ordered(overall),
+        baseline=_ordered(baseline),
+        slices={column: dict(sorted(of.items())) for column, of in sorted(slices.items())},
+        confusion={
+            level: tables[f"{level}/{figures.CONFUSION}"]
+            for level in (features.CATEGORY, features.SUBCATEGORY)
+        },
+        attribute_counts=tables.get(
+            f"{features.ATTRIBUTES}/{figures.COUNTS}", np.zeros((0, 3), np.int64)
+        ),
+        blessed=validation.validation_ok,
+        failures=[
+            _in_words(failure)
+            for of_slice in validation.metric_validations_per_slice
+            for failure in of_slice.failures
+        ],
+    )
+
+
+def metrics_json(
+    evaluation: Evaluation, labels: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """Makes an Evaluation fit for `json.dumps`.
+
+    Args:
+        evaluation: What `read_evaluation` returned.
+        labels: Each level's vocabulary. With it every class and attribute is listed by name with
+            its support, precision, recall and F1.
+    """
+    plain = {
+        "blessed": evaluation.blessed,
+        "failures": evaluation.failures,
+        "example_count": evaluation.example_count,
+        "metrics": evaluation.metrics,
+        "baseline": evaluation.baseline,
+        "slices": evaluation.slices,
+    }
+    if labels is None:
+        return plain
+    by_label = {
+        level: {
+            class_name(labels[level], index): of
+            for index, of in figures.per_class(confusion).items()
+        }
+        for level, confusion in evaluation.confusion.items()
+    }
+    by_label[features.ATTRIBUTES] = dict(
+        zip(
+            labels[features.ATTRIBUTES],
+            figures.per_attribute(evaluation.attribute_counts),
+            strict=False,
+        )
+    )
+    return {**plain, "labels": by_label}
+
+
+def class_name(vocabulary: Sequence[str], index: int) -> str:
+    """Names a class index; `figures.UNKNOWN` is told apart from any class of that name."""
+    return "(not in the train part)" if index == figures.UNKNOWN else vocabulary[index]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Writes a figure in [-1, 1] without the zero that says nothing: .912."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+
+
+def _values(
+    record: metrics_for_slice_pb2.MetricsForSlice, baseline_name: str
+) -> tuple[dict[str, float], dict[str, float], dict[str, np.ndarray]]:
+    """Splits a slice's metrics into the candidate's, the baseline's and the candidate's tables."""
+    candidate: dict[str, float] = {}
+    baseline: dict[str, float] = {}
+    tables: dict[str, np.ndarray] = {}
+    for metric in record.metric_keys_and_values:
+        key, value = metric.key, metric.value
+        if key.is_diff:
+            continue
+        name = f"{key.output_name}/{key.name}" if key.output_name else key.name
+        if value.WhichOneof("type") == "double_value":
+            of = baseline if key.model_name == baseline_name else candidate
+            of[name] = value.double_value.value
+        elif key.model_name != baseline_name:
+            table = value.array_value
+            tables[name] = np.array(table.int64_values, np.int64).reshape(tuple(table.shape))
+    return candidate, baseline, tables
+
+
+def _ordered(values: Mapping[str, float]) -> dict[str, float]:
+    """Picks the figures, in the order in which people read them; TFMA has none."""
+    names = (f"{level}/{figure}" for level, of in figures.FIGURES.items() for figure in of)
+    return {name: values[name] for name in names if name in values}
+
+
+def _in_words(failure: validation_result_pb2.ValidationFailure) -> str:
+    """Says what was missed: "category/accuracy is .912, must be at least .950"."""
+    key, threshold = failure.metric_key, failure.metric_threshold
+    name = f"{key.output_name}/{key.name}"
+    if not failure.HasField("metric_value"):
+        return f"{name} could not be computed"
+    value = failure.metric_value.double_value.value
+    if threshold.HasField("change_threshold"):
+        fall, allowed = _apart(-value, -threshold.change_threshold.absolute.value)
+        return f"{name} fell by {fall} against the last blessed model, at most {allowed} allowed"
+    value, bound = _apart(value, threshold.value_threshold.lower_bound.value)
+    return f"{name} is {value}, must be at least {bound}"
+
+
+def _apart(value: float, bound: float) -> tuple[str, str]:
+    """Writes both with the fewest digits, from three on, that show the difference."""
+    for digits in range(3, 7):
+        texts = number(value, digits), number(bound, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts

@@ -1,0 +1,165 @@
+"""A small judged catalog: Examples that carry their scores, and SavedModels that repeat them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+
+@dataclasses.dataclass
+class Judged:
+    """Truths and scores of N products, for models whose vocabulary is `vocabularies`."""
+
+    vocabularies: dict[str, list[str]]
+    category: np.ndarray
+    subcategory: np.ndarray
+    attributes: list[list[str]]
+    gender: np.ndarray
+    scores: dict[str, np.ndarray]
+
+
+def _scores(generator, truth, vocabulary):
+    """Random scores that favor the truth, rows summing to 1."""
+    scores = generator.random((len(truth), len(vocabulary)))
+    for row, label in zip(scores, truth, strict=True):
+        if label in vocabulary:
+            row[vocabulary.index(label)] += 0.5
+    return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def judged():
+    """120 products; "Saree" and "Clutch" are in no vocabulary, "Watch" is never true."""
+    generator = np.random.default_rng(7)
+    count = 120
+    vocabularies = {
+        "category": ["Apparel", "Footwear", "Accessories"],
+        "subcategory": ["Tshirt", "Jeans", "Sandal", "Shoe", "Watch"],
+        "attributes": ["season=Summer", "season=Winter", "usage=Casual", "usage=Sports"],
+    }
+    category = generator.choice(
+        [*vocabularies["category"], "Saree"], count, p=[0.5, 0.3, 0.15, 0.05]
+    )
+    subcategory = generator.choice(["Tshirt", "Jeans", "Sandal", "Shoe", "Clutch"], count)
+    attributes = [
+        [label for label in vocabularies["attributes"] if generator.random() < 0.4]
+        for _ in range(count)
+    ]
+    attribute_scores = generator.random((count, 4)).astype(np.float32)
+    # Just at the threshold: predicted.
+    attribute_scores[:10, 0] = 0.75
+    return Judged(
+        vocabularies=vocabularies,
+        category=category,
+        subcategory=subcategory,
+        attributes=attributes,
+        gender=generator.choice(["Women", "Men", "unknown"], count, p=[0.5, 0.4, 0.1]),
+        scores={
+            "category": _scores(generator, category, vocabularies["category"]),
+            "subcategory": _scores(generator, subcategory, vocabularies["subcategory"]),
+            "attributes": attribute_scores,
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def examples_folder(judged, tmp_path_factory):
+    """An Examples artifact's folder, all products in its test split."""
+    import tensorflow as tf
+
+    def text(*values):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[v.encode() for v in values]))
+
+    folder = tmp_path_factory.mktemp("examples")
+    file = folder / "Split-test" / "data_tfrecord-00000-of-00001.gz"
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        for row, category in enumerate(judged.category):
+            feature = {
+                "id": text(str(row)),
+                "image": text("\x00" * 100),
+                "category": text(category),
+                "subcategory": text(judged.subcategory[row]),
+                "attributes": text(*judged.attributes[row]),
+                "gender": text(judged.gender[row]),
+            }
+            for level, scores in judged.scores.items():
+                feature[f"scores_{level}"] = tf.train.Feature(
+                    float_list=tf.train.FloatList(value=scores[row])
+                )
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def save_model(judged):
+    """Writes a SavedModel that answers the Examples' own scores.
+
+    `order` permutes the category vocabulary (dropping what it leaves out), `attributes=False` makes
+    a model of a catalog without attributes.
+    """
+    import tensorflow as tf
+
+    def save(folder, order=(0, 1, 2), attributes=True):
+        vocabularies = {
+            "category": [judged.vocabularies["category"][index] for index in order],
+            "subcategory": judged.vocabularies["subcategory"],
+        }
+        label_names = judged.vocabularies["attributes"] if attributes else []
+        module = tf.Module()
+        module.tables = {
+            level: tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(
+                    tf.constant(vocabulary), tf.range(len(vocabulary), dtype=tf.int64)
+                ),
+                default_value=-1,
+            )
+            for level, vocabulary in vocabularies.items()
+        }
+        serialized = tf.TensorSpec([None], tf.string, name="examples")
+
+        @tf.function(input_signature=[serialized])
+        def evaluate(examples):
+            parsed = tf.io.parse_example(
+                examples,
+                {
+                    f"scores_{level}": tf.io.FixedLenFeature([len(vocabulary)], tf.float32)
+                    for level, vocabulary in judged.vocabularies.items()
+                },
+            )
+            return {
+                "category": tf.gather(parsed["scores_category"], list(order), axis=1),
+                "subcategory": parsed["scores_subcategory"],
+                "attributes": parsed["scores_attributes"][:, : len(label_names)],
+                "embedding": tf.ones([tf.shape(examples)[0], 8]),
+            }
+
+        @tf.function(input_signature=[serialized])
+        def transform_labels(examples):
+            parsed = tf.io.parse_example(
+                examples,
+                {
+                    "category": tf.io.FixedLenFeature([], tf.string),
+                    "subcategory": tf.io.FixedLenFeature([], tf.string),
+                    "attributes": tf.io.VarLenFeature(tf.string),
+                },
+            )
+            present = tf.sparse.to_dense(parsed["attributes"])[:, :, None]
+            names = tf.constant(label_names, tf.string, shape=[len(label_names)])
+            return {
+                "category_label": module.tables["category"].lookup(parsed["category"]),
+                "subcategory_label": module.tables["subcategory"].lookup(parsed["subcategory"]),
+                "attributes_label": tf.cast(
+                    tf.reduce_any(present == names[None, None, :], axis=1), tf.float32
+                ),
+            }
+
+        tf.saved_model.save(
+            module,
+            str(folder / "Format-Serving"),
+            signatures={"evaluate": evaluate, "transform_labels": transform_labels},
+        )
+        return folder
+
+    return save

@@ -1,0 +1,85 @@
+"""The arithmetic of the metrics equals scikit-learn's, whatever the counts."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as truth
+
+from components.evaluation import figures
+
+pairs = st.lists(st.tuples(st.integers(-1, 6), st.integers(0, 6)), min_size=1, max_size=60)
+decisions = st.integers(1, 5).flatmap(
+    lambda width: st.lists(
+        st.tuples(*[st.tuples(st.booleans(), st.booleans())] * width), min_size=1, max_size=40
+    )
+)
+
+
+def confusion_of(judged):
+    return np.array([(*pair, count) for pair, count in Counter(judged).items()])
+
+
+@settings(deadline=None)
+@given(pairs)
+def test_class_figures_are_scikit_learns_weighted_averages(judged):
+    true, predicted = zip(*judged, strict=True)
+    weighted = truth.precision_recall_fscore_support(
+        true, predicted, average="weighted", zero_division=0
+    )
+    found = figures.class_figures(confusion_of(judged))
+    assert tuple(found) == figures.CLASS_FIGURES
+    assert list(found.values()) == pytest.approx(
+        [truth.accuracy_score(true, predicted), *weighted[:3]]
+    )
+
+
+@settings(deadline=None)
+@given(pairs)
+def test_every_class_that_occurs_has_scikit_learns_figures(judged):
+    true, predicted = zip(*judged, strict=True)
+    report = truth.classification_report(true, predicted, output_dict=True, zero_division=0)
+    for index, found in figures.per_class(confusion_of(judged)).items():
+        expected = report[str(index)]
+        expected["f1"] = expected.pop("f1-score")
+        assert found == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(decisions)
+def test_attribute_figures_are_scikit_learns_micro_and_macro_averages(judged):
+    cells = np.array(judged)
+    true, predicted = cells[:, :, 0], cells[:, :, 1]
+    counts = np.stack(
+        [(true & predicted).sum(0), (~true & predicted).sum(0), (true & ~predicted).sum(0)], axis=1
+    )
+    # A single column would be read as binary labels.
+    true, predicted = (np.c_[of, np.zeros(len(of), bool)] for of in (true, predicted))
+    labels = range(cells.shape[1])
+    expected = [
+        value
+        for average in ("micro", "macro")
+        for value in truth.precision_recall_fscore_support(
+            true, predicted, labels=labels, average=average, zero_division=0
+        )[:3]
+    ]
+    found = figures.attribute_figures(counts)
+    assert tuple(found) == figures.ATTRIBUTE_FIGURES
+    assert list(found.values()) == pytest.approx(expected)
+    one_by_one = truth.precision_recall_fscore_support(
+        true, predicted, labels=labels, average=None, zero_division=0
+    )
+    for row, found_row in enumerate(figures.per_attribute(counts)):
+        assert list(found_row.values()) == pytest.approx(
+            [one_by_one[3][row], *(figure[row] for figure in one_by_one[:3])]
+        )
+
+
+def test_nothing_judged_is_nothing_reached():
+    nothing = np.zeros((0, 3))
+    assert set(figures.class_figures(nothing).values()) == {0}
+    assert set(figures.attribute_figures(nothing).values()) == {0}
+    assert figures.per_class(nothing) == {}
+    assert figures.per_attribute(nothing) == []
