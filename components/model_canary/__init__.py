@@ -1,0 +1,6 @@
+"""The canary: a candidate model must answer real questions from a real server before it goes live.
+
+Emits the `InfraBlessing` that Pusher asks for. What makes an answer right mechanically (it
+arrives, it is a probability, it is the model's own) belongs here; whether it is right about the
+picture is the Evaluator's to judge.
+"""

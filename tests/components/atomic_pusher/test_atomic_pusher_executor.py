@@ -1,0 +1,109 @@
+"""The executor keeps Pusher's contract: what is blessed is pushed, what is not is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tfx.components.pusher.executor import Executor as PusherExecutor
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.atomic_pusher.executor import AtomicPusherExecutor
+from schema.errors import UserError
+
+
+def _blessing(kind: type, blessed: bool):
+    artifact = kind()
+    artifact.set_int_custom_property("blessed", int(blessed))
+    return artifact
+
+
+def _push(
+    tmp_path: Path,
+    evaluator: bool = True,
+    canary: bool = True,
+    serving_root: str | None = None,
+):
+    saved_model = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
+    saved_model.parent.mkdir(parents=True)
+    saved_model.write_bytes(b"graph")
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path / "model")
+    pushed_model = standard_artifacts.PushedModel()
+    pushed_model.uri = str(tmp_path / "pushed")
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(
+            base_directory=serving_root or str(tmp_path / "serving" / "catalog")
+        )
+    )
+    AtomicPusherExecutor().Do(
+        {
+            "model": [model],
+            "model_blessing": [_blessing(standard_artifacts.ModelBlessing, evaluator)],
+            "infra_blessing": [_blessing(standard_artifacts.InfraBlessing, canary)],
+        },
+        {"pushed_model": [pushed_model]},
+        {"push_destination": proto_utils.proto_to_json(destination)},
+    )
+    return pushed_model
+
+
+def test_a_blessed_model_goes_live_and_into_the_archive(tmp_path):
+    pushed_model = _push(tmp_path)
+
+    (version,) = (tmp_path / "serving" / "catalog").iterdir()
+    assert (version / "saved_model.pb").read_bytes() == b"graph"
+    assert (tmp_path / "pushed" / "saved_model.pb").read_bytes() == b"graph"
+    assert pushed_model.get_int_custom_property("pushed") == 1
+    assert pushed_model.get_string_custom_property("pushed_version") == version.name
+    assert pushed_model.get_string_custom_property("pushed_destination") == str(version)
+    assert pushed_model.get_string_custom_property("summary") == (
+        f"version {version.name} pushed to {version.parent}"
+    )
+
+
+def test_nothing_goes_live_when_the_disk_is_full_before(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copytree", full)
+
+    with pytest.raises(UserError, match=r"disk of .*pushed is full"):
+        _push(tmp_path)
+    assert not (tmp_path / "serving").exists()
+
+
+def test_an_object_store_is_left_to_tfx_own_executor(tmp_path, monkeypatch):
+    def push_there(self, input_dict, output_dict, exec_properties):
+        self._MarkPushed(output_dict["pushed_model"][0], "gs://bucket/catalog/5", "5")
+
+    monkeypatch.setattr(PusherExecutor, "Do", push_there)
+
+    pushed_model = _push(tmp_path, serving_root="gs://bucket/catalog")
+
+    assert pushed_model.get_string_custom_property("summary") == (
+        "version 5 pushed to gs://bucket/catalog"
+    )
+
+
+@pytest.mark.parametrize(
+    ("blessings", "judge"),
+    [
+        ({"evaluator": False}, "Evaluator"),
+        ({"canary": False}, "canary"),
+        ({"evaluator": False, "canary": False}, "Evaluator"),
+    ],
+)
+def test_a_model_that_is_not_blessed_is_not_pushed(tmp_path, blessings, judge):
+    pushed_model = _push(tmp_path, **blessings)
+
+    assert not (tmp_path / "serving").exists()
+    assert pushed_model.get_int_custom_property("pushed") == 0
+    assert pushed_model.get_string_custom_property("summary") == (
+        f"not pushed: the {judge} did not bless the model"
+    )
