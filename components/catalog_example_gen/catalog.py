@@ -1,0 +1,173 @@
+"""The ingest of one catalog: checks it as a whole, runs the Beam pipeline, judges the counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+
+from components.catalog_example_gen import folder
+from components.catalog_example_gen.ingestion import Plan, created, ingest, opened
+from components.catalog_example_gen.progress import ProgressWatch
+from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
+from components.catalog_example_gen.rows import Columns, survey
+from schema import features
+from schema.errors import UserError
+
+_READINGS = 2
+
+
+def ingest_catalog(
+    catalog: Mapping[str, Any],
+    split: Mapping[str, Any],
+    domains: Mapping[str, Sequence[str]],
+    max_rejected: float,
+    examples: str,
+    rejects: str,
+    make_pipeline: Callable[[], beam.Pipeline],
+) -> dict[str, Any]:
+    """Writes a catalog's Examples, rejects.csv and summary.json.
+
+    Args:
+        catalog: The config's section `catalog` as a plain dict.
+        split: The config's section `split` as a plain dict.
+        domains: The allowed labels of the levels that the schema closes.
+        max_rejected: Part of the rows, in [0, 1], above which this fails.
+        examples: Folder that gets `Split-<name>/data_tfrecord-SSSSS-of-NNNNN.gz`.
+        rejects: Folder that gets rejects.csv and summary.json.
+        make_pipeline: Gives an empty Beam pipeline.
+
+    Returns:
+        What stands in summary.json: `rows` = `accepted` + `rejected`, `not_sampled`,
+        `pictures_without_row`, `rejected_by_reason`, `products_by_split`, `products_by_category`
+        and `seconds`.
+
+    Raises:
+        UserError: The catalog is missing, empty or unusable as a whole, which is found before
+            anything is written; or more of it was rejected than `max_rejected` allows, or too
+            little is left. Then rejects.csv and summary.json are also in the folder `stopped`
+            beside `rejects`, because TFX deletes the outputs of a step that failed.
+    """
+    started = time.monotonic()
+    labels_csv = os.path.join(catalog["folder"], catalog["labels_csv"])
+    images = os.path.join(catalog["folder"], catalog["images"])
+    columns = Columns.from_options(catalog)
+    _check_folders(catalog["folder"], labels_csv, images)
+    with _readable(labels_csv) as file:
+        found = survey(file, catalog["encoding"], columns, catalog["sample"], labels_csv)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = Plan(
+            labels_csv=labels_csv,
+            images=images,
+            encoding=catalog["encoding"],
+            columns=columns,
+            domains=domains,
+            sampled_below=found.sampled_below,
+            stored_side=catalog["stored_side"],
+            seed=split["seed"],
+            eval_part=split["eval"],
+            test_part=split["test"],
+            rows=min(found.rows, catalog["sample"] or found.rows),
+            examples=examples,
+            rejects=rejects,
+            progress=os.path.join(scratch, "progress"),
+        )
+        with ProgressWatch(plan.progress, plan.rows, _READINGS), make_pipeline() as pipeline:
+            ingest(pipeline, plan)
+
+    summary = _finished_summary(rejects, time.monotonic() - started)
+    if problem := _problem(summary, max_rejected, catalog, split):
+        stopped = _keep_rejects(rejects)
+        raise UserError(f"{labels_csv}: {problem} Every rejected row is in {stopped}.")
+    return summary
+
+
+def _check_folders(catalog_folder: str, labels_csv: str, images: str) -> None:
+    for path, option in ((catalog_folder, "folder"), (images, "images")):
+        if not os.path.isdir(path):
+            state = "is a file, not a folder" if os.path.exists(path) else "is not there"
+            raise UserError(f"The folder {path} {state}. Check `catalog.{option}` in the config.")
+    if not os.path.isfile(labels_csv):
+        found = sorted(name for name in os.listdir(catalog_folder) if name.endswith(".csv"))
+        raise UserError(
+            f"There is no file {labels_csv}; the folder has {', '.join(found) or 'no CSV file'}. "
+            "Check `catalog.labels_csv` in the config."
+        )
+    if not any(file.is_picture for file in folder.files_below(images)):
+        raise UserError(
+            f"There is no picture below {images} (jpg, png, webp, gif or bmp). "
+            "Check `catalog.images` in the config."
+        )
+
+
+def _readable(path: str) -> IO[bytes]:
+    try:
+        return opened(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}. Check that you may read it."
+        ) from error
+
+
+def _finished_summary(rejects: str, seconds: float) -> dict[str, Any]:
+    path = FileSystems.join(rejects, SUMMARY_FILE)
+    with opened(path) as file:
+        summary = json.load(file)
+    summary["seconds"] = round(seconds, 2)
+    if summary["rows"] != summary["accepted"] + summary["rejected"]:
+        raise RuntimeError(f"Rows were lost or doubled, a bug in the ingest: {summary}")
+    with created(path) as file:
+        file.write(json.dumps(summary, indent=2, ensure_ascii=False).encode())
+    return summary
+
+
+def _problem(
+    summary: Mapping[str, Any],
+    max_rejected: float,
+    catalog: Mapping[str, Any],
+    split: Mapping[str, Any],
+) -> str | None:
+    """Why the catalog as a whole cannot be used, or None."""
+    rows, rejected = summary["rows"], summary["rejected"]
+    reasons = top_reasons(summary["rejected_by_reason"])
+    if not summary["accepted"]:
+        return f"none of {rows:,} rows could be used: {reasons}."
+    if rejected > max_rejected * rows:
+        return (
+            f"{rejected:,} of {rows:,} rows ({rejected / rows:.1%}) were rejected, and "
+            f"`checks.max_rejected` allows {max_rejected:.1%}: {reasons}."
+        )
+    if len(summary["products_by_category"]) < 2:
+        (category,) = summary["products_by_category"]
+        return (
+            f"all {summary['accepted']:,} usable products have the one category `{category}`, so "
+            f"there is nothing to tell apart. Check `catalog.category` ({catalog['category']})."
+        )
+    for name in features.SPLITS:
+        if not summary["products_by_split"][name]:
+            part = f"`split.{name}` ({split[name]})" if name in split else "the train part"
+            return (
+                f"{summary['accepted']:,} usable products are so few that none fell into the split "
+                f"`{name}`. Add products, raise {part}, or choose another `split.seed`."
+            )
+    return None
+
+
+def _keep_rejects(rejects: str) -> str:
+    """Copies what the run has found to where TFX does not delete it; gives the CSV's path."""
+    stopped = FileSystems.join(FileSystems.split(rejects)[0], "stopped")
+    for name in (REJECTS_FILE, SUMMARY_FILE):
+        with (
+            opened(FileSystems.join(rejects, name)) as source,
+            created(FileSystems.join(stopped, name)) as target,
+        ):
+            shutil.copyfileobj(source, target)
+    return FileSystems.join(stopped, REJECTS_FILE)

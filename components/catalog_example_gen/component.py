@@ -1,0 +1,70 @@
+"""CatalogExampleGen: from a catalog's CSV and pictures to Examples and rejects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts
+
+from components.catalog_example_gen import driver, executor
+from components.catalog_example_gen.artifacts import Rejects
+
+
+class CatalogExampleGenSpec(component_spec.ComponentSpec):
+    """What goes in and what comes out. Options are JSON, the only nested form MLMD stores."""
+
+    PARAMETERS = {
+        executor.CATALOG: component_spec.ExecutionParameter(type=str),
+        executor.SPLIT: component_spec.ExecutionParameter(type=str),
+        executor.DOMAINS: component_spec.ExecutionParameter(type=str),
+        executor.MAX_REJECTED: component_spec.ExecutionParameter(type=float),
+        driver.INPUT_FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS = {}
+    OUTPUTS = {
+        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        executor.REJECTS: component_spec.ChannelParameter(type=Rejects),
+    }
+
+
+class CatalogExampleGen(base_beam_component.BaseBeamComponent):
+    """Turns every row of the CSV into an Example or a reject with a reason.
+
+    Runs again when an option, the CSV or a picture has changed, and only then: see `driver`.
+    """
+
+    SPEC_CLASS = CatalogExampleGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+    DRIVER_CLASS = driver.Driver
+
+    def __init__(
+        self,
+        catalog: Mapping[str, Any],
+        split: Mapping[str, Any],
+        domains: Mapping[str, Sequence[str]],
+        max_rejected: float,
+    ) -> None:
+        """Names the catalog.
+
+        Args:
+            catalog: The config's section `catalog` as a plain dict.
+            split: The config's section `split` as a plain dict.
+            domains: The allowed labels of the levels that the schema closes, as
+                `schema.catalog.label_domains` gives them.
+            max_rejected: Part of the rows, in [0, 1], above which the run stops.
+        """
+        super().__init__(
+            CatalogExampleGenSpec(
+                **{
+                    executor.CATALOG: json.dumps(dict(catalog), sort_keys=True),
+                    executor.SPLIT: json.dumps(dict(split), sort_keys=True),
+                    executor.DOMAINS: json.dumps(dict(domains), sort_keys=True),
+                    executor.MAX_REJECTED: float(max_rejected),
+                    executor.EXAMPLES: channel.Channel(type=standard_artifacts.Examples),
+                    executor.REJECTS: channel.Channel(type=Rejects),
+                }
+            )
+        )

@@ -1,0 +1,42 @@
+"""Decides, before the cache is asked, whether the catalog is still the one of an earlier run."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from tfx.dsl.components.base import base_driver
+from tfx.orchestration import data_types_utils, metadata
+from tfx.orchestration.portable import base_driver as portable_base_driver
+from tfx.orchestration.portable import data_types
+from tfx.proto.orchestration import driver_output_pb2
+
+from components.catalog_example_gen import executor, folder
+
+INPUT_FINGERPRINT = "input_fingerprint"
+
+
+class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
+    """Puts the fingerprint of the CSV and the pictures among the execution's properties.
+
+    TFX knows a component's inputs by their artifacts, and a catalog is none. But it makes the cache
+    key of all execution properties as they are after the driver has run. The first base class is
+    what a component's class must name, the second what the launcher calls.
+    """
+
+    def __init__(self, metadata_handle: metadata.Metadata) -> None:
+        base_driver.BaseDriver.__init__(self, metadata_handle)
+        portable_base_driver.BaseDriver.__init__(self, metadata_handle)
+
+    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Fingerprints the catalog that the options name."""
+        catalog = json.loads(execution_info.exec_properties[executor.CATALOG])
+        output = driver_output_pb2.DriverOutput()
+        data_types_utils.set_metadata_value(
+            output.exec_properties[INPUT_FINGERPRINT],
+            folder.fingerprint(
+                os.path.join(catalog["folder"], catalog["labels_csv"]),
+                os.path.join(catalog["folder"], catalog["images"]),
+            ),
+        )
+        return output

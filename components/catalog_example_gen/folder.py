@@ -1,0 +1,87 @@
+"""Which files lie below the folder of pictures, and a fingerprint of all that is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from components.catalog_example_gen.pictures import SUFFIXES
+from schema.errors import UserError
+
+
+class Found(NamedTuple):
+    """A file below the folder.
+
+    Attributes:
+        path: Relative to the folder.
+        inside: False for a symbolic link that leads out of the folder.
+        entry: The directory entry, for its size and time.
+    """
+
+    path: str
+    inside: bool
+    entry: os.DirEntry[str]
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the suffix is a picture's."""
+        return self.path.lower().endswith(SUFFIXES)
+
+
+def files_below(folder: str) -> Iterator[Found]:
+    """All files below `folder`, in an order that depends on their names alone.
+
+    Links to folders are not followed, because they can lead out of the folder or around in it.
+    Pipes, sockets and dangling links are no files.
+
+    Raises:
+        UserError: A folder cannot be listed.
+    """
+    root = os.path.realpath(folder)
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        listed = os.path.join(folder, below) if below else folder
+        try:
+            with os.scandir(listed) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise UserError(
+                f"The folder {listed} cannot be listed: {error.strerror}. "
+                "Check that it is there and that you may read it."
+            ) from error
+        for entry in entries:
+            path = os.path.join(below, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            elif entry.is_file():
+                inside = not entry.is_symlink() or is_inside(entry.path, root)
+                yield Found(path, inside, entry)
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Whether `path`, all links followed, lies below the real path `root`."""
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def fingerprint(labels_csv: str, images: str) -> str:
+    """Changes when the CSV or a picture changes, comes or goes; takes no look into the files.
+
+    Made of each file's relative path, size in bytes and modification time in nanoseconds. A CSV or
+    folder that is missing counts as empty: saying so is the ingest's business.
+    """
+    digest = blake2b(digest_size=16)
+
+    def add(path: str, stat: os.stat_result) -> None:
+        line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+
+    if os.path.isfile(labels_csv):
+        add("", os.stat(labels_csv))
+    if os.path.isdir(images):
+        for found in files_below(images):
+            if found.is_picture:
+                add(found.path, found.entry.stat())
+    return digest.hexdigest()

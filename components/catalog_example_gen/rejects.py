@@ -1,0 +1,98 @@
+"""Why a row did not become an Example, and how that is written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import IO, NamedTuple
+
+REJECTS_FILE = "rejects.csv"
+SUMMARY_FILE = "summary.json"
+
+_LONGEST_FOUND = 200
+
+
+class Reason(str, Enum):
+    """Reason codes, as they stand in the CSV."""
+
+    __str__ = str.__str__
+
+    WRONG_FIELDS = "wrong_fields"
+    BAD_ENCODING = "bad_encoding"
+    EMPTY_ID = "empty_id"
+    DOUBLED_ID = "doubled_id"
+    EMPTY_LABEL = "empty_label"
+    UNKNOWN_LABEL = "unknown_label"
+    OUTSIDE_IMAGES = "outside_images"
+    MISSING_PICTURE = "missing_picture"
+    WRONG_SUFFIX = "wrong_suffix"
+    UNREADABLE_FILE = "unreadable_file"
+    EMPTY_FILE = "empty_file"
+    NOT_A_PICTURE = "not_a_picture"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+    CHANGED_DURING_RUN = "changed_during_run"
+
+
+IN_WORDS: Mapping[Reason, str] = {
+    Reason.WRONG_FIELDS: "wrong number of fields",
+    Reason.BAD_ENCODING: "text in another encoding",
+    Reason.EMPTY_ID: "no id",
+    Reason.DOUBLED_ID: "id already taken by an earlier row",
+    Reason.EMPTY_LABEL: "no label",
+    Reason.UNKNOWN_LABEL: "label that the schema does not list",
+    Reason.OUTSIDE_IMAGES: "picture outside the images folder",
+    Reason.MISSING_PICTURE: "no picture",
+    Reason.WRONG_SUFFIX: "file that is no picture by its suffix",
+    Reason.UNREADABLE_FILE: "file that cannot be read",
+    Reason.EMPTY_FILE: "empty picture file",
+    Reason.NOT_A_PICTURE: "file that is not a picture",
+    Reason.TRUNCATED: "truncated or damaged picture",
+    Reason.TOO_LARGE: "picture too large",
+    Reason.TOO_SMALL: "picture too small",
+    Reason.CHANGED_DURING_RUN: "picture changed while it was read",
+}
+"""What each code means, to finish the sentence "12 rows: ..."."""
+
+
+class Reject(NamedTuple):
+    """One rejected row.
+
+    Attributes:
+        row: Number of the row as a spreadsheet shows it: the header is row 1.
+        id: The product's id; empty where the row has none.
+        column: The column at fault; empty where it is the whole row.
+        reason: A `Reason`.
+        found: What was found, for a person.
+    """
+
+    row: int
+    id: str
+    column: str
+    reason: str
+    found: str
+
+
+def printable(text: str) -> str:
+    r"""The text, shortened, with bytes that could not be decoded shown as `\udcXX`."""
+    if len(text) > _LONGEST_FOUND:
+        text = text[: _LONGEST_FOUND - 3] + "..."
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> None:
+    """Writes a UTF-8 CSV with a header, ordered by row."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(Reject._fields)
+    writer.writerows(sorted(rejects))
+    text.detach()
+
+
+def top_reasons(by_reason: Mapping[str, int], most: int = 3) -> str:
+    """`"no picture (12), empty picture file (1)"`: the most frequent first."""
+    ranked = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{IN_WORDS[Reason(code)]} ({count:,})" for code, count in ranked[:most])

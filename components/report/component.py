@@ -1,0 +1,90 @@
+"""The TFX component that writes the report."""
+
+from __future__ import annotations
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+
+from components.catalog_example_gen.artifacts import Rejects
+from components.report.artifacts import HtmlReport
+from components.report.executor import Executor
+
+
+class ReportSpec(types.ComponentSpec):
+    """What goes into the report and what comes out of it."""
+
+    PARAMETERS = {
+        "name": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),
+        "attribute_threshold": ExecutionParameter(type=float),
+    }
+    INPUTS = {
+        "rejects": ChannelParameter(type=Rejects),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": ChannelParameter(type=standard_artifacts.Schema),
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+        "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+    }
+    OUTPUTS = {"report": ChannelParameter(type=HtmlReport)}
+
+
+class Report(base_component.BaseComponent):
+    """Tells in one HTML page what came in, what was learned, how good it is and whether it is live.
+
+    Args:
+        rejects: CatalogExampleGen's rejects.
+        statistics: StatisticsGen's output.
+        schema: What the data must look like.
+        anomalies: ExampleValidator's output.
+        transform_graph: Has the vocabularies of the labels.
+        model_run: Has the Trainer's history.json.
+        evaluation: The Evaluator's output.
+        name: The pipeline's name, the page's title.
+        code: Fingerprint of this package's sources; another one writes the report anew.
+        attribute_threshold: Score from which on (>=) an attribute counts as predicted.
+        infra_blessing: The canary's output.
+        pushed_model: Pusher's output.
+    """
+
+    SPEC_CLASS = ReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        *,
+        rejects: types.BaseChannel,
+        statistics: types.BaseChannel,
+        schema: types.BaseChannel,
+        anomalies: types.BaseChannel,
+        transform_graph: types.BaseChannel,
+        model_run: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        name: str,
+        code: str,
+        attribute_threshold: float,
+        infra_blessing: types.BaseChannel | None = None,
+        pushed_model: types.BaseChannel | None = None,
+    ):
+        super().__init__(
+            ReportSpec(
+                rejects=rejects,
+                statistics=statistics,
+                schema=schema,
+                anomalies=anomalies,
+                transform_graph=transform_graph,
+                model_run=model_run,
+                evaluation=evaluation,
+                infra_blessing=infra_blessing,
+                pushed_model=pushed_model,
+                name=name,
+                code=code,
+                attribute_threshold=attribute_threshold,
+                report=types.Channel(type=HtmlReport),
+            )
+        )

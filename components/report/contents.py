@@ -1,0 +1,101 @@
+"""What the report tells, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from components.evaluation.results import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Anomaly:
+    """Something that does not fit the schema.
+
+    Attributes:
+        split: The split it was found in.
+        feature: The feature it was found in; empty where it concerns the whole split.
+        severity: "error" or "warning".
+        what: One or two sentences.
+    """
+
+    split: str
+    feature: str
+    severity: str
+    what: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """What the schema asks of a feature.
+
+    Attributes:
+        feature: Its name.
+        kind: "text", "integer" or "number"; empty where the schema does not say.
+        required: Whether every product must have it.
+        allowed: Which values it may have, in words; empty where any is allowed.
+    """
+
+    feature: str
+    kind: str
+    required: bool
+    allowed: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A test picture that the candidate answered from a real server.
+
+    Attributes:
+        id: The product's id.
+        truth: Level to its label, for the attributes a list of labels.
+        prediction: "category" and "subcategory" with "category_score" and "subcategory_score", and
+            "attributes", every label with its score.
+        thumbnail: JPEG or PNG bytes in base64; empty where there is none.
+    """
+
+    id: str
+    truth: dict[str, Any]
+    prediction: dict[str, Any]
+    thumbnail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """Everything on the page.
+
+    Attributes:
+        name: The pipeline's name.
+        created: When the page was made, for people.
+        evaluation: The candidate's figures and the Evaluator's verdict.
+        labels: Each level's vocabulary.
+        attribute_threshold: Score from which on (>=) an attribute counts as predicted.
+        canary_passed: Whether the candidate answered from a server; None where it was not asked.
+        canary_summary: What the canary says of it, one sentence.
+        pushed_version: The version that went live; empty where none did.
+        pushed_destination: Where it lies.
+        ingest: Counts of the ingest, as `catalog_example_gen` writes them into its summary.
+        rejects: Rejected rows: "row", "id", "column", "reason" (a code), "found".
+        expectations: What the schema asks of each feature.
+        anomalies: What does not fit the schema.
+        class_counts: Each level's labels to their number of products in the train part.
+        history: What the Trainer wrote into `history.json`.
+        answers: The canary's questions and the candidate's answers.
+    """
+
+    name: str
+    created: str
+    evaluation: Evaluation
+    labels: dict[str, list[str]]
+    attribute_threshold: float
+    canary_passed: bool | None = None
+    canary_summary: str = ""
+    pushed_version: str = ""
+    pushed_destination: str = ""
+    ingest: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rejects: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    expectations: list[Expectation] = dataclasses.field(default_factory=list)
+    anomalies: list[Anomaly] = dataclasses.field(default_factory=list)
+    class_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    history: dict[str, Any] = dataclasses.field(default_factory=dict)
+    answers: list[Answer] = dataclasses.field(default_factory=list)

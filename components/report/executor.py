@@ -1,0 +1,90 @@
+"""Runs the report on artifacts."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from components.evaluation.results import metrics_json, read_evaluation
+from components.report import gather
+from components.report.contents import Contents
+from components.report.page import render_page
+
+PAGE_FILE = "index.html"
+METRICS_FILE = "metrics.json"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Executor of `Report`."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the page and the metrics, and sets the property `summary`.
+
+        Raises:
+            UserError: The Evaluator judged no product.
+        """
+        contents = _contents(input_dict, exec_properties)
+        metrics = metrics_json(contents.evaluation, contents.labels)
+        report = artifact_utils.get_single_instance(output_dict["report"])
+        written = {
+            PAGE_FILE: render_page(contents),
+            METRICS_FILE: json.dumps(metrics, indent=2) + "\n",
+        }
+        for name, text in written.items():
+            io_utils.write_string_file(os.path.join(report.uri, name), text)
+        report.set_string_custom_property(
+            "summary", f"{PAGE_FILE}, {len(written[PAGE_FILE]) / 1e6:.1f} MB"
+        )
+
+
+def _contents(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+) -> Contents:
+    def uri(key: str) -> str:
+        return artifact_utils.get_single_uri(input_dict[key])
+
+    ingest, rejects = gather.read_ingest(uri("rejects"))
+    canary: dict[str, Any] = {}
+    if input_dict.get("infra_blessing"):
+        blessing = artifact_utils.get_single_instance(input_dict["infra_blessing"])
+        canary = {
+            "canary_passed": blessing.get_int_custom_property("blessed") == 1,
+            "canary_summary": blessing.get_string_custom_property("summary"),
+            "answers": gather.read_answers(blessing.uri),
+        }
+    pushed: dict[str, Any] = {}
+    if input_dict.get("pushed_model"):
+        model = artifact_utils.get_single_instance(input_dict["pushed_model"])
+        if model.get_int_custom_property("pushed"):
+            pushed = {
+                "pushed_version": model.get_string_custom_property("pushed_version"),
+                "pushed_destination": model.get_string_custom_property("pushed_destination"),
+            }
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return Contents(
+        name=exec_properties["name"],
+        created=f"{now:%B} {now.day}, {now:%Y, %H:%M} UTC",
+        attribute_threshold=exec_properties["attribute_threshold"],
+        evaluation=read_evaluation(uri("evaluation")),
+        labels=gather.read_labels(uri("transform_graph")),
+        ingest=ingest,
+        rejects=rejects,
+        expectations=gather.read_schema(uri("schema")),
+        anomalies=gather.read_anomalies(uri("anomalies")),
+        class_counts=gather.read_class_counts(uri("statistics")),
+        history=gather.read_history(uri("model_run")),
+        **canary,
+        **pushed,
+    )

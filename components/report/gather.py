@@ -1,0 +1,143 @@
+"""Reads what the steps of a run left in their artifacts' folders, as plain data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from typing import Any
+
+import tensorflow_transform as tft
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tfx.dsl.io import fileio
+
+from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
+from components.report.contents import Anomaly, Answer, Expectation
+from schema import features
+
+_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+"""What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
+
+
+def read_ingest(rejects: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Returns the counts and the rejected rows that the ingest wrote into the folder `rejects`."""
+    with fileio.open(os.path.join(rejects, REJECTS_FILE)) as file:
+        rows = list(csv.DictReader(file))
+    return _json(rejects, SUMMARY_FILE), rows
+
+
+def read_history(model_run: str) -> dict[str, Any]:
+    """Returns what the Trainer wrote of its epochs into the folder `model_run`."""
+    return _json(model_run, "history.json")
+
+
+def read_labels(transform_graph: str) -> dict[str, list[str]]:
+    """Returns each level's vocabulary, in the order of the indices."""
+    output = tft.TFTransformOutput(transform_graph)
+    return {
+        level: [
+            label.decode("utf-8")
+            for label in output.vocabulary_by_name(level)
+            if label != _EMPTY_VOCABULARY
+        ]
+        for level in features.LEVELS
+    }
+
+
+def read_class_counts(statistics: str) -> dict[str, dict[str, int]]:
+    """Returns each level's labels and their counts in the train part, the most frequent first.
+
+    Args:
+        statistics: Folder of StatisticsGen's output.
+    """
+    recorded = statistics_pb2.DatasetFeatureStatisticsList()
+    train = os.path.join(statistics, f"Split-{features.TRAIN}")
+    recorded.ParseFromString(_bytes(os.path.join(train, "FeatureStats.pb")))
+    counts: dict[str, dict[str, int]] = {level: {} for level in features.LEVELS}
+    for feature in recorded.datasets[0].features:
+        name = ".".join(feature.path.step) or feature.name
+        if name in counts:
+            counts[name] = {
+                bucket.label: int(bucket.sample_count)
+                for bucket in feature.string_stats.rank_histogram.buckets
+            }
+    return counts
+
+
+def read_anomalies(anomalies: str) -> list[Anomaly]:
+    """Returns what ExampleValidator found in every split, errors first.
+
+    Args:
+        anomalies: Folder of ExampleValidator's output.
+    """
+    found = []
+    for split in features.SPLITS:
+        recorded = anomalies_pb2.Anomalies()
+        recorded.ParseFromString(_bytes(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
+        found += [_anomaly(split, name, of) for name, of in recorded.anomaly_info.items()]
+        if recorded.HasField("dataset_anomaly_info"):
+            found.append(_anomaly(split, "", recorded.dataset_anomaly_info))
+    order = {split: index for index, split in enumerate(features.SPLITS)}
+    return sorted(found, key=lambda of: (of.severity, order[of.split], of.feature))
+
+
+def read_schema(schema: str) -> list[Expectation]:
+    """Returns what the schema in the folder `schema` asks of each feature."""
+    (path,) = fileio.glob(os.path.join(schema, "*.pbtxt"))
+    parsed = text_format.Parse(_bytes(path).decode("utf-8"), schema_pb2.Schema())
+    domains = {domain.name: domain for domain in parsed.string_domain}
+    return [
+        Expectation(
+            feature=feature.name,
+            kind={"BYTES": "text", "INT": "integer", "FLOAT": "number"}.get(
+                schema_pb2.FeatureType.Name(feature.type), ""
+            ),
+            required=feature.presence.min_fraction == 1,
+            allowed=_allowed(feature, domains),
+        )
+        for feature in parsed.feature
+        if feature.name != features.IMAGE
+    ]
+
+
+def read_answers(infra_blessing: str) -> list[Answer]:
+    """Returns the canary's questions and answers; none where it got none."""
+    if not fileio.exists(os.path.join(infra_blessing, "answers.json")):
+        return []
+    return [
+        Answer(of["id"], of["truth"], of["prediction"], of["thumbnail"])
+        for of in _json(infra_blessing, "answers.json")
+    ]
+
+
+def _anomaly(split: str, feature: str, info: anomalies_pb2.AnomalyInfo) -> Anomaly:
+    severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower()
+    what = f"{info.short_description.rstrip('.')}. {info.description}".strip(". ") + "."
+    return Anomaly(split, feature, severity, what)
+
+
+def _allowed(feature: schema_pb2.Feature, domains: dict[str, schema_pb2.StringDomain]) -> str:
+    """Says which values a feature may have; nothing where any is allowed."""
+    kind = feature.WhichOneof("domain_info")
+    if kind in ("int_domain", "float_domain"):
+        domain = getattr(feature, kind)
+        bounds = [
+            f"{words} {getattr(domain, side):,g}"
+            for side, words in (("min", "at least"), ("max", "at most"))
+            if domain.HasField(side)
+        ]
+        return ", ".join(bounds)
+    if kind in ("string_domain", "domain"):
+        domain = feature.string_domain if kind == "string_domain" else domains[feature.domain]
+        return "one of " + ", ".join(domain.value)
+    return ""
+
+
+def _json(folder: str, name: str) -> Any:
+    return json.loads(_bytes(os.path.join(folder, name)))
+
+
+def _bytes(path: str) -> bytes:
+    with fileio.open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,432 @@
+"""Renders the report: plain data in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from components.catalog_example_gen.rejects import IN_WORDS
+from components.evaluation import figures
+from components.evaluation.results import class_name, number
+from components.report import charts
+from components.report.contents import Answer, Contents
+from schema import features
+
+MOST_REJECTS = 50
+"""Rejected rows that are listed; the rejects artifact has them all."""
+
+MOST_PAIRS = 15
+"""Pairs of classes in a list of the most frequent confusions."""
+
+SMALL_SUPPORT = 30
+"""Products below which a figure says little; such rows are greyed."""
+
+_NOTABLE = 0.05
+"""How far below the overall figure a slice is pointed out."""
+
+TITLES = {
+    features.CATEGORY: "Category",
+    features.SUBCATEGORY: "Sub-category",
+    features.ATTRIBUTES: "Attributes",
+}
+
+_FIGURE_TITLES = {
+    "accuracy": "Accuracy",
+    "overall_precision": "Precision",
+    "overall_recall": "Recall",
+    "overall_f1": "F1",
+    "macro_precision": "Macro precision",
+    "macro_recall": "Macro recall",
+    "macro_f1": "Macro F1",
+}
+
+_HEADLINE_METRICS = (
+    f"{features.CATEGORY}/accuracy",
+    f"{features.SUBCATEGORY}/accuracy",
+    f"{features.ATTRIBUTES}/overall_f1",
+)
+
+_SLICE_METRICS = (
+    f"{features.CATEGORY}/accuracy",
+    f"{features.CATEGORY}/overall_f1",
+    f"{features.SUBCATEGORY}/accuracy",
+    f"{features.SUBCATEGORY}/overall_f1",
+    f"{features.ATTRIBUTES}/overall_f1",
+    f"{features.ATTRIBUTES}/macro_f1",
+)
+
+
+def render_page(contents: Contents) -> str:
+    """Returns the page as HTML that needs no other file and asks nothing of the net."""
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"figure": number, "count": "{:,}".format}
+    drawn: dict[str, charts.Figure] = {}
+    sections = {
+        "verdict": verdict(contents),
+        "cards": cards(contents),
+        "data": data_section(contents, drawn),
+        "training": training_section(contents, drawn),
+        "levels": level_tables(contents),
+        "slices": slice_tables(contents),
+        "confusions": confusion_section(contents, drawn),
+        "attributes": attribute_rows(contents),
+        "answers": [
+            answer_card(answer, contents.attribute_threshold) for answer in contents.answers
+        ],
+    }
+    return environment.get_template("page.html.j2").render(
+        contents=contents,
+        **sections,
+        small_support=SMALL_SUPPORT,
+        notable=_NOTABLE,
+        style=Markup((folder / "page.css").read_text("utf-8")),
+        script=Markup((folder / "page.js").read_text("utf-8")),
+        plotly=Markup(get_plotlyjs()),
+        figures=_json_for_script(drawn),
+    )
+
+
+def verdict(contents: Contents) -> dict[str, Any]:
+    """What became of the model: {"state": good|warn|bad, "headline", "text", "reasons"}."""
+    if not contents.evaluation.blessed:
+        return {
+            "state": "bad",
+            "headline": "Not blessed",
+            "text": "The model missed what was asked of it and does not go live. "
+            "What was live before stays live.",
+            "reasons": contents.evaluation.failures,
+        }
+    if contents.canary_passed is False:
+        return {
+            "state": "bad",
+            "headline": "Stopped by the canary",
+            "text": "The model met every threshold, but failed when it was asked from a real "
+            "server, so it does not go live.",
+            "reasons": [contents.canary_summary.removeprefix("not blessed: ")],
+        }
+    met = "The model met every threshold"
+    if contents.canary_passed:
+        met += " and gave sound answers from a real server"
+    if contents.pushed_version:
+        return {
+            "state": "good",
+            "headline": f"Live as version {contents.pushed_version}",
+            "text": f"{met}. It was pushed to {contents.pushed_destination}.",
+            "reasons": [],
+        }
+    return {
+        "state": "warn",
+        "headline": "Blessed, not pushed",
+        "text": f"{met}, but this run pushed nothing.",
+        "reasons": [],
+    }
+
+
+def cards(contents: Contents) -> list[dict[str, Any]]:
+    """The key figures: {"title", "value", "note"} and, against a baseline, {"change"}."""
+    evaluation = contents.evaluation
+    found: list[dict[str, Any]] = []
+    for name in _metrics_shown(contents, _HEADLINE_METRICS):
+        level, figure = name.split("/")
+        value = evaluation.metrics[name]
+        found.append(
+            {
+                "title": f"{TITLES[level]} {_FIGURE_TITLES[figure].lower().replace('f1', 'F1')}",
+                "value": number(value),
+                "change": value - evaluation.baseline[name]
+                if name in evaluation.baseline
+                else None,
+                "note": "",
+            }
+        )
+    found.append(
+        {
+            "title": "Test products",
+            "value": f"{evaluation.example_count:,}",
+            "change": None,
+            "note": "never seen in training",
+        }
+    )
+    if parameters := contents.history.get("parameters"):
+        found.append(
+            {
+                "title": "Parameters",
+                "value": f"{parameters / 1e6:.1f} M",
+                "change": None,
+                "note": _training_note(contents.history),
+            }
+        )
+    return found
+
+
+def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[str, Any]:
+    """What came in, what was rejected, and how the classes are distributed."""
+    ingest = contents.ingest
+    by_reason = Counter(ingest.get("rejected_by_reason", {}))
+    distributions = []
+    for level, counts in contents.class_counts.items():
+        if not counts:
+            continue
+        chart = drawn_as(f"distribution-{level}", charts.distribution(counts), drawn)
+        hidden = sorted(counts.values())[: -charts.MOST_BARS]
+        distributions.append(
+            {
+                "title": TITLES[level],
+                "chart": chart,
+                "classes": len(counts),
+                "hidden": len(hidden),
+                "hidden_products": sum(hidden),
+            }
+        )
+    return {
+        "rows": ingest.get("rows"),
+        "accepted": ingest.get("accepted"),
+        "rejected": ingest.get("rejected", 0),
+        "not_sampled": ingest.get("not_sampled", 0),
+        "unreferenced": ingest.get("pictures_without_row", 0),
+        "splits": ingest.get("products_by_split", {}),
+        "reasons": [
+            {
+                "text": IN_WORDS.get(reason, reason),
+                "count": count,
+                "share": count / max(by_reason.values()),
+            }
+            for reason, count in by_reason.most_common()
+        ],
+        "rejects": [
+            {**row, "reason": IN_WORDS.get(row["reason"], row["reason"])}
+            for row in contents.rejects[:MOST_REJECTS]
+        ],
+        "distributions": distributions,
+    }
+
+
+def training_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[str, Any]:
+    """The training curves and what was trained with; empty without epochs."""
+    history = contents.history
+    if not history.get("epochs"):
+        return {}
+    return {
+        "losses": drawn_as("losses", charts.losses(history), drawn),
+        "metrics": drawn_as("training-metrics", charts.training_metrics(history), drawn),
+        "note": _training_note(history),
+        "seconds": sum(epoch.get("seconds", 0) for epoch in history["epochs"]),
+        "hyperparameters": history.get("hyperparameters") or {},
+    }
+
+
+def level_tables(contents: Contents) -> list[dict[str, Any]]:
+    """Each level's figures, with the last blessed model's where there is one."""
+    evaluation = contents.evaluation
+    tables = []
+    for level in _levels(contents):
+        rows = []
+        for figure in figures.FIGURES[level]:
+            value = evaluation.metrics[f"{level}/{figure}"]
+            before = evaluation.baseline.get(f"{level}/{figure}")
+            rows.append(
+                {
+                    "title": _FIGURE_TITLES[figure],
+                    "value": value,
+                    "before": before,
+                    "change": None if before is None else value - before,
+                }
+            )
+        tables.append({"title": TITLES[level], "rows": rows})
+    return tables
+
+
+def slice_tables(contents: Contents) -> list[dict[str, Any]]:
+    """A table for each slice column: its values by support, each with the figures of all levels."""
+    evaluation = contents.evaluation
+    shown = _metrics_shown(contents, _SLICE_METRICS)
+    heads = []
+    for name in shown:
+        level, figure = name.split("/")
+        heads.append(f"{TITLES[level]} {_FIGURE_TITLES[figure].lower().replace('f1', 'F1')}")
+    tables = []
+    for column, values in evaluation.slices.items():
+        rows = []
+        for value, of in sorted(values.items(), key=lambda item: -item[1]["example_count"]):
+            support = int(of["example_count"])
+            rows.append(
+                {
+                    "value": value,
+                    "support": support,
+                    "small": support < SMALL_SUPPORT,
+                    "cells": [
+                        {
+                            "value": of[name],
+                            "low": support >= SMALL_SUPPORT
+                            and of[name] < evaluation.metrics[name] - _NOTABLE,
+                        }
+                        for name in shown
+                    ],
+                }
+            )
+        tables.append(
+            {
+                "column": column,
+                "heads": heads,
+                "overall": [evaluation.metrics[name] for name in shown],
+                "rows": rows,
+            }
+        )
+    return tables
+
+
+def confusion_section(contents: Contents, drawn: dict[str, charts.Figure]) -> list[dict[str, Any]]:
+    """A heat map and the most frequent confusions of category and sub-category."""
+    found = []
+    for level, pairs in contents.evaluation.confusion.items():
+        vocabulary = contents.labels[level]
+        chart = drawn_as(f"confusion-{level}", charts.confusion(pairs, vocabulary), drawn)
+        classes = len({*pairs[:, 0].tolist(), *pairs[:, 1].tolist()} - {figures.UNKNOWN})
+        found.append(
+            {
+                "title": TITLES[level],
+                "chart": chart,
+                "classes": classes,
+                "shown": min(classes, charts.MOST_CLASSES),
+                "pairs": most_confused(pairs, vocabulary),
+            }
+        )
+    return found
+
+
+def most_confused(pairs: np.ndarray, vocabulary: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent errors: {"truth", "prediction", "count", "share" of the true class}.
+
+    Args:
+        pairs: int64 (K, 3), rows [truth, prediction, count].
+        vocabulary: The labels by index.
+    """
+    support: Counter[int] = Counter()
+    for truth, _, count in pairs.tolist():
+        support[truth] += count
+    errors = sorted(row for row in pairs.tolist() if row[0] != row[1])
+    errors.sort(key=lambda row: -row[2])
+    return [
+        {
+            "truth": class_name(vocabulary, truth),
+            "prediction": class_name(vocabulary, prediction),
+            "count": count,
+            "share": count / support[truth],
+        }
+        for truth, prediction, count in errors[:MOST_PAIRS]
+    ]
+
+
+def attribute_rows(contents: Contents) -> list[dict[str, Any]]:
+    """Each attribute's group, value, support, precision, recall and F1, by group and support."""
+    rows = []
+    counts = contents.evaluation.attribute_counts
+    # TensorFlow Transform's vocabulary of no labels may hold a placeholder; there is no label then.
+    for label, of in zip(
+        contents.labels[features.ATTRIBUTES], figures.per_attribute(counts), strict=False
+    ):
+        group, value = features.split_attribute_label(label)
+        rows.append({"group": group, "value": value, **of, "small": of["support"] < SMALL_SUPPORT})
+    return sorted(rows, key=lambda row: (row["group"], -row["support"]))
+
+
+def answer_card(answer: Answer, attribute_threshold: float) -> dict[str, Any]:
+    """One picture of the gallery: what it is, what the candidate said, whether that is right."""
+    levels = []
+    for level in (features.CATEGORY, features.SUBCATEGORY):
+        truth, said = answer.truth.get(level, ""), answer.prediction.get(level, "")
+        score = answer.prediction.get(f"{level}_score")
+        levels.append(
+            {
+                "title": TITLES[level],
+                "truth": truth,
+                "said": said,
+                "right": truth == said,
+                "score": "" if score is None else number(score, 2),
+            }
+        )
+    true = set(answer.truth.get(features.ATTRIBUTES, ()))
+    said = {
+        label
+        for label, score in answer.prediction.get(features.ATTRIBUTES, {}).items()
+        if score >= attribute_threshold
+    }
+    return {
+        "id": answer.id,
+        "levels": levels,
+        "right": all(level["right"] for level in levels),
+        "attributes": [
+            {
+                "label": label,
+                "state": "right"
+                if label in true & said
+                else "extra"
+                if label in said
+                else "missed",
+            }
+            for label in sorted(true | said)
+        ],
+        "image": _data_url(answer.thumbnail),
+    }
+
+
+def drawn_as(name: str, figure: charts.Figure, drawn: dict[str, charts.Figure]) -> dict[str, Any]:
+    """Registers a chart under the id of its element; returns what the template needs of it."""
+    drawn[name] = figure
+    return {"id": name, "height": figure["layout"]["height"]}
+
+
+def _levels(contents: Contents) -> list[str]:
+    return [
+        level
+        for level in features.LEVELS
+        if level != features.ATTRIBUTES or contents.labels.get(level)
+    ]
+
+
+def _metrics_shown(contents: Contents, names: Sequence[str]) -> list[str]:
+    levels = _levels(contents)
+    return [
+        name
+        for name in names
+        if name.split("/")[0] in levels and name in contents.evaluation.metrics
+    ]
+
+
+def _training_note(history: Mapping[str, Any]) -> str:
+    epochs = len(history.get("epochs", ()))
+    if not epochs:
+        return ""
+    stopped = ", stopped early" if history.get("stopped_early") else ""
+    return f"best epoch {history.get('best_epoch')} of {epochs}{stopped}"
+
+
+def _data_url(thumbnail: str) -> str:
+    if not thumbnail:
+        return ""
+    # "iVBOR" is how the PNG signature begins in base64.
+    kind = "png" if thumbnail.startswith("iVBOR") else "jpeg"
+    return f"data:image/{kind};base64,{thumbnail}"
+
+
+def _json_for_script(value: Any) -> Markup:
+    """JSON that may stand inside a script element, whatever the catalog's labels hold."""
+    text = json.dumps(value, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)

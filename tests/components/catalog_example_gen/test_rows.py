@@ -1,0 +1,213 @@
+"""CSV files as catalogs have them."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from components.catalog_example_gen.rejects import Reason, Reject
+from components.catalog_example_gen.rows import (
+    Columns,
+    Product,
+    Row,
+    read_rows,
+    sample_draw,
+    survey,
+)
+from schema.errors import UserError
+
+COLUMNS = Columns(
+    id="id",
+    picture=None,
+    category="kind",
+    subcategory="type",
+    attributes=("season",),
+    slices=("gender",),
+    separator="|",
+)
+BY_PATH = Columns("id", "file", "kind", "kind", (), (), "|")
+HEADER = "id,kind,type,season,gender,name\n"
+SOUND = "1,Top,Shirt,Summer,Men,x\n"
+
+
+def rows(
+    text: str | bytes,
+    encoding: str = "utf-8-sig",
+    columns: Columns = COLUMNS,
+    domains: Mapping[str, Sequence[str]] | None = None,
+) -> list[Row]:
+    content = text if isinstance(text, bytes) else text.encode()
+    return list(read_rows(io.BytesIO(content), encoding, columns, domains or {}))
+
+
+def results(text: str | bytes, **options: object) -> list[Product | Reject]:
+    return [row.result for row in rows(text, **options)]
+
+
+def reasons(text: str | bytes, **options: object) -> list[tuple[int, str, str]]:
+    """(row, column, reason) of every reject."""
+    return [
+        (one.row, one.column, one.reason)
+        for one in results(text, **options)
+        if isinstance(one, Reject)
+    ]
+
+
+def test_a_row_becomes_a_product_whose_attributes_name_their_group() -> None:
+    assert rows(HEADER + "1,Top,Shirt,Summer,Men,x\n") == [
+        Row("1", Product(2, "1", "Top", "Shirt", ("season=Summer",), ("Men",)))
+    ]
+
+
+def test_several_attributes_in_a_cell_are_separated_and_doubles_dropped() -> None:
+    (product,) = results(HEADER + "1,Top,Shirt, Summer | Fall||Summer,Men,x\n")
+    assert product.attributes == ("season=Summer", "season=Fall")
+
+
+def test_no_attribute_is_no_label_and_an_empty_slice_is_unknown() -> None:
+    (product,) = results(HEADER + "1,Top,Shirt,,,x\n")
+    assert product.attributes == ()
+    assert product.slices == ("unknown",)
+
+
+def test_na_is_a_value_like_any_other() -> None:
+    (product,) = results(HEADER + "NA,NA,NA,NA,NA,NA\n")
+    assert product == Product(2, "NA", "NA", "NA", ("season=NA",), ("NA",))
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_byte_order_marks_do_not_matter(line_end: str, mark: str) -> None:
+    text = mark + (HEADER + SOUND + "2,Top,Shirt,Summer,Men,x\n").replace("\n", line_end)
+    assert [one.id for one in results(text)] == ["1", "2"]
+
+
+def test_quoted_commas_quotes_and_line_breaks_stay_in_their_cell() -> None:
+    text = HEADER + '1,"Top, ""wide""",Shirt,Summer,Men,"two\nlines"\n2,Top,Shirt,,,x\n'
+    first, second = results(text)
+    assert first.category == 'Top, "wide"'
+    assert (second.id, second.row) == ("2", 3)
+
+
+def test_blanks_around_cells_and_blank_lines_and_empty_trailing_fields_are_forgiven() -> None:
+    (product,) = results(HEADER + "\n 1 , Top ,Shirt,Summer,Men,x,,\n\n")
+    assert (product.row, product.id, product.category) == (3, "1", "Top")
+
+
+def test_latin_1_is_read_on_request() -> None:
+    (product,) = results((HEADER + "1,Jupé,Shirt,,,x\n").encode("latin-1"), encoding="latin-1")
+    assert product.category == "Jupé"
+
+
+def test_bytes_in_another_encoding_reject_their_row_alone() -> None:
+    text = (HEADER + "1,Jupé,Shirt,,,x\n").encode("latin-1") + b"2,Top,Shirt,,,x\n"
+    first, second = results(text)
+    assert first == Reject(2, "1", "kind", Reason.BAD_ENCODING, "Jup\\udce9")
+    assert second.id == "2"
+
+
+def test_a_column_that_is_not_read_may_hold_anything() -> None:
+    (product,) = results(HEADER.encode() + b"1,Top,Shirt,,,\xff\xfe\n")
+    assert product.id == "1"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        ("1,Top,Shirt", "", Reason.WRONG_FIELDS),
+        ("1,Top,Shirt,Summer,Men,x,more", "", Reason.WRONG_FIELDS),
+        (",Top,Shirt,Summer,Men,x", "id", Reason.EMPTY_ID),
+        ("1, ,Shirt,Summer,Men,x", "kind", Reason.EMPTY_LABEL),
+        ("1,Top,,Summer,Men,x", "type", Reason.EMPTY_LABEL),
+        ("1,Topp,Shirt,Summer,Men,x", "kind", Reason.UNKNOWN_LABEL),
+        ("1,Top,Shirt,Monsoon,Men,x", "season", Reason.UNKNOWN_LABEL),
+        ("../../etc/passwd,Top,Shirt,Summer,Men,x", "id", Reason.OUTSIDE_IMAGES),
+    ],
+)
+def test_a_faulty_row_is_rejected_with_its_column_and_reason(
+    row: str, column: str, reason: Reason
+) -> None:
+    domains = {"category": ["Top"], "attributes": ["season=Summer"]}
+    text = HEADER + SOUND.replace("1", "9") + row + "\n"
+    assert reasons(text, domains=domains) == [(3, column, reason)]
+
+
+def test_an_open_level_takes_any_label() -> None:
+    assert reasons(HEADER + "1,Top,Anything,Any,Men,x\n", domains={"category": ["Top"]}) == []
+
+
+@pytest.mark.parametrize("path", ["../x.jpg", "a/../../x.jpg", "/etc/passwd", ".."])
+def test_a_picture_path_may_not_leave_its_folder(path: str) -> None:
+    (row,) = rows(f"id,file,kind\n1,{path},Top\n", columns=BY_PATH)
+    assert row.picture == ""
+    assert row.result == Reject(2, "1", "file", Reason.OUTSIDE_IMAGES, path)
+
+
+def test_a_picture_path_is_made_plain() -> None:
+    (row,) = rows("id,file,kind\n1,./men//a/../x.jpg,Top\n", columns=BY_PATH)
+    assert row.picture == "men/x.jpg"
+
+
+def test_an_empty_picture_path_is_a_missing_picture() -> None:
+    text = "id,file,kind\n1,,Top\n"
+    assert reasons(text, columns=BY_PATH) == [(2, "file", Reason.MISSING_PICTURE)]
+
+
+def test_a_rejected_row_still_tells_its_picture() -> None:
+    (row,) = rows(HEADER + "77,,Shirt,,,x\n")
+    assert row.picture == "77"
+
+
+def test_a_quote_that_is_never_closed_ends_in_a_reject() -> None:
+    text = HEADER + '1,"Top,Shirt,,,x\n' + SOUND * 10_000
+    assert {reason for _, _, reason in reasons(text)} == {Reason.WRONG_FIELDS}
+
+
+def test_a_missing_column_is_named_with_those_that_are_there() -> None:
+    with pytest.raises(UserError, match=r"no column `season`.* has `id`, `kind`, `type`, `gender`"):
+        rows("id,kind,type,gender\n1,a,b,c\n")
+
+
+def test_another_separator_than_the_comma_is_guessed() -> None:
+    with pytest.raises(UserError, match="not to be separated by commas"):
+        rows(HEADER.replace(",", ";") + SOUND)
+
+
+def test_a_doubled_column_is_refused() -> None:
+    with pytest.raises(UserError, match="`kind` more than once"):
+        rows("id,kind,kind,type,season,gender\n")
+
+
+def test_an_empty_file_and_a_wrong_encoding_are_told_apart() -> None:
+    with pytest.raises(UserError, match="is empty"):
+        rows("")
+    with pytest.raises(UserError, match="`utf-9` is not a text encoding"):
+        rows(HEADER, encoding="utf-9")
+    with pytest.raises(UserError, match="not in the encoding `utf-16`"):
+        rows(HEADER, encoding="utf-16")
+
+
+def surveyed(text: str, sample: int | None = None):
+    return survey(io.BytesIO(text.encode()), "utf-8-sig", COLUMNS, sample)
+
+
+def test_the_survey_counts_rows_and_not_blank_lines() -> None:
+    assert surveyed(HEADER + SOUND + "\n" + "2,Bag,Tote,,,x\n").rows == 2
+
+
+def test_a_csv_without_rows_or_with_one_category_is_refused() -> None:
+    with pytest.raises(UserError, match="no rows"):
+        surveyed(HEADER)
+    with pytest.raises(UserError, match="fewer than two different values in column `kind`"):
+        surveyed(HEADER + SOUND + "2,,Shirt,,,x\n")
+
+
+@pytest.mark.parametrize("sample", [1, 7, 300])
+def test_a_sample_has_exactly_so_many_ids_and_is_part_of_every_larger_one(sample: int) -> None:
+    ids = [str(number) for number in range(300)]
+    text = HEADER + "".join(f"{one},{one},t,,,x\n" for one in [*ids, *ids[:50]])
+    drawn = {one for one in ids if sample_draw(one) < surveyed(text, sample).sampled_below}
+    larger = {one for one in ids if sample_draw(one) < surveyed(text, sample + 5).sampled_below}
+    assert len(drawn) == sample
+    assert drawn <= larger
+    assert surveyed(text, 1000).sampled_below == 1

@@ -1,0 +1,78 @@
+"""The gate in the pipeline's place: artifacts in, a verdict or a stop out."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.types import standard_artifacts
+
+from components.catalog_example_gen.artifacts import Rejects
+from components.data_gate.artifacts import DataGateVerdict
+from components.data_gate.executor import Executor
+from schema.errors import UserError
+
+SCHEMA = schema_pb2.Schema()
+SCHEMA.feature.add(name="season", type=schema_pb2.BYTES).string_domain.value[:] = ["Summer"]
+
+
+def judge(folder: Path, seasons: dict[str, list[str]], stop_on: str) -> DataGateVerdict:
+    """Lets the executor judge splits whose products have these seasons."""
+    anomalies, statistics = (
+        standard_artifacts.ExampleAnomalies(),
+        standard_artifacts.ExampleStatistics(),
+    )
+    rejects, verdict = Rejects(), DataGateVerdict()
+    named = {"anomalies": anomalies, "statistics": statistics, "rejects": rejects}
+    for name, artifact in {**named, "verdict": verdict}.items():
+        artifact.uri = str(folder / name)
+        Path(artifact.uri).mkdir()
+    anomalies.split_names = statistics.split_names = json.dumps(list(seasons))
+    for split, values in seasons.items():
+        measured = tfdv.generate_statistics_from_dataframe(pd.DataFrame({"season": values}))
+        found = tfdv.validate_statistics(measured, SCHEMA)
+        for artifact, file, proto in (
+            (statistics, "FeatureStats.pb", measured),
+            (anomalies, "SchemaDiff.pb", found),
+        ):
+            path = Path(artifact.uri) / f"Split-{split}" / file
+            path.parent.mkdir()
+            path.write_bytes(proto.SerializeToString())
+    (Path(rejects.uri) / "summary.json").write_text(json.dumps({"rows": 1200, "accepted": 1190}))
+    inputs = {name: [artifact] for name, artifact in named.items()}
+    Executor().Do(inputs, {"verdict": [verdict]}, {"stop_on": stop_on})
+    return verdict
+
+
+def summary(verdict: DataGateVerdict) -> str:
+    return verdict.get_string_custom_property("summary")
+
+
+def test_sound_data_pass(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, {"train": ["Summer"], "eval": ["Summer"]}, "warning")
+    assert summary(verdict) == "1,190 of 1,200 rows usable, all as the schema says"
+    content = json.loads((Path(verdict.uri) / "verdict.json").read_text())
+    assert content == {"stop_on": "warning", "findings": []}
+
+
+def test_an_error_stops_the_run_and_every_sentence_is_listed(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        judge(tmp_path, {"train": ["Monsoon"] * 3, "eval": ["Rain", "Summer"]}, "error")
+    message = str(raised.value)
+    assert "train: `season` has 1 value outside its domain, e.g. 'Monsoon' in 3 rows." in message
+    assert "eval: `season` has 1 value outside its domain, e.g. 'Rain' in 1 row." in message
+    assert "`checks.stop_on`" in message
+
+
+def test_what_does_not_stop_the_run_is_in_the_verdict(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, {"train": ["Monsoon"], "eval": ["Rain", "Summer"]}, "never")
+    assert summary(verdict).endswith(
+        "; train: `season` has 1 value outside its domain, e.g. 'Monsoon' in 1 row and 1 more"
+    )
+    content = json.loads((Path(verdict.uri) / "verdict.json").read_text())
+    assert [(one["split"], one["severity"]) for one in content["findings"]] == [
+        ("train", "error"),
+        ("eval", "error"),
+    ]

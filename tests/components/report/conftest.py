@@ -1,0 +1,164 @@
+"""A small run's contents, and the same run with everything left out that may be missing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from components.evaluation import figures
+from components.evaluation.results import Evaluation
+from components.report.contents import Anomaly, Answer, Contents, Expectation
+
+# One white pixel.
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8/5+hHgAH"
+    "ggJ/PchI7wAAAABJRU5ErkJggg=="
+)
+CONFUSION = {
+    "category": np.array([[-1, 0, 2], [0, 0, 60], [0, 1, 4], [1, 1, 34]]),
+    "subcategory": np.array([[0, 0, 40], [0, 2, 10], [1, 1, 20], [1, 0, 5], [2, 2, 25]]),
+}
+ATTRIBUTE_COUNTS = np.array([[30, 10, 20], [5, 0, 0]])
+
+
+@pytest.fixture
+def contents():
+    """A blessed and pushed model with everything there is to tell."""
+    metrics = {
+        f"{level}/{name}": value
+        for level, confusion in CONFUSION.items()
+        for name, value in figures.class_figures(confusion).items()
+    } | {
+        f"attributes/{name}": value
+        for name, value in figures.attribute_figures(ATTRIBUTE_COUNTS).items()
+    }
+    women = {name: value - 0.1 for name, value in metrics.items()}
+    return Contents(
+        name="winter",
+        created="November 21, 2026, 20:00 UTC",
+        evaluation=Evaluation(
+            example_count=100,
+            metrics=metrics,
+            baseline={name: value - 0.02 for name, value in metrics.items()},
+            slices={
+                "gender": {
+                    "Women": {**women, "example_count": 80},
+                    "Men": {**metrics, "example_count": 12},
+                    "Kids": {**women, "example_count": 8},
+                }
+            },
+            confusion=CONFUSION,
+            attribute_counts=ATTRIBUTE_COUNTS,
+            blessed=True,
+            failures=[],
+        ),
+        labels={
+            "category": ["Apparel", "Footwear"],
+            "subcategory": ["Tshirt", "Shoe", "Shirt"],
+            "attributes": ["season=Summer", "usage=Sports"],
+        },
+        attribute_threshold=0.75,
+        canary_passed=True,
+        canary_summary="2 questions answered",
+        pushed_version="17",
+        pushed_destination="/shop/serving/catalog/17",
+        ingest={
+            "rows": 1005,
+            "accepted": 1000,
+            "rejected": 5,
+            "not_sampled": 0,
+            "pictures_without_row": 1,
+            "rejected_by_reason": {"missing_picture": 4, "empty_label": 1},
+            "products_by_split": {"train": 800, "eval": 100, "test": 100},
+        },
+        rejects=[
+            {
+                "row": str(row),
+                "id": f"p{row}",
+                "column": "",
+                "reason": "missing_picture",
+                "found": f"images/p{row}.jpg",
+            }
+            for row in range(2, 6)
+        ],
+        expectations=[Expectation("image_height", "integer", True, "at least 8")],
+        anomalies=[Anomaly("test", "gender", "warning", "Unexpected string values.")],
+        class_counts={
+            "category": {"Apparel": 600, "Footwear": 200},
+            "subcategory": {"Tshirt": 400, "Shoe": 200, "Shirt": 200},
+            "attributes": {"season=Summer": 500, "usage=Sports": 50},
+        },
+        history={
+            "epochs": [
+                {
+                    "epoch": epoch,
+                    "seconds": 30,
+                    "loss": 3 / epoch,
+                    "val_loss": float("nan") if epoch == 3 else 4 / epoch,
+                    "category_accuracy": 0.3 * epoch,
+                    "val_category_accuracy": 0.25 * epoch,
+                    "category_loss": 1 / epoch,
+                    "val_category_loss": 1 / epoch,
+                }
+                for epoch in (1, 2, 3)
+            ],
+            "best_epoch": 2,
+            "parameters": 930_000,
+            "stopped_early": True,
+            "hyperparameters": {"training.learning_rate": 0.003},
+        },
+        answers=[
+            Answer(
+                "p7",
+                {"category": "Apparel", "subcategory": "Shirt", "attributes": ["season=Summer"]},
+                {
+                    "category": "Apparel",
+                    "category_score": 0.98,
+                    "subcategory": "Tshirt",
+                    "subcategory_score": 0.6,
+                    "attributes": {"season=Summer": 0.2, "usage=Sports": 0.75},
+                },
+                PNG,
+            ),
+            Answer(
+                "p8",
+                {"category": "Footwear", "subcategory": "Shoe", "attributes": []},
+                {
+                    "category": "Footwear",
+                    "category_score": 0.9,
+                    "subcategory": "Shoe",
+                    "subcategory_score": 0.9,
+                    "attributes": {"season=Summer": 0.74},
+                },
+                PNG,
+            ),
+        ],
+    )
+
+
+@pytest.fixture
+def bare_contents(contents):
+    """A first run without attributes, slices, rejects or anomalies, whose model was not blessed."""
+    evaluation = contents.evaluation
+    return Contents(
+        name="bare",
+        created=contents.created,
+        evaluation=dataclasses.replace(
+            evaluation,
+            metrics={
+                name: value
+                for name, value in evaluation.metrics.items()
+                if not name.startswith("attributes")
+            },
+            baseline={},
+            slices={},
+            confusion={level: np.array([[0, 0, 50]]) for level in evaluation.confusion},
+            attribute_counts=np.zeros((0, 3), np.int64),
+            blessed=False,
+            failures=["category/accuracy is .940, must be at least .950"],
+        ),
+        labels={**contents.labels, "attributes": []},
+        attribute_threshold=0.75,
+        ingest={**contents.ingest, "rejected": 0, "rejected_by_reason": {}, "accepted": 1005},
+        class_counts={"category": {"Apparel": 800}, "subcategory": {}, "attributes": {}},
+    )

@@ -1,0 +1,163 @@
+"""What the page says, and that it needs nothing but itself."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from components.report import page
+from components.report.page import render_page
+
+
+def text_of(html):
+    """The page's text without tags, scripts and runs of white space."""
+    html = re.sub(r"<(script|style)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def test_a_pushed_model_is_told_with_its_version_and_place(contents):
+    told = page.verdict(contents)
+    assert (told["state"], told["headline"]) == ("good", "Live as version 17")
+    assert "/shop/serving/catalog/17" in told["text"]
+
+
+def test_a_model_that_is_not_blessed_is_told_with_every_reason(bare_contents):
+    told = page.verdict(bare_contents)
+    assert (told["state"], told["headline"]) == ("bad", "Not blessed")
+    assert told["reasons"] == ["category/accuracy is .940, must be at least .950"]
+
+
+def test_a_model_that_the_canary_stopped_is_told_with_what_it_found(contents):
+    stopped = dataclasses.replace(
+        contents, canary_passed=False, canary_summary="not blessed: no answer", pushed_version=""
+    )
+    told = page.verdict(stopped)
+    assert (told["headline"], told["reasons"]) == ("Stopped by the canary", ["no answer"])
+
+
+def test_a_blessed_model_that_nobody_pushed_is_not_called_live(contents):
+    told = page.verdict(dataclasses.replace(contents, pushed_version=""))
+    assert (told["state"], told["headline"]) == ("warn", "Blessed, not pushed")
+
+
+def test_key_figures_carry_their_change_against_the_last_blessed_model(contents):
+    found = {card["title"]: card for card in page.cards(contents)}
+    assert found["Category accuracy"]["value"] == ".940"  # 94 of 100
+    assert found["Category accuracy"]["change"] == pytest.approx(0.02)
+    assert found["Sub-category accuracy"]["value"] == ".850"  # 85 of 100
+    assert found["Attributes F1"]["value"] == ".700"  # 2 * 35 / (45 + 55)
+    assert found["Test products"]["value"] == "100"
+
+
+def test_slices_are_ordered_by_support_and_only_well_supported_ones_are_marked(contents):
+    (table,) = page.slice_tables(contents)
+    assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids"]
+    women, _, kids = table["rows"]
+    assert all(cell["low"] for cell in women["cells"])
+    assert kids["small"] and not any(cell["low"] for cell in kids["cells"])
+
+
+def test_the_most_frequent_confusions_come_first_with_their_share(contents):
+    pairs = page.most_confused(contents.evaluation.confusion["category"], ["Apparel", "Footwear"])
+    assert pairs == [
+        {
+            "truth": "Apparel",
+            "prediction": "Footwear",
+            "count": 4,
+            "share": pytest.approx(4 / 64),
+        },
+        {"truth": "(not in the train part)", "prediction": "Apparel", "count": 2, "share": 1.0},
+    ]
+
+
+def test_attributes_stand_with_group_value_and_figures(contents):
+    summer, sports = page.attribute_rows(contents)
+    assert (summer["group"], summer["value"], summer["support"]) == ("season", "Summer", 50)
+    assert (summer["precision"], summer["recall"]) == (0.75, 0.6)
+    assert sports["small"] and not summer["small"]
+
+
+def test_an_answer_shows_what_was_right_missed_and_too_much(contents):
+    wrong, right = (page.answer_card(answer, 0.75) for answer in contents.answers)
+    assert [level["right"] for level in wrong["levels"]] == [True, False]
+    assert wrong["attributes"] == [
+        {"label": "season=Summer", "state": "missed"},
+        {"label": "usage=Sports", "state": "extra"},
+    ]
+    assert right["right"] and right["attributes"] == []
+    assert wrong["image"].startswith("data:image/png;base64,")
+
+
+def test_the_page_tells_everything(contents):
+    text = text_of(render_page(contents))
+    for told in (
+        "1,005 rows in the catalog, 1,000 accepted, 5 rejected.",
+        "1 picture belongs to no row.",
+        "no picture",
+        "images/p2.jpg",
+        "Unexpected string values.",
+        "Best epoch 2 of 3, stopped early; 1.5 minutes of training.",
+        "By gender",
+        "Last blessed",
+        "training.learning_rate",
+        "1 of 2 with category and sub-category right.",
+    ):
+        assert told in text
+
+
+def test_what_is_missing_leaves_no_empty_heading(bare_contents):
+    html = render_page(bare_contents)
+    text = text_of(html)
+    assert "There is no earlier blessed model to compare with." in text
+    assert "1,005 accepted, none rejected" in text
+    assert "Every feature of every part fits the schema." in text
+    assert "Not one product of the test part was taken for another class." in text
+    for section in ("slices", "attributes", "answers", "training"):
+        assert f'id="{section}"' not in html
+        assert f'href="#{section}"' not in html
+
+
+def test_at_most_fifty_rejects_are_listed(contents):
+    row = contents.rejects[0]
+    many = dataclasses.replace(
+        contents,
+        rejects=[{**row, "id": f"x{number}"} for number in range(60)],
+        ingest={**contents.ingest, "rejected": 60},
+    )
+    html = render_page(many)
+    assert "x49" in html and "x50" not in html
+    assert "All 60 are in rejects.csv" in text_of(html)
+
+
+def test_labels_of_the_catalog_cannot_break_the_page(contents):
+    evil = "</script><script>alert(1)</script>"
+    labels = {**contents.labels, "category": [evil, "Footwear"]}
+    counts = {**contents.class_counts, "category": {evil: 3}}
+    html = render_page(
+        dataclasses.replace(contents, labels=labels, class_counts=counts, name="<b>winter</b>")
+    )
+    assert evil not in html
+    assert "<b>winter" not in html
+
+
+def test_the_page_is_one_small_file_that_asks_nothing_of_the_net(contents):
+    html = render_page(contents)
+    assert len(html.encode()) < 8_000_000
+    assert "default-src 'none'" in html
+    without_scripts = re.sub(r"<script\b.*?</script>", "", html, flags=re.DOTALL)
+    assert not re.search(r'(src|href)="(?!#|data:)|url\(|@import', without_scripts)
+
+
+def test_hundreds_of_classes_still_fit(contents):
+    generator = np.random.default_rng(3)
+    pairs = np.unique(generator.integers(0, 300, (3000, 2)), axis=0)
+    confusion = np.c_[pairs, generator.integers(1, 9, len(pairs))]
+    many = dataclasses.replace(
+        contents,
+        evaluation=dataclasses.replace(
+            contents.evaluation, confusion={"category": confusion, "subcategory": confusion}
+        ),
+        labels={**contents.labels, **dict.fromkeys(("category", "subcategory"), ["x"] * 300)},
+    )
+    assert "The 30 of 300 classes with the most errors." in text_of(render_page(many))
