@@ -1,0 +1,131 @@
+"""The model is the one of Ferreira et al. 2018, and works on other backbones and few labels."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.backbones import build_backbone
+from trainer.hierarchical_model import build_model
+
+
+def model_on(name="small_residual", side=32, units=16, labels=(3, 5, 4), filters=4):
+    categories, subcategories, attributes = labels
+    backbone = build_backbone(
+        name, image_height=side, image_width=side, filters=filters, weights=None
+    )
+    return build_model(
+        backbone,
+        category_count=categories,
+        subcategory_count=subcategories,
+        attribute_count=attributes,
+        dense_units=units,
+        dropout=0.3,
+        l2=0.0005,
+    )
+
+
+def answers(model, count=6):
+    _, height, width, _ = model.input_shape
+    pictures = np.random.default_rng(0).integers(0, 256, (count, height, width, 3))
+    return {
+        name: keras.ops.convert_to_numpy(output)
+        for name, output in model(pictures.astype("float32"), training=False).items()
+    }
+
+
+def test_on_resnet50_with_234_labels_it_has_the_papers_number_of_parameters():
+    model = model_on("resnet50", side=224, units=1024, labels=(45, 141, 48))
+    assert model.count_params() == 46_915_690
+
+
+def test_its_dense_layers_are_the_papers():
+    model = model_on(units=16, labels=(3, 5, 4), filters=4)
+    first, rest, dropouts = 3, 16, 6
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert len(dense) == first + rest + 3
+    heads = first * (32 * 16 + 16) + rest * (16 * 16 + 16) + (16 + 1) * (3 + 5 + 4)
+    backbone = model.get_layer("small_residual")
+    assert model.count_params() - backbone.count_params() == heads
+    assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == dropouts
+
+
+def test_every_dense_layer_is_penalized():
+    model = model_on()
+    kernels = [
+        keras.ops.convert_to_numpy(layer.kernel)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dense)
+    ]
+    expected = 0.0005 * sum((kernel**2).sum() for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_categories_and_subcategories_sum_to_one_and_attributes_are_each_a_probability():
+    outputs = answers(model_on())
+    assert outputs["category"].shape == (6, 3)
+    assert outputs["subcategory"].shape == (6, 5)
+    assert outputs["attributes"].shape == (6, 4)
+    np.testing.assert_allclose(outputs["category"].sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(outputs["subcategory"].sum(1), 1, rtol=1e-5)
+    assert (outputs["attributes"] >= 0).all() and (outputs["attributes"] <= 1).all()
+
+
+def test_the_embedding_is_the_backbones_features_at_unit_length():
+    model = model_on()
+    outputs = answers(model)
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("float32")
+    features = keras.ops.convert_to_numpy(model.get_layer("small_residual")(pictures))
+    expected = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs["embedding"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("up_to", ["category", "subcategory", "attributes"])
+def test_every_level_learns_from_the_other_levels(up_to):
+    """Each output depends on the layers c, s and a that stand at the levels' beginnings, as drawn:
+    the category on all three, the others on their own and the category's."""
+    model = model_on()
+    before = answers(model)[up_to]
+    needed = {
+        "category": ("c", "s", "a"),
+        "subcategory": ("c", "s"),
+        "attributes": ("c", "a"),
+    }[up_to]
+    for name in ("c", "s", "a"):
+        layer = model.get_layer(name)
+        kernel = layer.kernel.numpy()
+        layer.kernel.assign(kernel * 3)
+        changed = not np.array_equal(answers(model)[up_to], before)
+        layer.kernel.assign(kernel)
+        assert changed == (name in needed)
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+def test_one_category_and_no_attributes_work():
+    model = model_on(labels=(1, 2, 0))
+    outputs = answers(model)
+    np.testing.assert_allclose(outputs["category"], np.ones((6, 1)))
+    assert outputs["attributes"].shape == (6, 0)
+    assert "a1" not in {layer.name for layer in model.layers}
+
+
+@pytest.mark.parametrize("labels", [(3, 5, 4), (3, 5, 0)])
+def test_the_model_comes_back_from_its_keras_file(tmp_path, labels):
+    model = model_on(labels=labels)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for name, output in answers(model).items():
+        np.testing.assert_allclose(answers(loaded)[name], output, rtol=1e-5)
+
+
+def test_a_level_without_labels_is_refused():
+    with pytest.raises(ValueError, match="category_count=0"):
+        model_on(labels=(0, 5, 4))
+
+
+def test_in_16_bit_floats_the_outputs_still_have_32():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        outputs = answers(model_on())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {output.dtype for output in outputs.values()} == {np.dtype("float32")}

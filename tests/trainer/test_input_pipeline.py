@@ -1,0 +1,168 @@
+"""Pictures are decoded alike everywhere; batches hold every product, in an order of the seed's."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from schema.errors import UserError
+from trainer import input_pipeline, preprocessing
+
+
+def encoded(pixels, form="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def batches_of(catalog, **changes):
+    options = {
+        "products": 144,
+        "image_height": 32,
+        "image_width": 24,
+        "batch_size": 32,
+        "seed": 1,
+        "first_epoch": 0,
+        "epochs": 2,
+    }
+    return [
+        pictures.numpy()
+        for pictures, _ in input_pipeline.training_batches(
+            [catalog.pattern("train")], catalog.transform_output, **{**options, **changes}
+        )
+    ]
+
+
+def test_labels_are_counted_without_decoding(catalog):
+    counted = input_pipeline.count_labels([catalog.pattern("train")], catalog.transform_output)
+    train = catalog.splits["train"]
+    assert counted.products == len(train)
+    for level, found in {
+        "category": Counter(x.category for x in train),
+        "subcategory": Counter(x.subcategory for x in train),
+        "attributes": Counter(label for x in train for label in x.attributes),
+    }.items():
+        vocabulary = preprocessing.vocabulary(catalog.transform_output, level)
+        assert counted.labels[level].tolist() == [found[label] for label in vocabulary]
+
+
+def test_labels_unknown_to_train_are_not_counted(catalog):
+    counted = input_pipeline.count_labels([catalog.pattern("eval")], catalog.transform_output)
+    assert counted.products == 48
+    assert counted.labels["category"].sum() == 47
+
+
+def test_evaluation_batches_hold_every_product_with_its_labels(catalog):
+    batches = input_pipeline.evaluation_batches(
+        [catalog.pattern("eval")],
+        catalog.transform_output,
+        products=48,
+        image_height=40,
+        image_width=30,
+        batch_size=20,
+    )
+    assert [len(pictures) for pictures, _ in batches] == [20, 20, 8]
+    seen = {}
+    for pictures, labels in batches:
+        assert pictures.dtype == tf.uint8 and labels["attributes"].shape[1] == 3
+        for picture, category in zip(pictures.numpy(), labels["category"].numpy(), strict=True):
+            seen[picture.tobytes()] = category
+    vocabulary = preprocessing.vocabulary(catalog.transform_output, "category")
+    for product in catalog.splits["eval"][:-1]:
+        picture = tf.io.decode_jpeg(product.image).numpy()
+        assert vocabulary[seen[picture.tobytes()]] == product.category
+
+
+def test_training_batches_are_whole_and_hold_no_product_twice_in_an_epoch(catalog):
+    batches = batches_of(catalog)
+    assert [len(pictures) for pictures in batches] == [32] * 8
+    assert input_pipeline.steps_per_epoch(144, 32) == 4
+    first = {picture.tobytes() for pictures in batches[:4] for picture in pictures}
+    assert len(first) == 4 * 32
+
+
+def test_the_order_depends_on_seed_and_epoch_alone(catalog):
+    batches = batches_of(catalog)
+    np.testing.assert_array_equal(batches, batches_of(catalog))
+    assert not np.array_equal(batches[:4], batches[4:])
+    assert not np.array_equal(batches, batches_of(catalog, seed=2))
+
+
+def test_a_training_that_begins_later_sees_what_an_uninterrupted_one_sees(catalog):
+    np.testing.assert_array_equal(batches_of(catalog)[4:], batches_of(catalog, first_epoch=1))
+
+
+def test_a_split_too_large_for_memory_is_decoded_anew_each_epoch(catalog, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", 0)
+    batches = batches_of(catalog, batch_size=36)
+    for epoch in (batches[:4], batches[4:]):
+        assert len({picture.tobytes() for pictures in epoch for picture in pictures}) == 144
+
+
+def test_fewer_products_than_a_batch_are_one_batch(catalog):
+    assert [len(pictures) for pictures in batches_of(catalog, batch_size=500)] == [144, 144]
+
+
+def test_a_catalog_without_attributes_has_batches_without_them(plain_catalog):
+    batches = input_pipeline.evaluation_batches(
+        [plain_catalog.pattern("eval")],
+        plain_catalog.transform_output,
+        products=10,
+        image_height=8,
+        image_width=8,
+        batch_size=10,
+    )
+    _, labels = next(iter(batches))
+    assert set(labels) == {"category", "subcategory"}
+
+
+def test_missing_files_are_named(catalog):
+    with pytest.raises(UserError, match="No Examples are at /nowhere"):
+        input_pipeline.count_labels(["/nowhere/*"], catalog.transform_output)
+
+
+def test_an_empty_split_is_named(catalog, tmp_path):
+    path = str(tmp_path / "data_tfrecord-00000-of-00001.gz")
+    with tf.io.TFRecordWriter(path, options="GZIP"):
+        pass
+    with pytest.raises(UserError, match="no product in .*data_tfrecord.*split.eval"):
+        input_pipeline.count_labels([path], catalog.transform_output)
+
+
+def test_a_picture_of_the_right_size_is_passed_on_bit_by_bit():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype("uint8")
+    np.testing.assert_array_equal(input_pipeline.decode_picture(encoded(pixels), 9, 7), pixels)
+
+
+def test_a_gray_picture_becomes_rgb():
+    gray = np.random.default_rng(0).integers(0, 256, (9, 7)).astype("uint8")
+    decoded = input_pipeline.decode_picture(encoded(gray), 9, 7)
+    np.testing.assert_array_equal(decoded, np.stack([gray] * 3, -1))
+
+
+def test_shrinking_averages_over_areas():
+    """A chessboard of single pixels turns gray; without antialiasing it would not."""
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype("uint8")
+    pixels = np.stack([board] * 3, -1)
+    shrunk = input_pipeline.decode_picture(encoded(pixels), 8, 8).numpy()
+    np.testing.assert_allclose(shrunk[1:-1, 1:-1], 127.5, atol=2)
+    by_pillow = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(shrunk.astype(int), by_pillow, atol=2)
+
+
+def test_a_batch_keeps_its_order_and_may_be_empty():
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 9, 7, 3)).astype("uint8")
+    files = tf.constant([encoded(x, "PNG" if i % 2 else "BMP") for i, x in enumerate(pixels)])
+    np.testing.assert_array_equal(input_pipeline.decode_pictures(files, 9, 7), pixels)
+    assert input_pipeline.decode_pictures(files[:0], 9, 7).shape == (0, 9, 7, 3)
+
+
+@pytest.mark.parametrize(("broken", "first"), [([0], 0), ([2], 2), ([3, 1], 1), ([4], 4)])
+def test_the_first_picture_that_cannot_be_decoded_is_named(broken, first):
+    picture = encoded(np.zeros((9, 7, 3), "uint8"))
+    files = [b"no picture" if index in broken else picture for index in range(5)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"index {first} cannot be decoded"):
+        input_pipeline.decode_pictures(tf.constant(files), 9, 7)

@@ -1,0 +1,276 @@
+"""run_fn trains, writes what it should, goes on after a kill, and repeats itself by its seed."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema.errors import UserError
+from trainer import training
+
+
+def without_times(epochs):
+    return [{key: value for key, value in x.items() if key != "seconds"} for x in epochs]
+
+
+@pytest.fixture(scope="module")
+def trained(catalog, tmp_path_factory):
+    """Folder of a finished training of 3 epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    training.run_fn(catalog.fn_args(folder))
+    return folder
+
+
+def changed(fn_args, section, **options):
+    config = dict(fn_args.custom_config)
+    config[section] = {**config[section], **options}
+    fn_args.custom_config = config
+    return fn_args
+
+
+def test_a_saved_model_a_keras_file_logs_and_a_history_come_out(trained):
+    assert (trained / "serving" / "saved_model.pb").is_file()
+    assert (trained / "serving" / "model.keras").is_file()
+    assert list((trained / "run").rglob("events.out.tfevents.*"))
+    assert (trained / "run" / "history.json").is_file()
+
+
+def test_the_history_tells_of_every_epoch_and_of_what_was_trained(trained, history):
+    told = history(trained)
+    assert [x["epoch"] for x in told["epochs"]] == [1, 2, 3]
+    assert told["train_products"] == 144 and told["eval_products"] == 48
+    assert told["stopped_early"] is False
+    assert told["hyperparameters"]["training.batch_size"] == 16
+    assert told["hyperparameters"]["augmentation.shift"] == 0.0625
+    model = keras.models.load_model(trained / "serving" / "model.keras")
+    assert told["parameters"] == model.count_params()
+    for epoch in told["epochs"]:
+        figures = [epoch[f"val_{x}"] for x in ("category_accuracy", "subcategory_accuracy")]
+        mean = np.mean([*figures, epoch["val_attributes_f1"]])
+        assert epoch["val_mean"] == pytest.approx(mean)
+        assert epoch["seconds"] > 0
+
+
+def test_the_loss_falls(trained, history):
+    losses = [x["loss"] for x in history(trained)["epochs"]]
+    assert losses[-1] < losses[0]
+
+
+def test_the_served_model_is_the_one_of_the_best_epoch(trained, catalog, history):
+    told = history(trained)
+    best = max(told["epochs"], key=lambda x: x["val_mean"])
+    assert told["best_epoch"] == best["epoch"]
+    served = tf.saved_model.load(str(trained / "serving")).signatures
+    examples = tf.constant([x.serialized() for x in catalog.splits["eval"]])
+    scores = served["evaluate"](examples=examples)
+    labels = served["transform_labels"](examples=examples)
+    right = scores["category"].numpy().argmax(1) == labels["category_label"].numpy()
+    assert right.mean() == pytest.approx(best["val_category_accuracy"], abs=1e-6)
+    found = scores["attributes"].numpy() >= 0.75
+    true = labels["attributes_label"].numpy() > 0
+    f1 = 2 * (found & true).sum() / max(1, found.sum() + true.sum())
+    assert f1 == pytest.approx(best["val_attributes_f1"], abs=1e-6)
+
+
+def test_the_state_is_gone_once_the_training_has_finished(trained):
+    assert list((trained / "resume").iterdir()) == []
+
+
+def test_the_same_seed_trains_the_same_model(trained, catalog, tmp_path, history):
+    training.run_fn(catalog.fn_args(tmp_path))
+    again, before = history(tmp_path)["epochs"], history(trained)["epochs"]
+    for one, other in zip(without_times(again), without_times(before), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours runs after it."""
+
+
+def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
+    trained, catalog, tmp_path, history, monkeypatch
+):
+    fn_args = catalog.fn_args(tmp_path)
+    report = training.EpochReport.on_train_batch_end
+
+    def killed_in_epoch_3(self, batch, logs=None):
+        if self._epoch == 2 and batch == 4:
+            raise Killed
+        report(self, batch, logs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.EpochReport, "on_train_batch_end", killed_in_epoch_3)
+        with pytest.raises(Killed):
+            training.run_fn(fn_args)
+    (state,) = (tmp_path / "resume").iterdir()
+    assert len(json.loads((state / "state.json").read_text())["epochs"]) == 2
+    # A file that was being written when the kill came is no obstacle.
+    (state / "unfinished.weights.h5").write_bytes(b"half a file")
+
+    begun = []
+    begin = training.ResumableState.on_epoch_begin
+    monkeypatch.setattr(
+        training.ResumableState,
+        "on_epoch_begin",
+        lambda self, epoch, logs=None: (begun.append(epoch), begin(self, epoch, logs)),
+    )
+    training.run_fn(fn_args)
+    assert begun == [2]
+    resumed, straight = history(tmp_path)["epochs"], history(trained)["epochs"]
+    for one, other in zip(without_times(resumed), without_times(straight), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+
+
+def test_a_kill_between_the_last_epoch_and_the_export_costs_no_epoch(
+    catalog, tmp_path, history, monkeypatch
+):
+    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1)
+    with monkeypatch.context() as patched:
+
+        def killed(*args):
+            raise Killed
+
+        patched.setattr(training.signatures, "export", killed)
+        with pytest.raises(Killed):
+            training.run_fn(fn_args)
+    monkeypatch.setattr(training, "fit", None)
+    training.run_fn(fn_args)
+    assert len(history(tmp_path)["epochs"]) == 1
+    assert (tmp_path / "serving" / "saved_model.pb").is_file()
+
+
+def test_other_options_other_data_or_other_code_are_another_training(catalog, tmp_path):
+    fn_args = catalog.fn_args(tmp_path)
+
+    def name(fn_args):
+        return training.fingerprint(fn_args, training.override(fn_args.custom_config, {}))
+
+    assert name(fn_args) == name(catalog.fn_args(tmp_path / "elsewhere"))
+    swapped = catalog.fn_args(tmp_path)
+    swapped.train_files = swapped.eval_files
+    others = [
+        changed(catalog.fn_args(tmp_path), "training", learning_rate=0.01),
+        catalog.fn_args(tmp_path, code="abc"),
+        swapped,
+    ]
+    assert len({name(x) for x in [fn_args, *others]}) == 4
+
+
+def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
+    state = training.ResumableState(tmp_path / "state", patience=2)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile()
+    state.set_model(model)
+    stopped = []
+    for epoch, mean in enumerate([0.2, 0.5, 0.5, 0.4]):
+        state.on_epoch_begin(epoch)
+        state.on_epoch_end(epoch, {"val_mean": mean})
+        stopped.append(state.stopped_early)
+    assert stopped == [False, False, False, True]
+    assert state.best_epoch == 2 and model.stop_training
+    kept = {file.name for file in (tmp_path / "state").iterdir()}
+    assert kept == {"state.json", "epoch-0002.weights.h5", "epoch-0004.weights.h5"}
+
+
+def test_patience_survives_a_kill(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="adam")
+    for epoch, mean in enumerate([0.5, 0.4, 0.3]):
+        state = training.ResumableState(tmp_path / "state", patience=2)
+        state.restore(model)
+        state.set_model(model)
+        assert not state.has_ended(epochs=10)
+        state.on_epoch_begin(epoch)
+        state.on_epoch_end(epoch, {"val_mean": mean})
+    again = training.ResumableState(tmp_path / "state", patience=2)
+    again.restore(model)
+    assert again.has_ended(epochs=10) and again.best_epoch == 1
+
+
+def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
+    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=2)
+    with caplog.at_level(logging.INFO, logger="seamline.progress"):
+        training.run_fn(fn_args)
+    ends = [x for x in caplog.records if ":" in x.message]
+    assert [(x.completed, x.total) for x in ends] == [(1, 2), (2, 2)]
+    assert ends[1].message.startswith("epoch 2 of 2: ")
+    assert "category accuracy 0." in ends[1].message
+    completed = [x.completed for x in caplog.records]
+    assert completed == sorted(completed)
+
+
+def test_tuned_values_override_the_config(catalog, tmp_path, history):
+    tuned = keras_tuner.HyperParameters()
+    tuned.Fixed("model.dense_units", 16)
+    tuned.Fixed("tuner/epochs", 99)
+    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1)
+    fn_args.hyperparameters = tuned.get_config()
+    training.run_fn(fn_args)
+    assert history(tmp_path)["hyperparameters"]["model.dense_units"] == 16
+    assert history(tmp_path)["hyperparameters"]["training.epochs"] == 1
+
+
+def test_a_tuned_value_of_no_option_is_named(catalog, tmp_path):
+    with pytest.raises(UserError, match=r"model\.depth, which is no option"):
+        training.override(catalog.fn_args(tmp_path).custom_config, {"model.depth": 3})
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_advice():
+    with pytest.raises(UserError, match="loss became nan in epoch 3.*training.learning_rate"):
+        training.StopWithoutNumbers().on_epoch_end(2, {"loss": float("nan")})
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
+def test_a_catalog_with_one_category_and_no_attributes_is_trained(plain_catalog, tmp_path, history):
+    training.run_fn(changed(plain_catalog.fn_args(tmp_path), "training", epochs=1))
+    epoch = history(tmp_path)["epochs"][0]
+    assert epoch["val_category_accuracy"] == 1
+    assert not any("attributes" in name for name in epoch)
+    assert epoch["val_mean"] == pytest.approx((1 + epoch["val_subcategory_accuracy"]) / 2)
+
+
+def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_path):
+    training.run_fn(
+        changed(
+            catalog.fn_args(tmp_path),
+            "training",
+            epochs=1,
+            mixed_precision=True,
+            schedule="cosine",
+            class_weighting="none",
+        )
+    )
+    model = keras.models.load_model(tmp_path / "serving" / "model.keras")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize("module", ["augmentation", "backbones", "hierarchical_model", "losses"])
+def test_model_code_imports_no_tensorflow(module):
+    """The model itself must run on other back ends of Keras."""
+    source = (Path(training.__file__).parent / f"{module}.py").read_text()
+    assert not re.search(r"^\s*(import|from) tensorflow", source, re.MULTILINE)
+
+
+def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
+    splits = training.Splits.read(catalog.fn_args(tmp_path))
+    assert training.level_loss_weights(splits) == {
+        "category": 1.0,
+        "subcategory": 1.0,
+        "attributes": pytest.approx(2 * 3**0.5),
+    }
+
+
+def test_without_class_weighting_all_labels_weigh_one(catalog, tmp_path):
+    fn_args = catalog.fn_args(tmp_path)
+    splits = training.Splits.read(fn_args)
+    plain = training.override(fn_args.custom_config, {"training.class_weighting": "none"})
+    chosen = training.level_losses(plain, splits)
+    assert chosen["category"].class_weights == [1, 1]
+    assert chosen["attributes"].attribute_weights == [1, 1, 1]

@@ -1,0 +1,317 @@
+"""Examples on disk to batches of pictures and labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features
+from schema.errors import UserError
+from trainer import preprocessing
+
+CACHE_LIMIT_BYTES = 2 * 2**30
+"""Decoded pictures of a split are kept in memory up to this size, and decoded anew above it."""
+
+_SHUFFLED_AT_ONCE = 4096
+"""Encoded pictures, of a split too large to be kept, among which the next one is drawn."""
+
+_PARSED_AT_ONCE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCounts:
+    """How often each label occurs in a split.
+
+    Attributes:
+        products: Number of products.
+        labels: For each level, the products of each label, int64 (number of labels).
+    """
+
+    products: int
+    labels: dict[str, np.ndarray]
+
+
+def count_labels(
+    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput
+) -> LabelCounts:
+    """Counts a split's labels in one pass that leaves the pictures undecoded.
+
+    Raises:
+        UserError: no file matches the patterns, or the split has no product.
+    """
+    sizes = {
+        level: len(preprocessing.vocabulary(transform_output, level)) for level in features.LEVELS
+    }
+    parse = _label_parser(transform_output)
+    counts = {level: np.zeros(size, np.int64) for level, size in sizes.items()}
+    products = 0
+    for labels in _serialized(file_patterns).batch(1024).map(parse).prefetch(2):
+        products += len(labels[features.CATEGORY])
+        for level in (features.CATEGORY, features.SUBCATEGORY):
+            indices = labels[level].numpy()
+            counts[level] += np.bincount(indices[indices >= 0], minlength=sizes[level])
+        counts[features.ATTRIBUTES] += labels[features.ATTRIBUTES].numpy().sum(0).astype(np.int64)
+    if not products:
+        raise UserError(
+            f"There is no product in {', '.join(file_patterns)}. Give the catalog more products, "
+            "or a larger part to this split (split.eval, split.test)."
+        )
+    return LabelCounts(products, counts)
+
+
+def training_batches(
+    file_patterns: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    *,
+    products: int,
+    image_height: int,
+    image_width: int,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+) -> tf.data.Dataset:
+    """The train split over and over, in an order that depends on seed and epoch alone.
+
+    Products that fill no whole batch at the end of an epoch are left out of it, others each time.
+
+    Args:
+        file_patterns: Globs of gzipped TFRecord files of Examples.
+        transform_output: The Transform graph.
+        products: Number of products in the files.
+        image_height: Height in pixels that pictures are resized to.
+        image_width: Width in pixels.
+        batch_size: Products in a batch.
+        seed: Seed of the order.
+        first_epoch: Epoch to begin with, counted from 0: a resumed training sees what an
+            uninterrupted one sees.
+        epochs: Epoch to end before.
+
+    Returns:
+        Dataset of `steps_per_epoch(products, batch_size)` batches an epoch, each of pictures uint8
+        (N, image_height, image_width, 3) and a dict of labels, see `evaluation_batches`.
+    """
+    decode = _decoder(image_height, image_width)
+    size = (image_height, image_width)
+    if _fits_in_memory(products, size):
+        kept = _examples(file_patterns, transform_output).map(decode, tf.data.AUTOTUNE).cache()
+
+        def epoch_of(epoch):
+            return kept.shuffle(products, seed=seed + epoch)
+
+    else:
+        encoded = _examples(file_patterns, transform_output)
+
+        def epoch_of(epoch):
+            return encoded.shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch).map(
+                decode, tf.data.AUTOTUNE
+            )
+
+    batches = (epochs - first_epoch) * steps_per_epoch(products, batch_size)
+    batch_size = min(batch_size, products)
+    return (
+        tf.data.Dataset.range(first_epoch, epochs)
+        .flat_map(lambda epoch: epoch_of(epoch).batch(batch_size, drop_remainder=True))
+        .apply(tf.data.experimental.assert_cardinality(batches))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def steps_per_epoch(products: int, batch_size: int) -> int:
+    """Batches of an epoch of `training_batches`."""
+    return max(1, products // batch_size)
+
+
+def evaluation_batches(
+    file_patterns: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    *,
+    products: int,
+    image_height: int,
+    image_width: int,
+    batch_size: int,
+) -> tf.data.Dataset:
+    """A split once, in the order of its files, every product of it.
+
+    Args:
+        file_patterns: Globs of gzipped TFRecord files of Examples.
+        transform_output: The Transform graph.
+        products: Number of products in the files.
+        image_height: Height in pixels that pictures are resized to.
+        image_width: Width in pixels.
+        batch_size: Products in a batch; the last may have fewer.
+
+    Returns:
+        Dataset of pictures uint8 (N, image_height, image_width, 3) and a dict of labels:
+        `category` and `subcategory` int64 (N), -1 for unknown, and, where the catalog has
+        attributes, `attributes` float32 (N, A).
+    """
+    examples = _examples(file_patterns, transform_output)
+    decoded = examples.map(_decoder(image_height, image_width), tf.data.AUTOTUNE)
+    if _fits_in_memory(products, (image_height, image_width)):
+        decoded = decoded.cache()
+    batches = -(-products // batch_size)
+    return (
+        decoded.batch(batch_size)
+        # Keras averages losses wrongly over a dataset whose length it must find out.
+        .apply(tf.data.experimental.assert_cardinality(batches))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
+    """Decodes one picture and resizes it, in training and in serving alike.
+
+    Args:
+        encoded: A JPEG, PNG, GIF (its first frame) or BMP file, string ().
+        image_height: Height in pixels of the result.
+        image_width: Width in pixels of the result.
+
+    Returns:
+        RGB, uint8 (image_height, image_width, 3); the sides are scaled independently, smaller ones
+        by area (antialiased).
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on something that is none of these.
+    """
+    picture = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    size = (image_height, image_width)
+
+    def resized():
+        scaled = tf.image.resize(picture, size, method="bilinear", antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(scaled, 0, 255)), tf.uint8)
+
+    fits = tf.reduce_all(tf.equal(tf.shape(picture)[:2], size))
+    return tf.ensure_shape(tf.cond(fits, lambda: picture, resized), (*size, 3))
+
+
+def decode_pictures(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
+    """Decodes and resizes a batch of pictures in parallel; works inside a graph.
+
+    Args:
+        encoded: Picture files as for `decode_picture`, string (N), N may be 0.
+        image_height: Height in pixels of the result.
+        image_width: Width in pixels of the result.
+
+    Returns:
+        uint8 (N, image_height, image_width, 3).
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on a batch with a picture that cannot be decoded;
+            the message has the index of the first one.
+    """
+
+    def decode(index, file):
+        return index, decode_picture(file, image_height, image_width)
+
+    # The batch is closed with an entry of its own, because an empty dataset has no element to get.
+    closing = tf.data.Dataset.from_tensors(
+        (tf.constant(-1, tf.int64), tf.zeros((image_height, image_width, 3), tf.uint8))
+    )
+    count = tf.size(encoded, out_type=tf.int64)
+    indices, pictures = (
+        tf.data.Dataset.from_tensor_slices(encoded)
+        .enumerate()
+        .map(decode, tf.data.AUTOTUNE, deterministic=True)
+        .ignore_errors()
+        .concatenate(closing)
+        .batch(count + 1)
+        .get_single_element()
+    )
+    # Before the first missing picture every index is at its own place.
+    in_place = tf.equal(indices[:-1], tf.range(tf.size(indices[:-1], out_type=tf.int64)))
+    first_missing = tf.reduce_sum(tf.cast(in_place, tf.int64))
+    check = tf.debugging.Assert(
+        tf.equal(first_missing, count),
+        [tf.strings.format(features.UNDECODABLE, first_missing)],
+    )
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(pictures[:-1])
+
+
+def parse_labels(
+    serialized: tf.Tensor, transform_output: tft.TFTransformOutput
+) -> dict[str, tf.Tensor]:
+    """The raw labels of serialized Examples (N), as the Transform graph takes them."""
+    return tf.io.parse_example(serialized, _label_spec(transform_output))
+
+
+def transformed_labels(
+    raw_labels: dict[str, tf.Tensor], transform_layer, attribute_count: int
+) -> dict[str, tf.Tensor]:
+    """Applies the Transform graph's layer; the names of the results are `transformed_label(level)`.
+
+    The attributes come (N, attribute_count), also when that is 0, where the graph itself gives one
+    column for the placeholder of an empty vocabulary.
+    """
+    labels = dict(transform_layer(raw_labels))
+    name = features.transformed_label(features.ATTRIBUTES)
+    labels[name] = tf.ensure_shape(labels[name][:, :attribute_count], (None, attribute_count))
+    return labels
+
+
+def _label_spec(transform_output: tft.TFTransformOutput) -> dict:
+    spec = transform_output.raw_feature_spec()
+    return {level: spec[level] for level in features.LEVELS}
+
+
+def _label_parser(transform_output: tft.TFTransformOutput):
+    attribute_count = len(preprocessing.vocabulary(transform_output, features.ATTRIBUTES))
+    layer = transform_output.transform_features_layer()
+
+    def parse(serialized):
+        labels = transformed_labels(
+            parse_labels(serialized, transform_output), layer, attribute_count
+        )
+        return {level: labels[features.transformed_label(level)] for level in features.LEVELS}
+
+    return parse
+
+
+def _examples(
+    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput
+) -> tf.data.Dataset:
+    """Dataset of (encoded picture string (), labels) product by product, in the files' order."""
+    parse = _label_parser(transform_output)
+    image_spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+
+    def parse_batch(serialized):
+        labels = parse(serialized)
+        if not labels[features.ATTRIBUTES].shape[1]:
+            del labels[features.ATTRIBUTES]
+        return tf.io.parse_example(serialized, image_spec)[features.IMAGE], labels
+
+    return (
+        _serialized(file_patterns)
+        .batch(_PARSED_AT_ONCE)
+        .map(parse_batch, tf.data.AUTOTUNE)
+        .unbatch()
+    )
+
+
+def _serialized(file_patterns: Sequence[str]) -> tf.data.Dataset:
+    files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
+    if not files:
+        raise UserError(
+            f"No Examples are at {', '.join(file_patterns)}. Run the pipeline again from its first "
+            "step; artifacts of an earlier run may have been deleted by hand."
+        )
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        # A number of our own, because TensorFlow's depends on the machine, and the order on it.
+        cycle_length=4,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _decoder(image_height: int, image_width: int):
+    return lambda encoded, labels: (decode_picture(encoded, image_height, image_width), labels)
+
+
+def _fits_in_memory(products: int, size: tuple[int, int]) -> bool:
+    return products * size[0] * size[1] * 3 <= CACHE_LIMIT_BYTES

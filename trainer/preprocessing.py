@@ -1,0 +1,53 @@
+"""The Transform graph: labels become indices. Pictures are not touched here."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features
+
+_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+"""What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Turns the labels of a batch into numbers, with vocabularies learned from the train split.
+
+    Args:
+        inputs: `category` and `subcategory`, string (N, 1); `attributes`, sparse string (N, any).
+
+    Returns:
+        `category_label` and `subcategory_label`: int64 (N), -1 for a label that train did not have.
+        `attributes_label`: float32 (N, A) of zeros and ones; labels unknown to train are left out.
+    """
+    outputs = {}
+    for level in (features.CATEGORY, features.SUBCATEGORY):
+        outputs[features.transformed_label(level)] = tft.compute_and_apply_vocabulary(
+            tf.squeeze(inputs[level], axis=1), default_value=-1, vocab_filename=level
+        )
+    outputs[features.transformed_label(features.ATTRIBUTES)] = _multi_hot(
+        inputs[features.ATTRIBUTES], vocabulary_name=features.ATTRIBUTES
+    )
+    return outputs
+
+
+def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]:
+    """The labels of a level in the order of their indices; empty where train has none."""
+    labels = transform_output.vocabulary_by_name(level)
+    return [label.decode("utf-8") for label in labels if label != _EMPTY_VOCABULARY]
+
+
+def _multi_hot(labels: tf.SparseTensor, vocabulary_name: str) -> tf.Tensor:
+    learned = tft.vocabulary(labels, vocab_filename=vocabulary_name)
+    indices = tft.apply_vocabulary(labels, learned, default_value=-1)
+    known = tf.sparse.retain(indices, indices.values >= 0)
+    positions = tf.stack([known.indices[:, 0], known.values], axis=1)
+    width = tft.experimental.get_vocabulary_size_by_name(vocabulary_name)
+    hits = tf.scatter_nd(
+        positions,
+        tf.ones_like(known.values, tf.float32),
+        tf.stack([known.dense_shape[0], width]),
+    )
+    # A product may name the same label twice.
+    return tf.minimum(hits, 1.0)

@@ -1,0 +1,164 @@
+"""The model as TensorFlow Serving, TFMA and a warm start take it."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features
+from trainer import input_pipeline, preprocessing
+
+KERAS_FILE = "model.keras"
+"""Beside saved_model.pb: the Keras model alone, because Keras cannot load a SavedModel."""
+
+_CHUNK = 64
+"""Pictures that go through the network at once, so that a large request needs no more memory."""
+
+
+def export(model: keras.Model, transform_output: tft.TFTransformOutput, directory: str) -> None:
+    """Writes a SavedModel with the three signatures, and `model.keras` beside it.
+
+    Args:
+        model: From pictures (N, H, W, 3), 0 to 255, to the dict of outputs of
+            `trainer.hierarchical_model`.
+        transform_output: The Transform graph whose vocabularies the outputs follow.
+        directory: Where to write; TFX's `serving_model_dir`.
+    """
+    module = CatalogModel(model, transform_output)
+    examples = tf.TensorSpec([None], tf.string, name="examples")
+    tf.saved_model.save(
+        module,
+        directory,
+        signatures={
+            features.SERVING_SIGNATURE: module.serve.get_concrete_function(
+                tf.TensorSpec([None], tf.string, name=features.IMAGE_BYTES)
+            ),
+            features.EVALUATE_SIGNATURE: module.evaluate.get_concrete_function(examples),
+            features.LABELS_SIGNATURE: module.transform_labels.get_concrete_function(examples),
+        },
+    )
+    model.save(os.path.join(directory, KERAS_FILE))
+
+
+class CatalogModel(tf.Module):
+    """A model with the vocabularies and the Transform layer that belong to it.
+
+    Args:
+        model: See `export`.
+        transform_output: See `export`.
+    """
+
+    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput):
+        super().__init__(name="catalog_model")
+        self._model = model
+        self._transform_output = transform_output
+        # As an attribute the layer becomes part of what is saved, its vocabulary files with it.
+        self._transform_layer = transform_output.transform_features_layer()
+        self._labels = {
+            level: preprocessing.vocabulary(transform_output, level) for level in features.LEVELS
+        }
+
+    @tf.function
+    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers pictures: the signature `serving_default`.
+
+        Args:
+            image_bytes: Encoded pictures, string (N).
+
+        Returns:
+            `category`, `subcategory` string (N) and `category_score`, `subcategory_score` float32
+            (N), the likeliest of each; `category_scores` (N, C1), `subcategory_scores` (N, C2) and
+            `attribute_scores` (N, A) float32 with the labels they belong to, the same in every
+            row, in `category_labels`, `subcategory_labels` and `attributes`, string of the same
+            shapes; `embedding` float32 (N, D) of unit length.
+
+        Raises:
+            tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
+        """
+        outputs = self._answer(image_bytes)
+        category, category_score = self._likeliest(features.CATEGORY, outputs)
+        subcategory, subcategory_score = self._likeliest(features.SUBCATEGORY, outputs)
+        return {
+            features.CATEGORY: category,
+            features.CATEGORY_SCORE: category_score,
+            features.CATEGORY_SCORES: outputs[features.CATEGORY],
+            features.CATEGORY_LABELS: self._label_rows(features.CATEGORY, outputs),
+            features.SUBCATEGORY: subcategory,
+            features.SUBCATEGORY_SCORE: subcategory_score,
+            features.SUBCATEGORY_SCORES: outputs[features.SUBCATEGORY],
+            features.SUBCATEGORY_LABELS: self._label_rows(features.SUBCATEGORY, outputs),
+            features.ATTRIBUTES: self._label_rows(features.ATTRIBUTES, outputs),
+            features.ATTRIBUTE_SCORES: outputs[features.ATTRIBUTES],
+            features.EMBEDDING: outputs[features.EMBEDDING],
+        }
+
+    @tf.function
+    def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The model's outputs for serialized Examples, string (N): the signature `evaluate`.
+
+        Returns:
+            `category` (N, C1), `subcategory` (N, C2), `attributes` (N, A), `embedding` (N, D).
+
+        Raises:
+            tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
+        """
+        parsed = tf.io.parse_example(
+            examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+        )
+        return self._answer(parsed[features.IMAGE])
+
+    @tf.function
+    def transform_labels(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The true labels of serialized Examples, string (N), as numbers.
+
+        Returns:
+            `category_label`, `subcategory_label` int64 (N), -1 for labels that train did not have,
+            and `attributes_label` float32 (N, A).
+        """
+        return input_pipeline.transformed_labels(
+            input_pipeline.parse_labels(examples, self._transform_output),
+            self._transform_layer,
+            len(self._labels[features.ATTRIBUTES]),
+        )
+
+    def _answer(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        _, height, width, _ = self._model.input_shape
+        pictures = input_pipeline.decode_pictures(image_bytes, height, width)
+        widths = {name: output.shape[-1] for name, output in self._model.output.items()}
+        count = tf.shape(pictures)[0]
+        chunks = (count + _CHUNK - 1) // _CHUNK
+
+        def run_chunk(index, collected):
+            chunk = pictures[index * _CHUNK : (index + 1) * _CHUNK]
+            outputs = self._model(tf.cast(chunk, tf.float32), training=False)
+            return index + 1, {
+                name: array.write(index, outputs[name]) for name, array in collected.items()
+            }
+
+        collected = {
+            name: tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=(None, width))
+            for name, width in widths.items()
+        }
+        _, collected = tf.while_loop(
+            lambda index, _: index < chunks,
+            run_chunk,
+            (tf.constant(0), collected),
+            parallel_iterations=1,
+        )
+        return {
+            name: tf.reshape(array.concat(), (count, widths[name]))
+            for name, array in collected.items()
+        }
+
+    def _likeliest(self, level: str, outputs) -> tuple[tf.Tensor, tf.Tensor]:
+        indices = tf.argmax(outputs[level], axis=1)
+        return tf.gather(tf.constant(self._labels[level]), indices), tf.reduce_max(
+            outputs[level], axis=1
+        )
+
+    def _label_rows(self, level: str, outputs) -> tf.Tensor:
+        labels = tf.constant(self._labels[level], tf.string, shape=(1, len(self._labels[level])))
+        return tf.tile(labels, [tf.shape(outputs[level])[0], 1])
