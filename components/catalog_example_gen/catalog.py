@@ -13,8 +13,8 @@ from typing import IO, Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from components.catalog_example_gen import folder
 from components.catalog_example_gen.ingestion import Plan, created, ingest, opened
+from components.catalog_example_gen.preflight import check_folders
 from components.catalog_example_gen.progress import ProgressWatch
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
 from components.catalog_example_gen.rows import Columns, survey
@@ -28,7 +28,6 @@ def ingest_catalog(
     catalog: Mapping[str, Any],
     split: Mapping[str, Any],
     domains: Mapping[str, Sequence[str]],
-    max_rejected: float,
     examples: str,
     rejects: str,
     make_pipeline: Callable[[], beam.Pipeline],
@@ -39,7 +38,6 @@ def ingest_catalog(
         catalog: The config's section `catalog` as a plain dict.
         split: The config's section `split` as a plain dict.
         domains: The allowed labels of the levels that the schema closes.
-        max_rejected: Part of the rows, in [0, 1], above which this fails.
         examples: Folder that gets `Split-<name>/data_tfrecord-SSSSS-of-NNNNN.gz`.
         rejects: Folder that gets rejects.csv and summary.json.
         make_pipeline: Gives an empty Beam pipeline.
@@ -51,15 +49,15 @@ def ingest_catalog(
 
     Raises:
         UserError: The catalog is missing, empty or unusable as a whole, which is found before
-            anything is written; or more of it was rejected than `max_rejected` allows, or too
-            little is left. Then rejects.csv and summary.json are also in the folder `stopped`
-            beside `rejects`, because TFX deletes the outputs of a step that failed.
+            anything is written; or too little of it is left. Then rejects.csv and summary.json
+            are also in the folder `stopped` beside `rejects`, because TFX deletes the outputs of a
+            step that failed.
     """
     started = time.monotonic()
     labels_csv = os.path.join(catalog["folder"], catalog["labels_csv"])
     images = os.path.join(catalog["folder"], catalog["images"])
     columns = Columns.from_options(catalog)
-    _check_folders(catalog["folder"], labels_csv, images)
+    check_folders(catalog["folder"], labels_csv, images)
     with _readable(labels_csv) as file:
         found = survey(file, catalog["encoding"], columns, catalog["sample"], labels_csv)
 
@@ -84,28 +82,10 @@ def ingest_catalog(
             ingest(pipeline, plan)
 
     summary = _finished_summary(rejects, time.monotonic() - started)
-    if problem := _problem(summary, max_rejected, catalog, split):
+    if problem := _problem(summary, catalog, split):
         stopped = _keep_rejects(rejects)
         raise UserError(f"{labels_csv}: {problem} Every rejected row is in {stopped}.")
     return summary
-
-
-def _check_folders(catalog_folder: str, labels_csv: str, images: str) -> None:
-    for path, option in ((catalog_folder, "folder"), (images, "images")):
-        if not os.path.isdir(path):
-            state = "is a file, not a folder" if os.path.exists(path) else "is not there"
-            raise UserError(f"The folder {path} {state}. Check `catalog.{option}` in the config.")
-    if not os.path.isfile(labels_csv):
-        found = sorted(name for name in os.listdir(catalog_folder) if name.endswith(".csv"))
-        raise UserError(
-            f"There is no file {labels_csv}; the folder has {', '.join(found) or 'no CSV file'}. "
-            "Check `catalog.labels_csv` in the config."
-        )
-    if not any(file.is_picture for file in folder.files_below(images)):
-        raise UserError(
-            f"There is no picture below {images} (jpg, png, webp, gif or bmp). "
-            "Check `catalog.images` in the config."
-        )
 
 
 def _readable(path: str) -> IO[bytes]:
@@ -131,20 +111,13 @@ def _finished_summary(rejects: str, seconds: float) -> dict[str, Any]:
 
 def _problem(
     summary: Mapping[str, Any],
-    max_rejected: float,
     catalog: Mapping[str, Any],
     split: Mapping[str, Any],
 ) -> str | None:
     """Why the catalog as a whole cannot be used, or None."""
-    rows, rejected = summary["rows"], summary["rejected"]
-    reasons = top_reasons(summary["rejected_by_reason"])
     if not summary["accepted"]:
-        return f"none of {rows:,} rows could be used: {reasons}."
-    if rejected > max_rejected * rows:
-        return (
-            f"{rejected:,} of {rows:,} rows ({rejected / rows:.1%}) were rejected, and "
-            f"`checks.max_rejected` allows {max_rejected:.1%}: {reasons}."
-        )
+        reasons = top_reasons(summary["rejected_by_reason"])
+        return f"none of {summary['rows']:,} rows could be used: {reasons}."
     if len(summary["products_by_category"]) < 2:
         (category,) = summary["products_by_category"]
         return (

@@ -20,7 +20,7 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
         executor.CATALOG: component_spec.ExecutionParameter(type=str),
         executor.SPLIT: component_spec.ExecutionParameter(type=str),
         executor.DOMAINS: component_spec.ExecutionParameter(type=str),
-        executor.MAX_REJECTED: component_spec.ExecutionParameter(type=float),
+        executor.CODE: component_spec.ExecutionParameter(type=str),
         driver.INPUT_FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {}
@@ -45,7 +45,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
         catalog: Mapping[str, Any],
         split: Mapping[str, Any],
         domains: Mapping[str, Sequence[str]],
-        max_rejected: float,
+        code: str = "",
     ) -> None:
         """Names the catalog.
 
@@ -54,7 +54,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
             split: The config's section `split` as a plain dict.
             domains: The allowed labels of the levels that the schema closes, as
                 `schema.catalog.label_domains` gives them.
-            max_rejected: Part of the rows, in [0, 1], above which the run stops.
+            code: Fingerprint of this package's sources; another one ingests anew.
         """
         super().__init__(
             CatalogExampleGenSpec(
@@ -62,7 +62,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
                     executor.CATALOG: json.dumps(dict(catalog), sort_keys=True),
                     executor.SPLIT: json.dumps(dict(split), sort_keys=True),
                     executor.DOMAINS: json.dumps(dict(domains), sort_keys=True),
-                    executor.MAX_REJECTED: float(max_rejected),
+                    executor.CODE: code,
                     executor.EXAMPLES: channel.Channel(type=standard_artifacts.Examples),
                     executor.REJECTS: channel.Channel(type=Rejects),
                 }

@@ -17,7 +17,7 @@ from schema import features
 CATALOG = "catalog"
 SPLIT = "split"
 DOMAINS = "domains"
-MAX_REJECTED = "max_rejected"
+CODE = "code"
 EXAMPLES = "examples"
 REJECTS = "rejects"
 
@@ -39,7 +39,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             catalog=json.loads(exec_properties[CATALOG]),
             split=json.loads(exec_properties[SPLIT]),
             domains=json.loads(exec_properties[DOMAINS]),
-            max_rejected=exec_properties[MAX_REJECTED],
             examples=examples.uri,
             rejects=rejects.uri,
             make_pipeline=self._make_beam_pipeline,

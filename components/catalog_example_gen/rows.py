@@ -126,6 +126,25 @@ def read_rows(
         yield parse(number, fields, reader.header)
 
 
+def glance(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels.csv") -> None:
+    """Reads the CSV until two categories were met, to refuse early what `survey` would refuse.
+
+    Raises:
+        UserError: As `survey`.
+    """
+    reader = _Reader(file, encoding, name)
+    reader.require(columns.names)
+    category_at = reader.header.index(columns.category)
+    rows = 0
+    categories: set[str] = set()
+    for _, fields in reader:
+        rows += 1
+        categories.update(field.strip() for field in fields[category_at : category_at + 1])
+        if len(categories - {""}) > 1:
+            break
+    _require_something_to_learn(rows, categories, columns, name)
+
+
 def survey(
     file: IO[bytes], encoding: str, columns: Columns, sample: int | None, name: str = "labels.csv"
 ) -> Survey:
@@ -155,13 +174,7 @@ def survey(
             heapq.heappush(largest, -number)
             if len(largest) > sample:
                 drawn.remove(-heapq.heappop(largest))
-    if not rows:
-        raise UserError(f"{name} has a header and no rows. Put a row for each product into it.")
-    if len(categories - {""}) < 2:
-        raise UserError(
-            f"{name} has fewer than two different values in column `{columns.category}`, so there "
-            "is nothing to tell apart. Check `catalog.category` in the config."
-        )
+    _require_something_to_learn(rows, categories, columns, name)
     if not sample or len(largest) < sample:
         return Survey(rows, sampled_below=1.0)
     return Survey(rows, sampled_below=_next_after(-largest[0]))
@@ -170,6 +183,18 @@ def survey(
 def sample_draw(product_id: str) -> float:
     """Decides whether a product is in the sample; the same in every catalog and run."""
     return draw("sample", product_id)
+
+
+def _require_something_to_learn(
+    rows: int, categories: set[str], columns: Columns, name: str
+) -> None:
+    if not rows:
+        raise UserError(f"{name} has a header and no rows. Put a row for each product into it.")
+    if len(categories - {""}) < 2:
+        raise UserError(
+            f"{name} has fewer than two different values in column `{columns.category}`, so there "
+            "is nothing to tell apart. Check `catalog.category` in the config."
+        )
 
 
 def _next_after(number: float) -> float:

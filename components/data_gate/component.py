@@ -13,7 +13,10 @@ from components.data_gate.artifacts import DataGateVerdict
 class DataGateSpec(component_spec.ComponentSpec):
     """What goes in and what comes out."""
 
-    PARAMETERS = {executor.STOP_ON: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.STOP_ON: component_spec.ExecutionParameter(type=str),
+        executor.MAX_REJECTED: component_spec.ExecutionParameter(type=float),
+    }
     INPUTS = {
         executor.ANOMALIES: component_spec.ChannelParameter(
             type=standard_artifacts.ExampleAnomalies
@@ -27,7 +30,7 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Fails when ExampleValidator found something of the severity `stop_on` or above.
+    """Fails when too many rows were rejected or ExampleValidator found something severe.
 
     ExampleValidator itself only takes notes. Steps that must not see bad data name this component
     in `add_upstream_nodes`, or read its output `verdict`.
@@ -42,14 +45,16 @@ class DataGate(base_component.BaseComponent):
         statistics: channel.BaseChannel,
         rejects: channel.BaseChannel,
         stop_on: str,
+        max_rejected: float,
     ) -> None:
         """Names what is judged.
 
         Args:
             anomalies: ExampleAnomalies of ExampleValidator.
             statistics: ExampleStatistics that they were found in.
-            rejects: Rejects of CatalogExampleGen, for the verdict's sentence.
-            stop_on: `error`, `warning` or `never`.
+            rejects: Rejects of CatalogExampleGen, which are counted.
+            stop_on: Severity of an anomaly from which on to fail: `error`, `warning` or `never`.
+            max_rejected: Part of the rows, in [0, 1], above which to fail.
         """
         super().__init__(
             DataGateSpec(
@@ -58,6 +63,7 @@ class DataGate(base_component.BaseComponent):
                     executor.STATISTICS: statistics,
                     executor.REJECTS: rejects,
                     executor.STOP_ON: stop_on,
+                    executor.MAX_REJECTED: max_rejected,
                     executor.VERDICT: channel.Channel(type=DataGateVerdict),
                 }
             )

@@ -15,7 +15,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.catalog_example_gen.rejects import SUMMARY_FILE
+from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
 from components.data_gate.findings import Finding, findings, stopping
 from schema.errors import UserError
 
@@ -23,6 +23,7 @@ ANOMALIES = "anomalies"
 STATISTICS = "statistics"
 REJECTS = "rejects"
 STOP_ON = "stop_on"
+MAX_REJECTED = "max_rejected"
 VERDICT = "verdict"
 VERDICT_FILE = "verdict.json"
 
@@ -41,13 +42,18 @@ class Executor(base_executor.BaseExecutor):
         """Writes verdict.json.
 
         Raises:
-            UserError: Something was found of the severity `stop_on` or above; lists all of it.
+            UserError: More rows were rejected than `max_rejected` allows, or something was found
+                of the severity `stop_on` or above; lists all of it.
         """
         anomalies = artifact_utils.get_single_instance(input_dict[ANOMALIES])
         statistics = artifact_utils.get_single_instance(input_dict[STATISTICS])
         rejects = artifact_utils.get_single_instance(input_dict[REJECTS])
         verdict = artifact_utils.get_single_instance(output_dict[VERDICT])
         stop_on = exec_properties[STOP_ON]
+
+        with fileio.open(os.path.join(rejects.uri, SUMMARY_FILE)) as file:
+            ingested = json.load(file)
+        _require_few_rejects(ingested, exec_properties[MAX_REJECTED], rejects.uri)
 
         found: list[Finding] = []
         for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -71,12 +77,21 @@ class Executor(base_executor.BaseExecutor):
                 f"pass with `checks.stop_on` (now {stop_on})."
             )
 
-        with fileio.open(os.path.join(rejects.uri, SUMMARY_FILE)) as file:
-            ingested = json.load(file)
         content = {"stop_on": stop_on, "findings": [one._asdict() for one in found]}
         with fileio.open(os.path.join(verdict.uri, VERDICT_FILE), "w") as file:
             file.write(json.dumps(content, indent=2, ensure_ascii=False))
         verdict.set_string_custom_property("summary", _sentence(found, ingested))
+
+
+def _require_few_rejects(ingested: dict[str, Any], max_rejected: float, rejects: str) -> None:
+    rows, rejected = ingested["rows"], ingested["rejected"]
+    if rejected > max_rejected * rows:
+        raise UserError(
+            f"{rejected:,} of {rows:,} rows ({rejected / rows:.1%}) were rejected, and "
+            f"`checks.max_rejected` allows {max_rejected:.1%}: "
+            f"{top_reasons(ingested['rejected_by_reason'])}. "
+            f"Every rejected row is in {os.path.join(rejects, REJECTS_FILE)}."
+        )
 
 
 def _sentence(found: list[Finding], ingested: dict[str, Any]) -> str:

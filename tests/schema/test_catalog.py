@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.demo_catalog import COLOURS, SUBCATEGORIES
+from pipeline.demo_catalog import COLORS, SUBCATEGORIES
 from schema import features
 from schema.catalog import BASE_FILE, catalog_schema, label_domains, write_schema
 from schema.errors import UserError
@@ -65,8 +65,8 @@ def test_the_demo_schema_closes_exactly_the_labels_that_are_drawn() -> None:
     domains = label_domains(catalog_schema(["gender"], DEMO_FILE))
     assert domains["category"] == list(SUBCATEGORIES)
     assert domains["subcategory"] == [kind for group in SUBCATEGORIES.values() for kind in group]
-    colours = [label for label in domains["attributes"] if label.startswith("colour=")]
-    assert colours == [features.attribute_label("colour", name) for name in COLOURS]
+    colors = [label for label in domains["attributes"] if label.startswith("colour=")]
+    assert colors == [features.attribute_label("colour", name) for name in COLORS]
 
 
 def test_the_demo_schema_differs_from_the_base_in_its_domains_alone() -> None:

@@ -81,7 +81,6 @@ def ingest(
     out: Path,
     *,
     domains: dict[str, list[str]] | None = None,
-    max_rejected: float = 1.0,
     beam_args: tuple[str, ...] = (),
     split: Split | None = None,
     **catalog: Any,
@@ -92,7 +91,6 @@ def ingest(
         Catalog(folder=str(folder), **columns).model_dump(),
         (split or Split(eval=0.25, test=0.25)).model_dump(),
         domains or {},
-        max_rejected,
         str(out / "examples"),
         str(out / "rejects"),
         lambda: beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *beam_args])),
@@ -451,17 +449,15 @@ def test_a_huge_file_and_one_that_may_not_be_read_are_rejected(
     }
 
 
-def test_too_many_rejects_stop_the_run_and_are_kept_beside_the_output(tmp_path: Path) -> None:
-    rows = [(f"{n}", ("a", "b")[n % 2], picture(n) if n % 4 else b"") for n in range(40)]
+def test_where_nothing_can_be_used_the_rejects_are_kept_beside_the_output(tmp_path: Path) -> None:
+    rows = [(f"{n}", ("a", "b")[n % 2], b"") for n in range(10)]
     folder = write_catalog(tmp_path / "catalog", rows)
     with pytest.raises(UserError) as raised:
-        ingest(folder, tmp_path / "out", max_rejected=0.2)
-    assert "10 of 40 rows (25.0%)" in str(raised.value)
-    assert "empty picture file (10)" in str(raised.value)
+        ingest(folder, tmp_path / "out")
+    assert "none of 10 rows could be used: empty picture file (10)" in str(raised.value)
     stopped = tmp_path / "out" / "stopped"
     assert str(stopped / "rejects.csv") in str(raised.value)
     assert json.loads((stopped / "summary.json").read_text())["rejected"] == 10
-    assert ingest(folder, tmp_path / "out", max_rejected=0.25).summary["rejected"] == 10
 
 
 def refused(folder: Path, **options: Any) -> str:

@@ -29,7 +29,7 @@ class Workspace:
         self.folder = folder
         self.catalog = draw_demo_catalog(folder / "catalog", products=60, seed=3).folder
 
-    def run(self, max_rejected: float = 0.1) -> tuple[str, dict[str, str]]:
+    def run(self) -> tuple[str, dict[str, str]]:
         """Runs the pipeline; gives how the step ended and the URIs of its outputs."""
         catalog = Catalog(
             folder=str(self.catalog),
@@ -39,7 +39,7 @@ class Workspace:
             slices=["gender"],
         )
         component = CatalogExampleGen(
-            catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump(), {}, max_rejected
+            catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump(), {}
         ).with_beam_pipeline_args(["--runner=FnApiRunner"])
         local_dag_runner.LocalDagRunner().run(
             tfx_pipeline.Pipeline(
@@ -109,18 +109,20 @@ def test_it_hands_on_examples_of_three_splits_and_the_rejects(workspace: Workspa
     ]
 
 
-def test_a_run_that_rejects_too_much_fails_and_keeps_the_list_of_rejects(
+def test_a_run_that_can_use_nothing_fails_and_keeps_the_list_of_rejects(
     workspace: Workspace,
 ) -> None:
-    with pytest.raises(UserError, match=r"`checks.max_rejected` allows 0.1%") as raised:
-        workspace.run(max_rejected=0.001)
+    for picture in (workspace.catalog / "images").iterdir():
+        picture.write_bytes(b"")
+    with pytest.raises(UserError, match="none of 60 rows could be used") as raised:
+        workspace.run()
     assert workspace.last_execution()[0] == "FAILED"
     (path,) = [word for word in str(raised.value).split() if word.endswith("rejects.csv.")]
     assert Path(path[:-1]).read_text().startswith("row,id,column,reason,found\n")
 
 
 def test_it_compiles_for_other_orchestrators(workspace: Workspace) -> None:
-    component = CatalogExampleGen({"folder": "x"}, {}, {"category": ["a"]}, 0.1)
+    component = CatalogExampleGen({"folder": "x"}, {}, {"category": ["a"]})
     pipeline = tfx_pipeline.Pipeline("ingest", "root", components=[component])
     node = compiler.Compiler().compile(pipeline).nodes[0].pipeline_node
     assert json.loads(node.parameters.parameters["domains"].field_value.string_value) == {

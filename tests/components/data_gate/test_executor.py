@@ -18,7 +18,17 @@ SCHEMA = schema_pb2.Schema()
 SCHEMA.feature.add(name="season", type=schema_pb2.BYTES).string_domain.value[:] = ["Summer"]
 
 
-def judge(folder: Path, seasons: dict[str, list[str]], stop_on: str) -> DataGateVerdict:
+INGESTED = {
+    "rows": 1200,
+    "accepted": 1190,
+    "rejected": 10,
+    "rejected_by_reason": {"empty_file": 9, "doubled_id": 1},
+}
+
+
+def judge(
+    folder: Path, seasons: dict[str, list[str]], stop_on: str, max_rejected: float = 0.1
+) -> DataGateVerdict:
     """Lets the executor judge splits whose products have these seasons."""
     anomalies, statistics = (
         standard_artifacts.ExampleAnomalies(),
@@ -40,9 +50,11 @@ def judge(folder: Path, seasons: dict[str, list[str]], stop_on: str) -> DataGate
             path = Path(artifact.uri) / f"Split-{split}" / file
             path.parent.mkdir()
             path.write_bytes(proto.SerializeToString())
-    (Path(rejects.uri) / "summary.json").write_text(json.dumps({"rows": 1200, "accepted": 1190}))
+    (Path(rejects.uri) / "summary.json").write_text(json.dumps(INGESTED))
     inputs = {name: [artifact] for name, artifact in named.items()}
-    Executor().Do(inputs, {"verdict": [verdict]}, {"stop_on": stop_on})
+    Executor().Do(
+        inputs, {"verdict": [verdict]}, {"stop_on": stop_on, "max_rejected": max_rejected}
+    )
     return verdict
 
 
@@ -55,6 +67,19 @@ def test_sound_data_pass(tmp_path: Path) -> None:
     assert summary(verdict) == "1,190 of 1,200 rows usable, all as the schema says"
     content = json.loads((Path(verdict.uri) / "verdict.json").read_text())
     assert content == {"stop_on": "warning", "findings": []}
+
+
+def test_more_rejects_than_allowed_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=0.008)
+    assert "10 of 1,200 rows (0.8%)" in str(raised.value)
+    assert "`checks.max_rejected`" in str(raised.value)
+    assert "empty picture file (9)" in str(raised.value)
+    assert str(tmp_path / "rejects" / "rejects.csv") in str(raised.value)
+
+
+def test_as_many_rejects_as_allowed_pass(tmp_path: Path) -> None:
+    judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=10 / 1200)
 
 
 def test_an_error_stops_the_run_and_every_sentence_is_listed(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""What is refused before anything heavy is loaded."""
+
+import subprocess
+import sys
+
+import pytest
+
+from components.catalog_example_gen.preflight import check_catalog
+from pipeline.config import Catalog
+from schema.errors import UserError
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A folder with a CSV of two categories and a picture, and the options that name it."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").touch()
+    (tmp_path / "labels.csv").write_text("id,kind,type\n1,Shoes,Boot\n2,Bags,Tote\n")
+    return Catalog(folder=str(tmp_path), category="kind", subcategory="type").model_dump()
+
+
+def test_a_catalog_that_can_be_read_passes(shop):
+    check_catalog(shop)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("", "is empty"),
+        ("id,kind\n1,Shoes\n", "no column `type`"),
+        ("id,kind,type\n", "no rows"),
+        ("id,kind,type\n1,Shoes,Boot\n2,Shoes,Boot\n3,,Boot\n", "nothing to tell apart"),
+    ],
+)
+def test_a_csv_that_teaches_nothing_is_refused(shop, tmp_path, labels, expected):
+    (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(UserError, match=expected):
+        check_catalog(shop)
+
+
+def test_it_stops_reading_at_the_second_category(shop, tmp_path):
+    with open(tmp_path / "labels.csv", "ab") as labels:
+        labels.write(b"\xff" * 100)
+    check_catalog(shop | {"encoding": "utf-8"})
+
+
+def test_it_loads_neither_beam_nor_tensorflow():
+    script = (
+        "import sys, components.catalog_example_gen.preflight\n"
+        "sys.exit(bool({'apache_beam', 'tensorflow', 'tfx'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
