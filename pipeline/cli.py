@@ -1,0 +1,253 @@
+"""The `seamline` command.
+
+Heavy libraries are imported inside the commands that need them, so that `--help` and mistakes in a
+config answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.tables import metrics_tables, predictions_table
+from schema.errors import UserError
+
+NOT_BLESSED = 3
+"""Exit status of a run whose model was trained and judged, and did not deserve to go live."""
+
+app = typer.Typer(
+    help="Reads a fashion catalog's pictures: trains, judges, serves and asks one model that names "
+    "each product's category, sub-category and attributes.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+WorkspaceArgument = Annotated[
+    Path, typer.Argument(help="The folder that `seamline run` worked in.", metavar="WORKSPACE")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the libraries' own output and tracebacks.")
+]
+ModelName = Annotated[
+    str, typer.Option("--model", help="Name of the served model (`serving.model_name`).")
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@contextmanager
+def _clear_errors(verbose: bool = False) -> Iterator[None]:
+    """Turns what a person can mend into one sentence and exit status 1."""
+    try:
+        yield
+    except UserError as error:
+        if verbose:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("Interrupted. Run the same command again to go on from the last finished step.", 130)
+    except OSError as error:
+        if verbose:
+            raise
+        name = f" {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{name}. Run again with --verbose for the details.")
+
+
+def _fail(sentence: str, status: int = 1) -> None:
+    message = Text.assemble(("error: ", "bold red"), sentence)
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+@app.command("demo-catalog")
+def demo_catalog(
+    folder: Annotated[Path, typer.Argument(help="Folder to draw into.", metavar="DIR")],
+    products: Annotated[int, typer.Option(min=1, help="How many products.")] = 800,
+    seed: Annotated[int, typer.Option(help="Another seed draws other products.")] = 7,
+    faults: Annotated[
+        bool, typer.Option(help="Put a handful of deliberate faults into the catalog.")
+    ] = True,
+) -> None:
+    """Draw a small catalog of garments with known truth.
+
+    Example: `seamline demo-catalog demo/catalog`
+    """
+    from pipeline.demo_catalog import draw_demo_catalog
+
+    with _clear_errors():
+        catalog = draw_demo_catalog(folder, products=products, seed=seed, faults=faults)
+        typer.echo(f"{products:,} products drawn: {catalog.labels_csv}")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Folder for everything of these runs; `workspace/<name>` by default."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Set one option; may be repeated."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Ingest, check, train, judge, push and report.
+
+    Steps whose inputs did not change are taken from the workspace; a killed run goes on where it
+    was. Exit status: 0 the model was pushed or nothing had to be done, 1 something is wrong with
+    the options or the data, 3 the model was not blessed.
+
+    Example: `seamline run pipeline/configs/demo.yaml --set training.epochs=3`
+    """
+    with _clear_errors(verbose):
+        from pipeline.config import load_config
+        from pipeline.session import run_in_console
+        from pipeline.workspace import Workspace
+
+        options = load_config(config, overrides or [])
+        place = Workspace((workspace or Path("workspace") / options.name).absolute())
+        blessed = run_in_console(options, place, verbose)
+    raise typer.Exit(0 if blessed else NOT_BLESSED)
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceArgument,
+    port: Annotated[int, typer.Option(min=0, help="gRPC port; 0 takes any free one.")] = 8500,
+    rest_port: Annotated[
+        int | None,
+        typer.Option(min=0, help="REST port; without it there is no REST."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    model: ModelName = "catalog",
+    verbose: Verbose = False,
+) -> None:
+    """Serve what was pushed, with TensorFlow Serving's gRPC and REST interface.
+
+    Newer versions are taken up as they are pushed. Ends with Ctrl-C.
+
+    Example: `seamline serve workspace/demo --port 8500`
+    """
+    from pipeline.workspace import Workspace
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Service managers end a server with SIGTERM; it deserves the same good end as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _clear_errors(verbose):
+        serving_root = Workspace(workspace.absolute()).serving
+        if not workspace.is_dir():
+            raise UserError(
+                f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
+            )
+        from serving.model_server import ModelServer
+
+        with ModelServer(
+            serving_root, model_name=model, port=port, rest_port=rest_port, host=host
+        ) as server:
+            typer.echo(f"serving {model} on {server.endpoint}; Ctrl-C ends it")
+            with suppress(KeyboardInterrupt):
+                server.wait_for_termination()
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE...")],
+    server: Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC.")] = "localhost:8500",
+    model: ModelName = "catalog",
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    threshold: Annotated[float, typer.Option(help="Least score of a shown attribute.")] = 0.75,
+    verbose: Verbose = False,
+) -> None:
+    """Name category, sub-category and attributes of pictures, with scores.
+
+    Example: `seamline predict shoe.jpg --server localhost:8500`
+    """
+    from serving.client import CatalogClient
+
+    with _clear_errors(verbose):
+        with CatalogClient(server, model_name=model, timeout_s=timeout_s) as client:
+            predictions = client.predict(images)
+        if as_json:
+            for image, prediction in zip(images, predictions, strict=True):
+                typer.echo(json.dumps({"image": str(image)} | prediction.to_dict()))
+            return
+        Console().print(predictions_table((i.name for i in images), predictions, threshold))
+
+
+@app.command()
+def metrics(
+    workspace: WorkspaceArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the last run's metrics on the test part, overall and per slice.
+
+    Example: `seamline metrics workspace/demo --json`
+    """
+    with _clear_errors():
+        path = _report_file(workspace, "metrics.json")
+        text = path.read_text(encoding="utf-8")
+        if as_json:
+            typer.echo(text)
+        else:
+            Console().print(metrics_tables(json.loads(text)))
+
+
+@app.command()
+def report(
+    workspace: WorkspaceArgument,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Say where the last run's report is, or open it."""
+    with _clear_errors():
+        page = _report_file(workspace, "index.html")
+        typer.echo(page)
+        if open_it and not webbrowser.open(page.as_uri()):
+            raise UserError(f"No browser could be started. Open {page} yourself.")
+
+
+@app.command()
+def demo(
+    workspace: Annotated[
+        Path, typer.Option(help="Folder for the drawn catalog and everything of its runs.")
+    ] = Path("workspace/demo"),
+    verbose: Verbose = False,
+) -> None:
+    """Draw a catalog, run the whole pipeline on it, serve the model and ask it.
+
+    This is what `make demo` calls.
+    """
+    with _clear_errors(verbose):
+        from pipeline.demo import run_demo
+
+        blessed = run_demo(workspace.absolute(), verbose)
+    raise typer.Exit(0 if blessed else NOT_BLESSED)
+
+
+def _report_file(workspace: Path, name: str) -> Path:
+    from pipeline.workspace import Workspace
+
+    path = Workspace(workspace.absolute()).report / name
+    if not path.is_file():
+        raise UserError(
+            f"{workspace} holds no report yet: no run came to its end there. "
+            "`seamline run CONFIG --workspace DIR` makes one."
+        )
+    return path

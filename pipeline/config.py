@@ -1,0 +1,325 @@
+"""Every option of Seamline: its type, its default and one sentence, in one place.
+
+A catalog's config is one YAML file, read by `load_config`. Options that are not in the file have
+the defaults below; `--set section.option=value` on the command line overrides both. The table of
+options in README.md is made from these classes (`python -m pipeline.options_table`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from components.evaluation.figures import FIGURES
+from schema import features
+from schema.errors import UserError
+
+IMAGENET = "imagenet"
+
+_PATHS = (("catalog", "folder"), ("catalog", "schema_file"), ("model", "weights"))
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A group of options; unknown names are errors, so that a typing slip is never ignored."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Catalog(Section):
+    """Where the catalog is and what its columns mean."""
+
+    folder: str = Field(description="Folder of the catalog; `~` and `${VARIABLE}` are expanded.")
+    labels_csv: str = Field("labels.csv", description="The CSV file, relative to `folder`.")
+    images: str = Field("images", description="The folder of pictures, relative to `folder`.")
+    encoding: str = Field("utf-8-sig", description="Text encoding of the CSV.")
+    id: str = Field("id", description="Column that identifies a product.")
+    picture: str | None = Field(
+        None,
+        description="Column with the picture's path below `images`; without it the picture is the "
+        "file named `<id>.<suffix>` anywhere below `images`.",
+    )
+    category: str = Field(description="Column of the first level.")
+    subcategory: str = Field(description="Column of the second level.")
+    attributes: list[str] = Field(
+        default_factory=list,
+        description="Attribute columns, each a group of labels; several in a cell are separated.",
+    )
+    separator: str = Field("|", description="What separates several labels in an attribute cell.")
+    slices: list[str] = Field(
+        default_factory=list, description="Columns by whose values every metric is also given."
+    )
+    sample: Positive | None = Field(
+        None, description="Use only so many products, drawn by a hash of the id; all by default."
+    )
+    stored_side: Positive = Field(
+        512, description="Longest side in pixels of a stored picture; larger ones are shrunk."
+    )
+    schema_file: str | None = Field(
+        None, description="A TFMD schema of your own in place of `schema/catalog.pbtxt`."
+    )
+
+    @field_validator("folder", "schema_file")
+    @classmethod
+    def _without_variables(cls, path: str | None) -> str | None:
+        if unset := re.search(r"\$\{?(\w+)", path or ""):
+            raise ValueError(f"the environment variable {unset[1]} is not set")
+        return path
+
+    @field_validator("slices")
+    @classmethod
+    def _not_reserved(cls, columns: list[str]) -> list[str]:
+        if taken := sorted(set(columns) & features.RESERVED):
+            raise ValueError(
+                f"{', '.join(taken)} cannot be slice columns: Examples have features of that name. "
+                "Rename the column in the CSV"
+            )
+        return columns
+
+
+class Split(Section):
+    """How products are divided; pictures that look the same always fall on one side."""
+
+    seed: int = Field(42, description="Another seed draws another split.")
+    eval: Fraction = Field(0.1, description="Part that chooses the epoch and hyperparameters.")
+    test: Fraction = Field(0.1, description="Part that only judges: every published metric.")
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> Split:
+        if self.eval <= 0 or self.test <= 0 or self.eval + self.test >= 1:
+            raise ValueError(
+                f"eval ({self.eval}) and test ({self.test}) must be above 0 and leave a train part"
+            )
+        return self
+
+
+class Checks(Section):
+    """When the data stop the run."""
+
+    max_rejected: Fraction = Field(
+        0.1, description="Stop if a larger part of the rows is rejected."
+    )
+    stop_on: Literal["error", "warning", "never"] = Field(
+        "error", description="Severity of a schema anomaly from which on the run stops."
+    )
+
+
+class Beam(Section):
+    """How the data steps are computed."""
+
+    workers: Positive = Field(1, description="Processes that read pictures in parallel.")
+
+
+class Model(Section):
+    """The network: one backbone and the three-level heads on it."""
+
+    backbone: Literal["small_residual", "resnet50", "efficientnetv2b0", "mobilenetv3small"] = Field(
+        "small_residual", description="The convolutional network below the heads."
+    )
+    weights: str | None = Field(
+        None, description="`imagenet`, or a weights file for the backbone; random by default."
+    )
+    image_height: Positive = Field(80, description="Height in pixels that pictures are resized to.")
+    image_width: Positive = Field(60, description="Width in pixels that pictures are resized to.")
+    filters: Positive = Field(32, description="Filters of `small_residual`'s first stage.")
+    dense_units: Positive = Field(1024, description="Units of every dense layer of the heads.")
+    dropout: Fraction = Field(0.3, description="Dropout at the end of each branch.")
+    l2: float = Field(0.0005, ge=0, description="L2 penalty on the dense layers' kernels.")
+
+
+class Augmentation(Section):
+    """Random changes of the training pictures."""
+
+    flip_probability: Fraction = Field(0.5, description="Probability of a horizontal flip.")
+    contrast: Fraction = Field(0.2, description="Largest change of contrast.")
+    contrast_probability: Fraction = Field(0.5, description="Probability of a contrast change.")
+    brightness: Fraction = Field(0.2, description="Largest change of brightness.")
+    brightness_probability: Fraction = Field(0.5, description="Probability of a brightness change.")
+    shift: Fraction = Field(0.0625, description="Largest shift, as a part of the side.")
+    scale: Fraction = Field(0.1, description="Largest change of scale.")
+    rotation_degrees: float = Field(15, ge=0, le=180, description="Largest rotation in degrees.")
+    geometry_probability: Fraction = Field(
+        0.8, description="Probability of shift, scale and rotation together."
+    )
+
+
+class Training(Section):
+    """How the model is fitted."""
+
+    epochs: Positive = Field(25, description="Most epochs.")
+    batch_size: Positive = Field(32, description="Products a step.")
+    learning_rate: float = Field(0.001, gt=0, description="Adam's learning rate at the start.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="`cosine` lets the learning rate fall to 0 over all epochs."
+    )
+    class_weighting: Literal["inverse_frequency", "none"] = Field(
+        "none",
+        description="`inverse_frequency` lets all classes of a level count alike in its loss, as "
+        "far as `class_weight_limit` allows; short trainings do better with `none`.",
+    )
+    class_weight_limit: float = Field(
+        5.0, ge=1, description="Largest weight of a class, with a product's mean weight being 1."
+    )
+    patience: int = Field(
+        5,
+        ge=0,
+        description="Stop after so many epochs without a better mean of the levels; 0: never.",
+    )
+    mixed_precision: bool = Field(False, description="Compute in 16-bit floats (for GPUs).")
+    seed: int = Field(42, description="Seed of the weights, the shuffling and the augmentation.")
+
+
+class Tuning(Section):
+    """The search for better hyperparameters before training; off by default."""
+
+    enabled: bool = Field(False, description="Whether the Tuner step is part of the pipeline.")
+    search: Literal["random", "hyperband", "bayesian"] = Field(
+        "random", description="KerasTuner's search algorithm."
+    )
+    trials: Positive = Field(10, description="Trials at most (for random and Bayesian search).")
+    epochs: Positive = Field(5, description="Epochs of a trial at most.")
+    space: dict[str, list[Any]] = Field(
+        default_factory=lambda: {
+            "model.dropout": [0.1, 0.3, 0.5],
+            "model.dense_units": [256, 512, 1024],
+            "training.learning_rate": [0.0003, 0.001, 0.003],
+        },
+        description="Values to try for each option of `model`, `augmentation` and `training`.",
+    )
+
+
+class Evaluation(Section):
+    """What a model must reach to go live. Metrics are named `level/metric`."""
+
+    attribute_threshold: Fraction = Field(
+        0.75, description="Score from which an attribute counts as predicted."
+    )
+    thresholds: dict[str, Fraction] = Field(
+        default_factory=dict,
+        description="Least value of a metric on the test part, e.g. `category/accuracy: 0.9`.",
+    )
+    max_regression: dict[str, Fraction] = Field(
+        default_factory=dict,
+        description="How far a metric may fall below the latest blessed model's.",
+    )
+
+    @field_validator("thresholds", "max_regression")
+    @classmethod
+    def _known_metrics(cls, bounds: dict[str, float]) -> dict[str, float]:
+        known = [f"{level}/{figure}" for level, of in FIGURES.items() for figure in of]
+        if unknown := sorted(set(bounds) - set(known)):
+            raise ValueError(
+                f"no metric is named {', '.join(unknown)}; there are {', '.join(known)}"
+            )
+        return bounds
+
+
+class Serving(Section):
+    """How the model goes live."""
+
+    model_name: str = Field("catalog", description="Name under which the model is served.")
+    canary_questions: Positive = Field(
+        16, description="Test pictures that the candidate must answer from a real server first."
+    )
+
+
+class Config(Section):
+    """One catalog's pipeline."""
+
+    name: str = Field("catalog", description="Name of the pipeline.")
+    catalog: Catalog
+    split: Split = Split()
+    checks: Checks = Checks()
+    beam: Beam = Beam()
+    model: Model = Model()
+    augmentation: Augmentation = Augmentation()
+    training: Training = Training()
+    tuning: Tuning = Tuning()
+    evaluation: Evaluation = Evaluation()
+    serving: Serving = Serving()
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """Reads a catalog's YAML file and applies `section.option=value` overrides in order.
+
+    Values of overrides are read as YAML: `training.epochs=3`, `catalog.slices=[gender]`. Relative
+    paths in the file start at the file's folder, those of overrides at the current directory.
+
+    Raises:
+      UserError: the file cannot be read, or an option is unknown, missing or of the wrong kind.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"The config {path} cannot be read: {error.strerror}. Name a YAML file, for example "
+            "one of pipeline/configs/."
+        ) from error
+    try:
+        options = yaml.safe_load(text) or {}
+        if not isinstance(options, dict):
+            raise UserError(f"{path} is not a config: it must hold `section:` blocks of options.")
+        _make_absolute(options, path.parent)
+        for override in overrides:
+            _override(options, override)
+        _make_absolute(options, Path.cwd())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    try:
+        return Config.model_validate(options)
+    except ValidationError as error:
+        problems = "; ".join(_problem(details) for details in error.errors())
+        raise UserError(f"The config {path} has a mistake: {problems}.") from error
+
+
+def _make_absolute(options: dict[str, Any], folder: Path) -> None:
+    for section, option in _PATHS:
+        of_section = options.get(section)
+        path = of_section.get(option) if isinstance(of_section, dict) else None
+        if isinstance(path, str) and path != IMAGENET:
+            expanded = os.path.expanduser(os.path.expandvars(path))
+            of_section[option] = os.path.normpath(folder.absolute() / expanded)
+
+
+def _override(options: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    *sections, option = name.strip().split(".")
+    if not equals or not option:
+        raise UserError(f"--set {override} is not understood; write it as --set training.epochs=3.")
+    for section in sections:
+        options = options.setdefault(section, {})
+        if not isinstance(options, dict):
+            raise UserError(f"--set {override}: {section} is not a section of options.")
+    options[option] = yaml.safe_load(value)
+
+
+def _problem(details: dict[str, Any]) -> str:
+    """One pydantic error as words: the option's full name, what is wrong, the nearest real name."""
+    *sections, option = [str(part) for part in details["loc"]] or [""]
+    name = ".".join([*sections, option])
+    if details["type"] == "missing":
+        return f"{name} is missing"
+    if details["type"] == "extra_forbidden":
+        known = _options_of(sections)
+        nearest = difflib.get_close_matches(option, known, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+        return f"{name} is not an option ({hint})"
+    message = details["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[0].lower()}{message[1:]} (found {details['input']!r})"
+
+
+def _options_of(sections: list[str]) -> list[str]:
+    fields = Config.model_fields
+    for section in sections:
+        annotation = fields[section].annotation if section in fields else None
+        fields = getattr(annotation, "model_fields", {})
+    return list(fields)

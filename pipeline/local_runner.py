@@ -1,0 +1,174 @@
+"""Runs the pipeline on this machine, step after step, and tells an observer how it goes."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx import v1 as tfx
+from tfx.dsl.compiler import constants
+from tfx.orchestration import metadata
+from tfx.orchestration.local import local_dag_runner, runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from pipeline.config import Config
+from pipeline.pipeline import OPTIONAL_STEPS, STEPS, create_pipeline
+from pipeline.step_summaries import summarize
+from pipeline.workspace import Workspace
+
+Execution = metadata_store_pb2.Execution
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of one step: its state, wall seconds, one sentence, and its output artifacts."""
+
+    state: Literal["done", "cached"]
+    seconds: float
+    summary: str
+    outputs: Mapping[str, Sequence[types.Artifact]]
+
+
+class StepObserver(Protocol):
+    """Told for each step `left_out`, or `started` and then `finished` or `failed`."""
+
+    def planned(self, steps: Sequence[str]) -> None:
+        """All steps that there are, in the order in which they run."""
+
+    def left_out(self, step: str, reason: str) -> None:
+        """`step` is not part of this run, because of an option."""
+
+    def started(self, step: str) -> None:
+        """`step` begins."""
+
+    def finished(self, step: str, result: StepResult) -> None:
+        """`step` ended well, or its result was taken from an earlier run."""
+
+    def failed(self, step: str, seconds: float) -> None:
+        """`step` raised after `seconds`; the exception follows."""
+
+
+class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
+    """TFX's LocalDagRunner with an observer of its steps.
+
+    After `run`, `results` holds a `StepResult` for each step by its name.
+    """
+
+    def __init__(self, observer: StepObserver) -> None:
+        super().__init__()
+        self.results: dict[str, StepResult] = {}
+        self._observer = observer
+
+    def run_with_ir(
+        self,
+        pipeline: pipeline_pb2.Pipeline,
+        run_options: pipeline_pb2.RunOptions | None = None,
+    ) -> None:
+        """Launches every node, as the base class does, in the order of `STEPS`; no partial runs."""
+        if run_options is not None:
+            raise ValueError("Partial runs are not supported: finished steps come from the cache.")
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline,
+            {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()},
+        )
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        kind = deployment.metadata_connection_config.WhichOneof("connection_config")
+        mlmd = metadata.Metadata(getattr(deployment.metadata_connection_config, kind))
+        nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in pipeline.nodes}
+        self._observer.planned(STEPS)
+        for step in STEPS:
+            if step not in nodes:
+                self._observer.left_out(step, OPTIONAL_STEPS[step])
+                continue
+            node = nodes[step]
+            self._observer.started(step)
+            start = time.monotonic()
+            try:
+                execution = launcher.Launcher(
+                    pipeline_node=node,
+                    mlmd_connection=mlmd,
+                    pipeline_info=pipeline.pipeline_info,
+                    pipeline_runtime_spec=pipeline.runtime_spec,
+                    executor_spec=runner_utils.extract_executor_spec(deployment, step),
+                    custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, step),
+                ).launch()
+                result = _result(mlmd, step, execution.execution_id, time.monotonic() - start)
+            except BaseException:
+                self._observer.failed(step, time.monotonic() - start)
+                raise
+            self.results[step] = result
+            self._observer.finished(step, result)
+
+
+def _result(
+    mlmd: metadata.Metadata, step: str, execution_id: int | None, seconds: float
+) -> StepResult:
+    if execution_id is None:
+        raise RuntimeError(f"{step} was skipped: an input that it needs does not exist.")
+    with mlmd as handle:
+        [execution] = handle.store.get_executions_by_id([execution_id])
+        if not execution_lib.is_execution_successful(execution):
+            raise RuntimeError(f"{step} could not find its inputs; the log says which.")
+        outputs = execution_lib.get_output_artifacts(handle, execution_id)
+    cached = execution.last_known_state == Execution.CACHED and step != "Resolver"
+    return StepResult(
+        "cached" if cached else "done", seconds, summarize(step, outputs), dict(outputs)
+    )
+
+
+def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[str, StepResult]:
+    """Runs the pipeline of `config` in `workspace`; returns each step's result by its name.
+
+    The caller holds the workspace's lock.
+
+    Raises:
+      UserError: the data or the options do not allow the run to go on.
+    """
+    forget_killed_steps(workspace)
+    runner = ObservedLocalDagRunner(observer)
+    runner.run(create_pipeline(config, workspace))
+    publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
+    return runner.results
+
+
+def publish_report(source: Path, destination: Path) -> None:
+    """Puts the files of a report where people look for the last run's, each whole or not at all."""
+    destination.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        unfinished = destination / f".{file.name}"
+        shutil.copyfile(file, unfinished)
+        unfinished.replace(destination / file.name)
+
+
+def forget_killed_steps(workspace: Workspace) -> None:
+    """Marks steps that were killed as failed and deletes the halves that they wrote.
+
+    Only to be called while no run is at work in the workspace.
+    """
+    if not workspace.metadata.exists():
+        return
+    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        str(workspace.metadata)
+    )
+    with metadata.Metadata(connection) as handle:
+        killed = [
+            execution
+            for execution in handle.store.get_executions()
+            if execution.last_known_state in (Execution.NEW, Execution.RUNNING)
+        ]
+        for execution in killed:
+            execution.last_known_state = Execution.FAILED
+        handle.store.put_executions(killed)
+    for execution in killed:
+        for pattern in (f"*/*/{execution.id}", f"*/.system/*/{execution.id}"):
+            for path in workspace.artifacts.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,70 @@
+"""Writes README.md's table of options from `pipeline/config.py`.
+
+Run `python -m pipeline.options_table README.md` after a change of the options; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from pipeline.config import Config, Section
+
+BEGIN = "<!-- options: made by `python -m pipeline.options_table README.md` -->"
+END = "<!-- end of options -->"
+
+
+def options_table() -> str:
+    """The Markdown table: option, type, default and meaning, in the order of `config.py`."""
+    rows = ["| option | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            rows += [_row(f"{name}.{n}", f) for n, f in field.annotation.model_fields.items()]
+        else:
+            rows.append(_row(name, field))
+    return "\n".join(rows)
+
+
+def write_into(readme: Path) -> None:
+    """Replaces what stands between the markers of `readme`."""
+    text = readme.read_text(encoding="utf-8")
+    between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    table = f"{BEGIN}\n{options_table()}\n{END}"
+    readme.write_text(between.sub(lambda _: table, text), encoding="utf-8")
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = f"`{name}`", _type(field.annotation), _default(field), field.description or ""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(arguments)
+    if origin is Annotated:
+        return _type(arguments[0])
+    if origin in (Union, UnionType):
+        return " or ".join(_type(a) for a in arguments if a is not NoneType)
+    if arguments:
+        return f"{origin.__name__} of {' to '.join(map(_type, arguments))}"
+    return "any" if annotation is Any else annotation.__name__
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if default in (None, [], {}):
+        return ""
+    return f"`{json.dumps(default) if isinstance(default, dict) else default}`"
+
+
+if __name__ == "__main__":
+    write_into(Path(sys.argv[1]))

@@ -1,0 +1,195 @@
+"""The DAG: which step reads what from which, on one screen."""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+
+from components.atomic_pusher.executor import AtomicPusherExecutor
+from components.catalog_example_gen.component import CatalogExampleGen
+from components.data_gate.component import DataGate
+from components.evaluation.baseline import baseline_resolver
+from components.evaluation.eval_config import eval_config
+from components.model_canary.component import ModelCanary
+from components.report.component import Report
+from pipeline.config import Config
+from pipeline.workspace import Workspace
+from schema import features
+from schema.catalog import label_domains
+
+STEPS = (
+    "CatalogExampleGen",
+    "StatisticsGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "DataGate",
+    "Transform",
+    "Tuner",
+    "Trainer",
+    "Resolver",
+    "Evaluator",
+    "ModelCanary",
+    "Pusher",
+    "Report",
+)
+"""All steps, each after those that it reads from."""
+
+OPTIONAL_STEPS = {"Tuner": "off (tuning.enabled)"}
+"""Steps that an option takes out of the pipeline, and which option that is."""
+
+BEAM_ARGS = ["--runner=FnApiRunner"]
+"""Beam's default runner first tries to download another one at every pipeline."""
+
+
+def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
+    """Wires the steps that `config` asks for, with everything they write below `workspace`."""
+    schema_file, schema = workspace.write_schema(config.catalog)
+    trainer_options = {
+        section: getattr(config, section).model_dump()
+        for section in ("model", "augmentation", "training")
+    } | {"resume_dir": str(workspace.training), "code": source_fingerprint("trainer")}
+
+    example_gen = CatalogExampleGen(
+        catalog=config.catalog.model_dump(exclude={"schema_file"}),
+        split=config.split.model_dump(),
+        domains=label_domains(schema),
+        code=source_fingerprint("components.catalog_example_gen"),
+    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
+    examples = example_gen.outputs["examples"]
+
+    statistics_gen = tfx.components.StatisticsGen(
+        examples=examples, stats_options=statistics_options(config.catalog.slices)
+    )
+    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(schema_file)).with_id(
+        "ImportSchemaGen"
+    )
+    example_validator = tfx.components.ExampleValidator(
+        statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
+    )
+    data_gate = DataGate(
+        anomalies=example_validator.outputs["anomalies"],
+        statistics=statistics_gen.outputs["statistics"],
+        rejects=example_gen.outputs["rejects"],
+        stop_on=config.checks.stop_on,
+        max_rejected=config.checks.max_rejected,
+    )
+    transform = tfx.components.Transform(
+        examples=examples,
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="trainer.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=[features.TRAIN]),
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"code": source_fingerprint("trainer.preprocessing")},
+    )
+    transform.add_upstream_node(data_gate)
+
+    learn_from = {
+        "examples": examples,
+        "transform_graph": transform.outputs["transform_graph"],
+        "schema": schema_gen.outputs["schema"],
+        "train_args": tfx.proto.TrainArgs(splits=[features.TRAIN]),
+        "eval_args": tfx.proto.EvalArgs(splits=[features.EVAL]),
+    }
+    tuner = tfx.components.Tuner(
+        tuner_fn="trainer.tuning.tuner_fn",
+        custom_config=trainer_options | {"tuning": config.tuning.model_dump()},
+        **learn_from,
+    )
+    trainer = tfx.components.Trainer(
+        run_fn="trainer.training.run_fn",
+        custom_config=trainer_options,
+        hyperparameters=(tuner.outputs["best_hyperparameters"] if config.tuning.enabled else None),
+        **learn_from,
+    )
+
+    resolver = baseline_resolver(candidate=trainer.outputs["model"])
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        example_splits=[features.TEST],
+        model=trainer.outputs["model"],
+        baseline_model=resolver.outputs["model"],
+        schema=schema_gen.outputs["schema"],
+        eval_config=eval_config(
+            slices=config.catalog.slices,
+            thresholds=config.evaluation.thresholds,
+            max_regression=config.evaluation.max_regression,
+            attribute_threshold=config.evaluation.attribute_threshold,
+            attributes=bool(config.catalog.attributes),
+        ),
+    )
+    canary = ModelCanary(
+        model=trainer.outputs["model"],
+        examples=examples,
+        model_name=config.serving.model_name,
+        questions=config.serving.canary_questions,
+    )
+    pusher = tfx.components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=canary.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(
+                base_directory=str(workspace.serving / config.serving.model_name)
+            )
+        ),
+        custom_executor_spec=ExecutorClassSpec(AtomicPusherExecutor),
+    )
+    report = Report(
+        rejects=example_gen.outputs["rejects"],
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        anomalies=example_validator.outputs["anomalies"],
+        transform_graph=transform.outputs["transform_graph"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        infra_blessing=canary.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        name=config.name,
+        code=source_fingerprint("components.report"),
+        attribute_threshold=config.evaluation.attribute_threshold,
+    )
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(workspace.artifacts),
+        components=[
+            *(example_gen, statistics_gen, schema_gen, example_validator, data_gate, transform),
+            *([tuner] if config.tuning.enabled else []),
+            *(trainer, resolver, evaluator, canary, pusher, report),
+        ],
+        enable_cache=True,
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(workspace.metadata)
+        ),
+        beam_pipeline_args=BEAM_ARGS,
+    )
+
+
+def statistics_options(slices: list[str]) -> tfdv.StatsOptions:
+    """Statistics of everything but the pictures, which would not fit into memory."""
+    return tfdv.StatsOptions(
+        feature_allowlist=[*(features.ID, *features.LEVELS, *features.PICTURE_STATISTICS, *slices)]
+    )
+
+
+def worker_args(workers: int) -> list[str]:
+    """Beam options for `workers` processes on this machine."""
+    if workers == 1:
+        return []
+    return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+
+
+def source_fingerprint(module: str) -> str:
+    """A hash of a module's or package's sources, so that changed code is never taken from cache."""
+    spec = find_spec(module)
+    folders = spec.submodule_search_locations
+    sources = sorted(Path(folders[0]).rglob("*")) if folders else [Path(spec.origin)]
+    digest = hashlib.sha256()
+    for source in sources:
+        if source.is_file() and source.suffix != ".pyc":
+            digest.update(source.name.encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""One sentence for each step of the pipeline: what came out of it."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx import types
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from components.evaluation.results import read_evaluation
+from schema import features
+
+Outputs = Mapping[str, Sequence[types.Artifact]]
+
+
+def summarize(step: str, outputs: Outputs) -> str:
+    """The sentence for `step`; our own components write theirs on their first artifact."""
+    if step in _STOCK_STEPS:
+        return _STOCK_STEPS[step](outputs)
+    for artifacts in outputs.values():
+        for artifact in artifacts:
+            if summary := artifact.get_string_custom_property("summary"):
+                return summary
+    return ""
+
+
+def _statistics(outputs: Outputs) -> str:
+    [artifact] = outputs["statistics"]
+    products = []
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        path = artifact_utils.get_split_uri([artifact], split)
+        statistics = tfdv.load_stats_binary(f"{path}/FeatureStats.pb").datasets[0]
+        products.append(f"{statistics.num_examples:,} {split}")
+    return f"{len(statistics.features)} features of {', '.join(products)} products"
+
+
+def _schema(outputs: Outputs) -> str:
+    schema = io_utils.SchemaReader().read(f"{outputs['schema'][0].uri}/schema.pbtxt")
+    closed = [feature.name for feature in schema.feature if feature.HasField("string_domain")]
+    closed += [feature.name for feature in schema.feature if feature.HasField("domain")]
+    lists = f"closed lists for {', '.join(closed)}" if closed else "labels are open lists"
+    return f"{len(schema.feature)} features; {lists}"
+
+
+def _anomalies(outputs: Outputs) -> str:
+    [artifact] = outputs["anomalies"]
+    found: set[str] = set()
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        path = Path(artifact_utils.get_split_uri([artifact], split)) / "SchemaDiff.pb"
+        found |= set(anomalies_pb2.Anomalies.FromString(path.read_bytes()).anomaly_info)
+    return f"anomalies in {', '.join(sorted(found))}" if found else "no anomalies"
+
+
+def _transform(outputs: Outputs) -> str:
+    assets = Path(outputs["transform_graph"][0].uri) / "transform_fn" / "assets"
+    sizes = {
+        level: len((assets / level).read_text(encoding="utf-8").splitlines())
+        for level in features.LEVELS
+        if (assets / level).exists()
+    }
+    return (
+        f"{sizes.get(features.CATEGORY, 0)} categories, "
+        f"{sizes.get(features.SUBCATEGORY, 0)} sub-categories, "
+        f"{sizes.get(features.ATTRIBUTES, 0)} attributes"
+    )
+
+
+def _tuner(outputs: Outputs) -> str:
+    [path] = Path(outputs["best_hyperparameters"][0].uri).glob("*.txt")
+    values = json.loads(path.read_text(encoding="utf-8"))["values"]
+    return "best: " + ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+
+
+def _trainer(outputs: Outputs) -> str:
+    history = json.loads(
+        (Path(outputs["model_run"][0].uri) / "history.json").read_text(encoding="utf-8")
+    )
+    return (
+        f"{history['parameters']:,} parameters, {len(history['epochs'])} epochs, "
+        f"epoch {history['best_epoch']} is best"
+    )
+
+
+def _resolver(outputs: Outputs) -> str:
+    if models := outputs.get("model"):
+        return f"to be compared with blessed model {models[0].id}"
+    return "no other blessed model to be compared with"
+
+
+def _evaluator(outputs: Outputs) -> str:
+    evaluation = read_evaluation(outputs["evaluation"][0].uri)
+    shown = {
+        "category": "category/accuracy",
+        "sub-category": "subcategory/accuracy",
+        "attribute F1": "attributes/overall_f1",
+    }
+    figures = [
+        f"{name} {evaluation.metrics[metric]:.3f}"
+        for name, metric in shown.items()
+        if metric in evaluation.metrics
+    ]
+    return f"{', '.join(figures)}: {'blessed' if evaluation.blessed else 'not blessed'}"
+
+
+_STOCK_STEPS: dict[str, Callable[[Outputs], str]] = {
+    "StatisticsGen": _statistics,
+    "ImportSchemaGen": _schema,
+    "ExampleValidator": _anomalies,
+    "Transform": _transform,
+    "Tuner": _tuner,
+    "Trainer": _trainer,
+    "Resolver": _resolver,
+    "Evaluator": _evaluator,
+}

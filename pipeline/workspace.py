@@ -1,0 +1,105 @@
+"""The folder that holds everything of one catalog's runs."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from pipeline.config import Catalog
+from schema.catalog import catalog_schema, write_schema
+from schema.errors import UserError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one workspace. Delete `root` and nothing of its runs is left."""
+
+    root: Path
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata's SQLite file."""
+        return self.root / "metadata.sqlite"
+
+    @property
+    def artifacts(self) -> Path:
+        """What the steps wrote: `<step>/<output>/<execution>/`."""
+        return self.root / "artifacts"
+
+    @property
+    def training(self) -> Path:
+        """State of unfinished trainings, from which a killed run goes on."""
+        return self.root / "training"
+
+    @property
+    def serving(self) -> Path:
+        """Pushed models, as TensorFlow Serving loads them: `<model>/<version>/`."""
+        return self.root / "serving"
+
+    @property
+    def report(self) -> Path:
+        """The last run's report, `index.html`."""
+        return self.root / "report"
+
+    @property
+    def log(self) -> Path:
+        """One log file a run, with what the libraries had to say."""
+        return self.root / "log"
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+          UserError: it cannot be written to.
+        """
+        try:
+            self.log.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The workspace {self.root} cannot be written: {error.strerror}. "
+                "Name another folder with --workspace."
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second run out of this workspace.
+
+        Raises:
+          UserError: another process is running here.
+        """
+        with open(self.root / ".lock", "a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise UserError(
+                    f"Another run (process {lock.read().strip() or 'unknown'}) is at work in "
+                    f"{self.root}. Wait for it, or name another folder with --workspace."
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def write_schema(self, catalog: Catalog) -> tuple[Path, schema_pb2.Schema]:
+        """Writes the schema of `catalog` and returns its file and the schema.
+
+        The file's name holds a hash of the content: ImportSchemaGen's result is cached by name.
+
+        Raises:
+          UserError: `catalog.schema_file` cannot be read.
+        """
+        schema = catalog_schema(catalog.slices, catalog.schema_file)
+        content = hashlib.sha256(schema.SerializeToString(deterministic=True)).hexdigest()
+        path = self.root / "schema" / f"catalog-{content[:12]}.pbtxt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_schema(schema, path)
+        return path, schema

@@ -1,0 +1,100 @@
+"""The config: defaults, overrides, paths, and what a mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from schema.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
+CATALOG = "catalog: {folder: shop, category: kind, subcategory: type}\n"
+
+
+@pytest.fixture
+def write_config(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "shop.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_five_lines_are_a_config(write_config):
+    config = load_config(write_config(CATALOG))
+    assert config.catalog.id == "id"
+    assert config.training.epochs == 25
+    assert config.evaluation.attribute_threshold == 0.75
+
+
+def test_overrides_win_over_the_file_and_the_last_one_over_the_first(write_config):
+    config = load_config(
+        write_config(CATALOG + "training: {epochs: 3}\n"),
+        ["training.epochs=4", "training.epochs=5", "catalog.slices=[gender, brand]"],
+    )
+    assert config.training.epochs == 5
+    assert config.catalog.slices == ["gender", "brand"]
+
+
+def test_paths_in_the_file_start_at_the_file_and_overrides_at_the_current_directory(
+    write_config, tmp_path, monkeypatch
+):
+    path = write_config(CATALOG)
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert load_config(path).catalog.folder == str(tmp_path / "shop")
+    assert load_config(path, ["catalog.folder=shop"]).catalog.folder == str(here / "shop")
+
+
+def test_variables_in_paths_are_expanded(write_config, monkeypatch):
+    monkeypatch.setenv("SHOP_FOLDER", "/data/shop")
+    path = write_config(CATALOG.replace("shop", "'${SHOP_FOLDER}/a'"))
+    assert load_config(path).catalog.folder == "/data/shop/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            CATALOG + "training: {epoch: 3}\n",
+            "training.epoch is not an option (did you mean epochs?)",
+        ),
+        ("catalog: {folder: shop, category: kind}\n", "catalog.subcategory is missing"),
+        (
+            CATALOG + "training: {epochs: many}\n",
+            "training.epochs: input should be a valid integer",
+        ),
+        (CATALOG + "split: {eval: 0.5, test: 0.5}\n", "leave a train part"),
+        (
+            CATALOG + "evaluation: {thresholds: {category/acc: 0.9}}\n",
+            "no metric is named category/acc",
+        ),
+        (CATALOG.replace("}", ", slices: [image]}"), "image cannot be slice columns"),
+        (CATALOG.replace("shop", "$NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
+        ("catalog: [\n", "is not valid YAML"),
+        ("just words\n", "is not a config"),
+    ],
+)
+def test_a_mistake_is_named(write_config, text, expected):
+    with pytest.raises(UserError) as error:
+        load_config(write_config(text))
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.yaml cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "catalog.folder.deeper=1"])
+def test_an_override_that_cannot_be_applied_is_shown(write_config, override):
+    with pytest.raises(UserError, match="--set"):
+        load_config(write_config(CATALOG), [override])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid(path):
+    load_config(path)
