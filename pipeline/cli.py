@@ -6,9 +6,11 @@ config answer at once.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,8 +66,17 @@ def _clear_errors(verbose: bool = False) -> Iterator[None]:
     except OSError as error:
         if verbose:
             raise
-        name = f" {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror or error}{name}. Run again with --verbose for the details.")
+        where = f" ({error.filename})" if error.filename else ""
+        remedy = (
+            "Make room and run the same command again: finished steps and epochs are kept."
+            if error.errno == errno.ENOSPC
+            else "Run again with --verbose for the details."
+        )
+        with suppress(typer.Exit):
+            _fail(f"{error.strerror or error}{where}. {remedy}")
+        # Files that could not be written make native libraries crash while Python takes them down.
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def _fail(sentence: str, status: int = 1) -> None:
@@ -146,8 +157,9 @@ def serve(
     """
     from pipeline.workspace import Workspace
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Service managers end a server with SIGTERM; it deserves the same good end as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _clear_errors(verbose):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.config import load_config
 from pipeline.demo_catalog import draw_demo_catalog
-from pipeline.session import run_in_console
+from pipeline.session import quiet_terminal, run_in_console, shown
 from pipeline.tables import truth_table
 from pipeline.workspace import Workspace
 from schema.features import attribute_label
@@ -26,7 +26,7 @@ def run_demo(folder: Path, verbose: bool = False) -> bool:
     catalog = folder / "catalog"
     if not (catalog / "labels.csv").exists():
         draw_demo_catalog(catalog)
-        console.print(f"catalog drawn: {catalog / 'labels.csv'}", highlight=False, soft_wrap=True)
+        console.print(f"catalog drawn: {shown(catalog)}", highlight=False, soft_wrap=True)
     config = load_config(
         Path(str(files("pipeline") / "configs" / "demo.yaml")), [f"catalog.folder={catalog}"]
     )
@@ -34,8 +34,10 @@ def run_demo(folder: Path, verbose: bool = False) -> bool:
     if not run_in_console(config, workspace, verbose):
         return False
 
-    draw_demo_catalog(folder / "unseen", products=12, seed=UNSEEN_SEED, faults=False)
-    with open(folder / "unseen" / "labels.csv", encoding="utf-8", newline="") as labels_csv:
+    unseen = folder / "unseen"
+    if not (unseen / "labels.csv").exists():
+        draw_demo_catalog(unseen, products=12, seed=UNSEEN_SEED, faults=False)
+    with open(unseen / "labels.csv", encoding="utf-8", newline="") as labels_csv:
         products = list(csv.DictReader(labels_csv))[1::4]
     truths = [
         {
@@ -48,16 +50,19 @@ def run_demo(folder: Path, verbose: bool = False) -> bool:
         }
         for product in products
     ]
-    from serving.model_server import ModelServer
+    pictures = [unseen / "images" / f"{truth['id']}.jpg" for truth in truths]
+    with quiet_terminal(workspace.log / "demo.log", verbose) as terminal:
+        from serving.model_server import ModelServer
 
-    model_name = config.serving.model_name
-    with (
-        ModelServer(workspace.serving, model_name=model_name) as server,
-        CatalogClient(server.endpoint, model_name=model_name) as client,
-    ):
-        pictures = [folder / "unseen" / "images" / f"{truth['id']}.jpg" for truth in truths]
-        predictions = client.predict(pictures)
+        model_name = config.serving.model_name
+        with (
+            ModelServer(workspace.serving, model_name=model_name) as server,
+            CatalogClient(server.endpoint, model_name=model_name) as client,
+        ):
+            predictions = client.predict(pictures)
+        console = Console(file=terminal)
         console.print(f"\nthree products it has never seen, asked over gRPC at {server.endpoint}:")
-    console.print(truth_table(truths, predictions, config.evaluation.attribute_threshold))
-    console.print(f"report: {workspace.report / 'index.html'}", highlight=False, soft_wrap=True)
+        console.print(truth_table(truths, predictions, config.evaluation.attribute_threshold))
+        page = shown(workspace.report / "index.html")
+        console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return True

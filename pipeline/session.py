@@ -32,9 +32,9 @@ def run_in_console(config: Config, workspace: Workspace, verbose: bool = False) 
     check_catalog(config.catalog.model_dump())
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
-    with workspace.locked(), _terminal(log_file, verbose) as terminal:
+    with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:
         console = Console(file=terminal)
-        console.print(f"[bold]{config.name}[/] in {workspace.root}", highlight=False)
+        console.print(f"[bold]{config.name}[/] in {shown(workspace.root)}", highlight=False)
         try:
             with waiting_for("loading TensorFlow and TFX", console):
                 from pipeline import local_runner
@@ -51,13 +51,19 @@ def run_in_console(config: Config, workspace: Workspace, verbose: bool = False) 
 
 
 @contextmanager
-def _terminal(log_file: Path, verbose: bool) -> Iterator[TextIO]:
+def quiet_terminal(log_file: Path, verbose: bool) -> Iterator[TextIO]:
+    """A stream to the terminal, while the libraries' output goes to `log_file` unless `verbose`."""
     if verbose:
         yield sys.stdout
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with library_output_in(log_file) as terminal:
         yield terminal
+
+
+def shown(path: Path) -> Path:
+    """The path as a person would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _last_line(error: Exception) -> str:
@@ -80,5 +86,6 @@ def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool
         console.print("[bold red]not blessed, so not pushed:[/]", highlight=False)
         for reason in reasons:
             console.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {workspace.report / 'index.html'}", highlight=False, soft_wrap=True)
+    page = shown(workspace.report / "index.html")
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return evaluation.blessed and healthy

@@ -79,8 +79,8 @@ def _trainer(outputs: Outputs) -> str:
         (Path(outputs["model_run"][0].uri) / "history.json").read_text(encoding="utf-8")
     )
     return (
-        f"{history['parameters']:,} parameters, {len(history['epochs'])} epochs, "
-        f"epoch {history['best_epoch']} is best"
+        f"{history['parameters']:,} parameters; epoch {history['best_epoch']} is the best of "
+        f"{len(history['epochs'])}"
     )
 
 

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -102,3 +104,16 @@ def test_metrics_of_a_finished_run_as_a_table_and_as_json(seamline, demo_runs):
 def test_report_says_where_the_page_is(seamline, demo_runs):
     process = seamline("report", demo_runs.workspace.root)
     assert process.stdout.strip() == str(demo_runs.workspace.report / "index.html")
+
+
+def test_a_full_disk_is_told_with_the_remedy(seamline):
+    script = (
+        "import errno\n"
+        "from pipeline.cli import _clear_errors\n"
+        "with _clear_errors():\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device', 'weights.h5')\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert_one_clear_sentence(process, "No space left on device (weights.h5)", "Make room")
