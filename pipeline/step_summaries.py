@@ -12,6 +12,7 @@ from tfx.utils import io_utils
 
 from components.evaluation.results import read_evaluation
 from schema import features
+from schema.vocabulary import vocabulary_labels
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
@@ -57,7 +58,7 @@ def _anomalies(outputs: Outputs) -> str:
 def _transform(outputs: Outputs) -> str:
     assets = Path(outputs["transform_graph"][0].uri) / "transform_fn" / "assets"
     sizes = {
-        level: len((assets / level).read_text(encoding="utf-8").splitlines())
+        level: len(vocabulary_labels((assets / level).read_bytes().splitlines()))
         for level in features.LEVELS
         if (assets / level).exists()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -30,22 +31,22 @@ _SLICE_FIGURES = {
 
 
 def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
-    """The metrics of `metrics.json`: a row a level, then a row a slice."""
-    levels = Table("level", *_FIGURES.values(), title="test part", title_justify="left")
-    for level, name in _LEVELS.items():
-        values = [evaluation["metrics"].get(f"{level}/{figure}") for figure in _FIGURES]
-        if any(value is not None for value in values):
-            levels.add_row(name, *map(_figure, values))
-    slices = Table("slice", "products", *_SLICE_FIGURES.values(), title_justify="left")
+    """The metrics of `metrics.json`: a row a level, then a row a slice; no empty columns."""
+    overall = evaluation["metrics"]
+    levels = [level for level in _LEVELS if any(name.startswith(level) for name in overall)]
+    figures = [name for name in _FIGURES if any(f"{level}/{name}" in overall for level in levels)]
+    tables = [Table("level", *(_FIGURES[name] for name in figures), box=SIMPLE_HEAD)]
+    for level in levels:
+        values = [overall.get(f"{level}/{name}") for name in figures]
+        tables[0].add_row(_LEVELS[level], *map(_figure, values))
+    shown = {metric: title for metric, title in _SLICE_FIGURES.items() if metric in overall}
     for column, values in evaluation["slices"].items():
-        for value, figures in values.items():
-            slices.add_row(
-                f"{column} = {value}",
-                f"{int(figures['example_count']):,}",
-                *(_figure(figures.get(metric)) for metric in _SLICE_FIGURES),
-            )
-        slices.add_section()
-    return Group(levels, slices) if evaluation["slices"] else Group(levels)
+        table = Table(column, "products", *shown.values(), box=SIMPLE_HEAD)
+        for value, of_slice in values.items():
+            count = f"{int(of_slice['example_count']):,}"
+            table.add_row(value, count, *(_figure(of_slice.get(metric)) for metric in shown))
+        tables.append(table)
+    return Group(f"{evaluation['example_count']:,} products of the test part", *tables)
 
 
 def predictions_table(

@@ -6,9 +6,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features
-
-_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
-"""What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
+from schema.vocabulary import vocabulary_labels
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -34,8 +32,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]:
     """The labels of a level in the order of their indices; empty where train has none."""
-    labels = transform_output.vocabulary_by_name(level)
-    return [label.decode("utf-8") for label in labels if label != _EMPTY_VOCABULARY]
+    return vocabulary_labels(transform_output.vocabulary_by_name(level))
 
 
 def _multi_hot(labels: tf.SparseTensor, vocabulary_name: str) -> tf.Tensor:

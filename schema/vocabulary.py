@@ -1,0 +1,15 @@
+"""Reads vocabularies as TensorFlow Transform writes them."""
+
+from collections.abc import Iterable
+
+_PLACEHOLDER = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+"""What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
+
+
+def vocabulary_labels(entries: Iterable[bytes]) -> list[str]:
+    """The labels of a vocabulary in the order of their indices; empty where there are none.
+
+    Args:
+        entries: The vocabulary's lines, encoded as UTF-8.
+    """
+    return [entry.decode("utf-8") for entry in entries if entry != _PLACEHOLDER]
