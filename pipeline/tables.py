@@ -35,13 +35,15 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
     overall = evaluation["metrics"]
     levels = [level for level in _LEVELS if any(name.startswith(level) for name in overall)]
     figures = [name for name in _FIGURES if any(f"{level}/{name}" in overall for level in levels)]
-    tables = [Table("level", *(_FIGURES[name] for name in figures), box=SIMPLE_HEAD)]
+    tables = [
+        Table("level", *(_FIGURES[name] for name in figures), box=SIMPLE_HEAD, pad_edge=False)
+    ]
     for level in levels:
         values = [overall.get(f"{level}/{name}") for name in figures]
         tables[0].add_row(_LEVELS[level], *map(_figure, values))
     shown = {metric: title for metric, title in _SLICE_FIGURES.items() if metric in overall}
     for column, values in evaluation["slices"].items():
-        table = Table(column, "products", *shown.values(), box=SIMPLE_HEAD)
+        table = Table(column, "products", *shown.values(), box=SIMPLE_HEAD, pad_edge=False)
         for value, of_slice in values.items():
             count = f"{int(of_slice['example_count']):,}"
             table.add_row(value, count, *(_figure(of_slice.get(metric)) for metric in shown))
