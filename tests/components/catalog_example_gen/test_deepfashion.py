@@ -15,9 +15,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
 from PIL import Image
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
 
 from components.catalog_example_gen.catalog import ingest_catalog
+from components.catalog_example_gen.component import CatalogExampleGen
 from components.catalog_example_gen.deepfashion import DeepFashion
 from components.catalog_example_gen.folder import fingerprint
 from components.catalog_example_gen.preflight import check_catalog
@@ -687,3 +693,34 @@ def test_a_partition_that_leaves_a_split_empty_is_refused(tmp_path: Path) -> Non
     write_pictures(folder, CLIPPED)
     with pytest.raises(UserError, match="give none of 4 usable products to the split `eval`"):
         ingest(folder, tmp_path / "out", "deepfashion_coarse")
+
+
+def test_the_component_runs_again_when_one_of_the_annotation_files_has_changed(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path / "catalog", FINE)
+    write_pictures(folder, CLIPPED)
+    catalog = Catalog(folder=str(folder), format="deepfashion_fine", crop=True)
+    connection = sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+
+    def run() -> int:
+        component = CatalogExampleGen(catalog.model_dump(), Split().model_dump(), {})
+        LocalDagRunner().run(
+            Pipeline(
+                pipeline_name="ingest",
+                pipeline_root=str(tmp_path / "artifacts"),
+                metadata_connection_config=connection,
+                components=[component.with_beam_pipeline_args(["--runner=FnApiRunner"])],
+                enable_cache=True,
+            )
+        )
+        executions = metadata_store.MetadataStore(connection).get_executions()
+        return max(executions, key=lambda one: one.id).last_known_state
+
+    assert run() == metadata_store_pb2.Execution.COMPLETE
+    (examples,) = metadata_store.MetadataStore(connection).get_artifacts_by_type("Examples")
+    sentence = examples.custom_properties["summary"].string_value
+    assert sentence.startswith("4 products, 0 rejected; ") and sentence.endswith("lists 4.")
+    assert run() == metadata_store_pb2.Execution.CACHED
+    os.utime(folder / "Anno_fine" / "val_bbox.txt", ns=(1, 1))
+    assert run() == metadata_store_pb2.Execution.COMPLETE
