@@ -72,7 +72,8 @@ class Reject(NamedTuple):
     """One rejected row.
 
     Attributes:
-        row: Number of the row as a spreadsheet shows it: the header is row 1.
+        row: Number of the row as a spreadsheet shows it: the header is row 1. Of a text file that
+            lists pictures, the line.
         id: The product's id; empty where the row has none.
         column: The column at fault; empty where it is the whole row.
         reason: A `Reason`.

@@ -81,7 +81,7 @@ class Product(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the CSV: a product or the reason why it is none.
+    """A row of the catalog: a product or the reason why it is none.
 
     Attributes:
         picture: The name under which its picture is looked up: the id, or the path below the
@@ -95,7 +95,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """What one quick reading of the CSV tells.
+    """What one quick reading of the rows tells.
 
     Attributes:
         rows: Rows below the header, blank lines not counted.
