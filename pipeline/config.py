@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_NAME
 from components.evaluation.figures import FIGURES
 from schema import features
 from schema.errors import UserError
@@ -39,6 +40,11 @@ class Catalog(Section):
     """Where the catalog is and what its columns mean."""
 
     folder: str = Field(description="Folder of the catalog; `~` and `${VARIABLE}` are expanded.")
+    format: Literal["csv", "deepfashion_fine", "deepfashion_coarse", "deepfashion_inshop"] = Field(
+        "csv",
+        description="A CSV with a header, or the annotation files of a DeepFashion benchmark, with "
+        "columns of their own: see the configs of these names.",
+    )
     labels_csv: str = Field("labels.csv", description="The CSV file, relative to `folder`.")
     images: str = Field("images", description="The folder of pictures, relative to `folder`.")
     encoding: str = Field("utf-8-sig", description="Text encoding of the CSV.")
@@ -48,8 +54,12 @@ class Catalog(Section):
         description="Column with the picture's path below `images`; without it the picture is the "
         "file named `<id>.<suffix>` anywhere below `images`.",
     )
-    category: str = Field(description="Column of the first level.")
-    subcategory: str = Field(description="Column of the second level.")
+    category: str = Field(
+        description="Column of the first level; DeepFashion's is `category_type` by default."
+    )
+    subcategory: str = Field(
+        description="Column of the second level; DeepFashion's is `category` by default."
+    )
     attributes: list[str] = Field(
         default_factory=list,
         description="Attribute columns, each a group of labels; several in a cell are separated.",
@@ -61,12 +71,31 @@ class Catalog(Section):
     sample: Positive | None = Field(
         None, description="Use only so many products, drawn by a hash of the id; all by default."
     )
+    crop: bool = Field(False, description="Cut DeepFashion's pictures to their bounding boxes.")
     stored_side: Positive = Field(
         512, description="Longest side in pixels of a stored picture; larger ones are shrunk."
     )
     schema_file: str | None = Field(
         None, description="A TFMD schema of your own in place of `schema/catalog.pbtxt`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _formats_name_their_columns(cls, options: Any) -> Any:
+        if isinstance(options, dict) and isinstance(options.get("format"), str):
+            return {**COLUMNS_OF_FORMAT.get(options["format"], {}), **options}
+        return options
+
+    @model_validator(mode="after")
+    def _format_has_what_is_asked(self) -> Catalog:
+        if self.format == "csv":
+            if self.crop:
+                raise ValueError("crop needs a DeepFashion format: a CSV has no bounding boxes")
+        elif (self.id, self.picture) != (IMAGE_NAME, IMAGE_NAME):
+            raise ValueError(
+                f"id and picture of {self.format} are `{IMAGE_NAME}`; leave them out of the config"
+            )
+        return self
 
     @field_validator("folder", "schema_file")
     @classmethod

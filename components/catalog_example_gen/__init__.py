@@ -1,6 +1,7 @@
 """From `labels.csv` and a folder of pictures to Examples, and to what was rejected and why.
 
-`rows` reads the CSV, `folder` the pictures' names, `pictures` one picture, `splits` says who is
+`rows` reads the CSV, `deepfashion` the annotation files of that data set, `sources` says which of
+them a catalog has; `folder` reads the pictures' names, `pictures` one picture, `splits` says who is
 learned from and who judges, `examples` writes, `rejects` names every reason. `ingestion` joins
 them in one Beam pipeline, `catalog` runs it and judges the counts. All of these start without TFX
 and TensorFlow, because every Beam worker imports them; only `component`, `driver`, `executor` and

@@ -8,16 +8,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from components.catalog_example_gen.deepfashion import INSHOP
 from components.catalog_example_gen.ingestion import Plan, created, ingest, opened
 from components.catalog_example_gen.preflight import check_folders
 from components.catalog_example_gen.progress import ProgressWatch
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
-from components.catalog_example_gen.rows import Columns, survey
+from components.catalog_example_gen.rows import Columns
+from components.catalog_example_gen.sources import CSV, source_of
 from schema import features
 from schema.errors import UserError
 
@@ -44,8 +46,8 @@ def ingest_catalog(
 
     Returns:
         What stands in summary.json: `rows` = `accepted` + `rejected`, `not_sampled`,
-        `pictures_without_row`, `rejected_by_reason`, `products_by_split`, `products_by_category`
-        and `seconds`.
+        `pictures_without_row`, `rejected_by_reason`, `products_by_split`, `products_by_category`,
+        `notes` (sentences) and `seconds`.
 
     Raises:
         UserError: The catalog is missing, empty or unusable as a whole, which is found before
@@ -54,19 +56,16 @@ def ingest_catalog(
             step that failed.
     """
     started = time.monotonic()
-    labels_csv = os.path.join(catalog["folder"], catalog["labels_csv"])
+    source = source_of(catalog)
     images = os.path.join(catalog["folder"], catalog["images"])
-    columns = Columns.from_options(catalog)
-    check_folders(catalog["folder"], labels_csv, images)
-    with _readable(labels_csv) as file:
-        found = survey(file, catalog["encoding"], columns, catalog["sample"], labels_csv)
+    check_folders(catalog["folder"], source, images)
+    found = source.survey(opened, catalog["sample"])
 
     with tempfile.TemporaryDirectory() as scratch:
         plan = Plan(
-            labels_csv=labels_csv,
+            source=source,
             images=images,
-            encoding=catalog["encoding"],
-            columns=columns,
+            columns=Columns.from_options(catalog),
             domains=domains,
             sampled_below=found.sampled_below,
             stored_side=catalog["stored_side"],
@@ -81,26 +80,18 @@ def ingest_catalog(
         with ProgressWatch(plan.progress, plan.rows, _READINGS), make_pipeline() as pipeline:
             ingest(pipeline, plan)
 
-    summary = _finished_summary(rejects, time.monotonic() - started)
+    summary = _finished_summary(rejects, found.notes, time.monotonic() - started)
     if problem := _problem(summary, catalog, split):
         stopped = _keep_rejects(rejects)
-        raise UserError(f"{labels_csv}: {problem} Every rejected row is in {stopped}.")
+        raise UserError(f"{source.name}: {problem} Every rejected row is in {stopped}.")
     return summary
 
 
-def _readable(path: str) -> IO[bytes]:
-    try:
-        return opened(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}. Check that you may read it."
-        ) from error
-
-
-def _finished_summary(rejects: str, seconds: float) -> dict[str, Any]:
+def _finished_summary(rejects: str, notes: Sequence[str], seconds: float) -> dict[str, Any]:
     path = FileSystems.join(rejects, SUMMARY_FILE)
     with opened(path) as file:
         summary = json.load(file)
+    summary["notes"] = list(notes)
     summary["seconds"] = round(seconds, 2)
     if summary["rows"] != summary["accepted"] + summary["rejected"]:
         raise RuntimeError(f"Rows were lost or doubled, a bug in the ingest: {summary}")
@@ -126,6 +117,11 @@ def _problem(
         )
     for name in features.SPLITS:
         if not summary["products_by_split"][name]:
+            if catalog["format"] != CSV and (catalog["format"], name) != (INSHOP, features.EVAL):
+                return (
+                    f"the annotation files give none of {summary['accepted']:,} usable products to "
+                    f"the split `{name}`. Unpack them and the pictures again."
+                )
             part = f"`split.{name}` ({split[name]})" if name in split else "the train part"
             return (
                 f"{summary['accepted']:,} usable products are so few that none fell into the split "

@@ -33,7 +33,7 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
 class CatalogExampleGen(base_beam_component.BaseBeamComponent):
     """Turns every row of the CSV into an Example or a reject with a reason.
 
-    Runs again when an option, the CSV or a picture has changed, and only then: see `driver`.
+    Runs again when an option, the labels or a picture have changed, and only then: see `driver`.
     """
 
     SPEC_CLASS = CatalogExampleGenSpec

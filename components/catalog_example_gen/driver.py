@@ -12,12 +12,13 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
 from components.catalog_example_gen import executor, folder
+from components.catalog_example_gen.sources import source_of
 
 INPUT_FINGERPRINT = "input_fingerprint"
 
 
 class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
-    """Puts the fingerprint of the CSV and the pictures among the execution's properties.
+    """Puts the fingerprint of the labels and the pictures among the execution's properties.
 
     TFX knows a component's inputs by their artifacts, and a catalog is none. But it makes the cache
     key of all execution properties as they are after the driver has run. The first base class is
@@ -35,7 +36,7 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
         data_types_utils.set_metadata_value(
             output.exec_properties[INPUT_FINGERPRINT],
             folder.fingerprint(
-                os.path.join(catalog["folder"], catalog["labels_csv"]),
+                source_of(catalog).files,
                 os.path.join(catalog["folder"], catalog["images"]),
             ),
         )

@@ -45,6 +45,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples.set_string_custom_property(
-            "summary", f"{summary['accepted']:,} products, {summary['rejected']:,} rejected"
-        )
+        sentence = f"{summary['accepted']:,} products, {summary['rejected']:,} rejected"
+        if summary["notes"]:
+            sentence += f"; {' '.join(summary['notes'])}"
+        examples.set_string_custom_property("summary", sentence)

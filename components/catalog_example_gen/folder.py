@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -66,11 +66,15 @@ def is_inside(path: str, root: str) -> bool:
     return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
 
 
-def fingerprint(labels_csv: str, images: str) -> str:
-    """Changes when the CSV or a picture changes, comes or goes; takes no look into the files.
+def fingerprint(labels: Iterable[str], images: str) -> str:
+    """Changes when a file of labels or a picture changes, comes or goes; looks into none.
 
-    Made of each file's relative path, size in bytes and modification time in nanoseconds. A CSV or
+    Made of each file's relative path, size in bytes and modification time in nanoseconds. A file or
     folder that is missing counts as empty: saying so is the ingest's business.
+
+    Args:
+        labels: Paths of the CSV, or of the annotation files.
+        images: Path of the folder of pictures.
     """
     digest = blake2b(digest_size=16)
 
@@ -78,8 +82,9 @@ def fingerprint(labels_csv: str, images: str) -> str:
         line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
 
-    if os.path.isfile(labels_csv):
-        add("", os.stat(labels_csv))
+    for path in labels:
+        if os.path.isfile(path):
+            add(os.path.basename(path), os.stat(path))
     if os.path.isdir(images):
         for found in files_below(images):
             if found.is_picture:

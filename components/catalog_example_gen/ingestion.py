@@ -1,4 +1,4 @@
-"""The Beam pipeline from the CSV and the folder of pictures to Examples and rejects.
+"""The Beam pipeline from the rows and the folder of pictures to Examples and rejects.
 
 Pictures are read twice: first to check, measure and hash them, then, when the split of every group
 is known, to write them. So nothing that flows between the stages, and is kept in memory by some
@@ -32,7 +32,8 @@ from components.catalog_example_gen.rejects import (
     printable,
     write_rejects,
 )
-from components.catalog_example_gen.rows import Columns, Product, read_rows, sample_draw
+from components.catalog_example_gen.rows import Columns, Product, sample_draw
+from components.catalog_example_gen.sources import Source
 from schema import features
 
 _PRODUCTS_A_SHARD = 2_000
@@ -50,25 +51,23 @@ class Plan:
     """What to ingest and where to put it; travels to every worker.
 
     Attributes:
-        labels_csv: Path of the CSV.
+        source: Where the rows come from.
         images: Path of the folder of pictures.
-        encoding: The CSV's text encoding.
-        columns: What its columns mean.
+        columns: What the rows' columns mean.
         domains: Allowed labels of the levels that the schema closes.
         sampled_below: Products whose `rows.sample_draw` is not below it are left out.
         stored_side: Longest side in pixels of a stored picture.
         seed: Of the split.
         eval_part: Part of the groups that goes to `eval`, in [0, 1].
         test_part: Part of the groups that goes to `test`, in [0, 1].
-        rows: Rows of the CSV, from which the number of shards follows.
+        rows: How many there are, from which the number of shards follows.
         examples: Folder for the splits' folders.
         rejects: Folder for rejects.csv and summary.json.
         progress: File that the workers mark their progress in.
     """
 
-    labels_csv: str
+    source: Source
     images: str
-    encoding: str
     columns: Columns
     domains: Mapping[str, Sequence[str]]
     sampled_below: float
@@ -181,19 +180,16 @@ class _ReadRows(beam.DoFn):
     def process(self, _: None) -> Iterator[Any]:
         plan = self._plan
         counts: Counter[tuple[str, ...]] = Counter()
-        with opened(plan.labels_csv) as file:
-            for picture, result in read_rows(
-                file, plan.encoding, plan.columns, plan.domains, plan.labels_csv
-            ):
-                sampled = not result.id or sample_draw(result.id) < plan.sampled_below
-                counts[_ROWS if sampled else _NOT_SAMPLED] += 1
-                if sampled and isinstance(result, Product):
-                    yield _key(result.id), (picture, result)
-                    continue
-                if sampled:
-                    yield beam.pvalue.TaggedOutput(_REJECTED, result)
-                if picture:
-                    yield beam.pvalue.TaggedOutput("mentions", (_key(picture), None))
+        for picture, result in plan.source.rows(opened, plan.domains, plan.seed, plan.eval_part):
+            sampled = not result.id or sample_draw(result.id) < plan.sampled_below
+            counts[_ROWS if sampled else _NOT_SAMPLED] += 1
+            if sampled and isinstance(result, Product):
+                yield _key(result.id), (picture, result)
+                continue
+            if sampled:
+                yield beam.pvalue.TaggedOutput(_REJECTED, result)
+            if picture:
+                yield beam.pvalue.TaggedOutput("mentions", (_key(picture), None))
         for count in counts.items():
             yield beam.pvalue.TaggedOutput(_COUNTED, count)
 
@@ -258,7 +254,7 @@ class _CheckPictures(beam.DoFn):
             try:
                 file = self._choose(key, files)
                 content = _read_picture(self._plan.images, file.path)
-                measured = pictures.measured(content)
+                measured = pictures.measured(content, product.box)
             except PictureError as error:
                 yield beam.pvalue.TaggedOutput(
                     _REJECTED, _picture_reject(product, self._column, error)
@@ -331,8 +327,8 @@ def _with_shard(
     pictured: _Pictured, plan: Plan, always_learned: Mapping[str, None]
 ) -> tuple[tuple[str, int], _Pictured]:
     group = pictured.measured.group
-    split = features.TRAIN
-    if group not in always_learned:
+    split = pictured.product.split or features.TRAIN
+    if not pictured.product.split and group not in always_learned:
         split = splits.side(splits.draw(plan.seed, group), plan.eval_part, plan.test_part)
     shard = int(splits.draw("shard", pictured.product.id) * plan.shards(split))
     return (split, shard), pictured
@@ -373,7 +369,7 @@ class _WriteShard(beam.DoFn):
                 content = _read_picture(self._plan.images, path)
                 if _digest(content) != digest:
                     raise PictureError(Reason.CHANGED_DURING_RUN, "other bytes than at first")
-                image = pictures.stored(content, measured, self._plan.stored_side)
+                image = pictures.stored(content, measured, self._plan.stored_side, product.box)
             except PictureError as error:
                 rejects.append(_picture_reject(product, self._column, error))
                 continue

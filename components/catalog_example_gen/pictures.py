@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from components.catalog_example_gen.rejects import Reason
+from components.catalog_example_gen.rows import Box
 from components.catalog_example_gen.splits import perceptual_hash
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
@@ -39,12 +40,13 @@ class PictureError(Exception):
 
 
 class Measured(NamedTuple):
-    """What a picture is like as found, but upright.
+    """What a picture is like as found, but upright and cut to its box.
 
     Attributes:
         height, width, aspect, brightness, sharpness: As in `features.PICTURE_STATISTICS`.
         group: The picture's `splits.perceptual_hash`.
-        is_plain: Whether it is an upright baseline RGB JPEG, which any decoder reads as it is.
+        is_plain: Whether it is an upright baseline RGB JPEG, which any decoder reads as it is, and
+            nothing is to be cut off.
     """
 
     height: int
@@ -56,21 +58,22 @@ class Measured(NamedTuple):
     is_plain: bool
 
 
-def measured(content: bytes) -> Measured:
-    """Decodes a picture file completely and measures it.
+def measured(content: bytes, box: Box | None = None) -> Measured:
+    """Decodes a picture file completely and measures it, or the part of it in `box`.
 
     Raises:
-        PictureError: The file is empty, no picture, damaged, too small or too large. A picture too
-            large is refused from its header and never decoded.
+        PictureError: The file is empty, no picture, damaged, too small or too large; or nothing of
+            it is in the box. A picture too large is refused from its header and never decoded.
     """
     image = _opened(content)
     is_plain = (
-        image.format == "JPEG"
+        box is None
+        and image.format == "JPEG"
         and image.mode == "RGB"
         and not image.info.get("progressive")
         and image.getexif().get(_ORIENTATION_TAG, 1) == 1
     )
-    luminance = _upright_rgb(image).convert("L")
+    luminance = _cropped(_upright_rgb(image), box).convert("L")
     width, height = luminance.size
     # int16 holds four times a difference of bytes.
     light = np.asarray(luminance, dtype=np.int16)
@@ -90,7 +93,7 @@ def measured(content: bytes) -> Measured:
     )
 
 
-def stored(content: bytes, measures: Measured, longest_side: int) -> bytes:
+def stored(content: bytes, measures: Measured, longest_side: int, box: Box | None = None) -> bytes:
     """The picture as an Example holds it: an RGB JPEG of at most `longest_side` pixels a side.
 
     A plain picture that is small enough is kept byte for byte; compressing it again would only blur
@@ -100,10 +103,11 @@ def stored(content: bytes, measures: Measured, longest_side: int) -> bytes:
         content: The picture file.
         measures: What `measured` says about it.
         longest_side: In pixels.
+        box: What `measured` was told.
     """
     if measures.is_plain and max(measures.height, measures.width) <= longest_side:
         return content
-    image = _upright_rgb(_opened(content))
+    image = _cropped(_upright_rgb(_opened(content)), box)
     image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
@@ -154,3 +158,17 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _cropped(image: Image.Image, box: Box | None) -> Image.Image:
+    """What of the picture lies in the box; boxes reach over the picture's edges at times."""
+    if box is None:
+        return image
+    left, upper = max(box[0], 0), max(box[1], 0)
+    right, lower = min(box[2], image.width), min(box[3], image.height)
+    found = f"box {' '.join(map(str, box))} in {image.width:,} x {image.height:,} pixels"
+    if left >= right or upper >= lower:
+        raise PictureError(Reason.EMPTY_BOX, found)
+    if min(right - left, lower - upper) < SMALLEST_SIDE:
+        raise PictureError(Reason.TOO_SMALL, found)
+    return image.crop((left, upper, right, lower))

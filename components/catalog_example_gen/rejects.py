@@ -34,7 +34,12 @@ class Reason(str, Enum):
     TRUNCATED = "truncated"
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
+    EMPTY_BOX = "empty_box"
     CHANGED_DURING_RUN = "changed_during_run"
+    BAD_VALUE = "bad_value"
+    MISSING_ANNOTATION = "missing_annotation"
+    NOT_ONE_LABEL = "not_one_label"
+    ITEM_ON_TWO_SIDES = "item_on_two_sides"
 
 
 IN_WORDS: Mapping[Reason, str] = {
@@ -53,7 +58,12 @@ IN_WORDS: Mapping[Reason, str] = {
     Reason.TRUNCATED: "truncated or damaged picture",
     Reason.TOO_LARGE: "picture too large",
     Reason.TOO_SMALL: "picture too small",
+    Reason.EMPTY_BOX: "bounding box outside the picture",
     Reason.CHANGED_DURING_RUN: "picture changed while it was read",
+    Reason.BAD_VALUE: "value that the format does not have",
+    Reason.MISSING_ANNOTATION: "picture that one annotation file names and another does not",
+    Reason.NOT_ONE_LABEL: "not exactly one label of an attribute type",
+    Reason.ITEM_ON_TWO_SIDES: "item that is on both sides of the given split",
 }
 """What each code means, to finish the sentence "12 rows: ..."."""
 
@@ -62,7 +72,8 @@ class Reject(NamedTuple):
     """One rejected row.
 
     Attributes:
-        row: Number of the row as a spreadsheet shows it: the header is row 1.
+        row: Number of the row as a spreadsheet shows it: the header is row 1. Of a text file that
+            lists pictures, the line.
         id: The product's id; empty where the row has none.
         column: The column at fault; empty where it is the whole row.
         reason: A `Reason`.

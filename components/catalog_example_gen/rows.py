@@ -6,9 +6,9 @@ import csv
 import heapq
 import io
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from components.catalog_example_gen.rejects import Reason, Reject, printable
 from components.catalog_example_gen.splits import draw
@@ -52,6 +52,10 @@ class Columns:
         return list(dict.fromkeys(named))
 
 
+Box: TypeAlias = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 are the first outside."""
+
+
 class Product(NamedTuple):
     """A row whose cells are sound; its picture has not been looked at.
 
@@ -62,6 +66,8 @@ class Product(NamedTuple):
         subcategory: Label of the second level.
         attributes: Labels of the third level, as `features.attribute_label` writes them.
         slices: Values of the slice columns, in their order.
+        split: The split that the catalog itself gives; None where the ingest decides.
+        box: The part of the picture to keep; None for all of it.
     """
 
     row: int
@@ -70,10 +76,12 @@ class Product(NamedTuple):
     subcategory: str
     attributes: tuple[str, ...]
     slices: tuple[str, ...]
+    split: str | None = None
+    box: Box | None = None
 
 
 class Row(NamedTuple):
-    """A row of the CSV: a product or the reason why it is none.
+    """A row of the catalog: a product or the reason why it is none.
 
     Attributes:
         picture: The name under which its picture is looked up: the id, or the path below the
@@ -87,15 +95,17 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """What one quick reading of the CSV tells.
+    """What one quick reading of the rows tells.
 
     Attributes:
         rows: Rows below the header, blank lines not counted.
         sampled_below: Products whose draw is below it make the sample; 1 takes all.
+        notes: Sentences on what is odd, but harms nothing.
     """
 
     rows: int
     sampled_below: float
+    notes: tuple[str, ...] = ()
 
 
 def read_rows(
@@ -121,7 +131,7 @@ def read_rows(
     """
     reader = _Reader(file, encoding, name)
     reader.require(columns.names)
-    parse = _RowParser(columns, domains)
+    parse = RowParser(columns, domains)
     for number, fields in reader:
         yield parse(number, fields, reader.header)
 
@@ -142,7 +152,7 @@ def glance(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels
         categories.update(field.strip() for field in fields[category_at : category_at + 1])
         if len(categories - {""}) > 1:
             break
-    _require_something_to_learn(rows, categories, columns, name)
+    _require_something_to_learn(rows, categories, columns.category, name)
 
 
 def survey(
@@ -157,16 +167,35 @@ def survey(
     reader.require(columns.names)
     id_at = reader.header.index(columns.id)
     category_at = reader.header.index(columns.category)
+
+    def label(fields: list[str], at: int) -> str | None:
+        return fields[at].strip() if at < len(fields) else None
+
+    labels = ((label(fields, id_at), label(fields, category_at)) for _, fields in reader)
+    return survey_labels(labels, sample, columns.category, name)
+
+
+def survey_labels(
+    labels: Iterable[tuple[str | None, str | None]], sample: int | None, column: str, name: str
+) -> Survey:
+    """As `survey`, of the id and the category of every row; None where a row does not tell.
+
+    Args:
+        labels: The rows.
+        sample: How many ids to draw; None for all.
+        column: The column of the category in messages.
+        name: The file or folder in messages.
+    """
     rows = 0
     categories: set[str] = set()
     drawn: set[float] = set()
     largest: list[float] = []
-    for _, fields in reader:
+    for product_id, category in labels:
         rows += 1
-        if len(categories) < 2 and category_at < len(fields):
-            categories.add(fields[category_at].strip())
-        if sample and id_at < len(fields):
-            number = sample_draw(fields[id_at].strip())
+        if len(categories) < 2 and category is not None:
+            categories.add(category)
+        if sample and product_id is not None:
+            number = sample_draw(product_id)
             if number in drawn or (len(largest) == sample and number >= -largest[0]):
                 continue
             # A heap of negated draws: its first entry is the largest draw of the sample.
@@ -174,7 +203,7 @@ def survey(
             heapq.heappush(largest, -number)
             if len(largest) > sample:
                 drawn.remove(-heapq.heappop(largest))
-    _require_something_to_learn(rows, categories, columns, name)
+    _require_something_to_learn(rows, categories, column, name)
     if not sample or len(largest) < sample:
         return Survey(rows, sampled_below=1.0)
     return Survey(rows, sampled_below=_next_after(-largest[0]))
@@ -185,14 +214,12 @@ def sample_draw(product_id: str) -> float:
     return draw("sample", product_id)
 
 
-def _require_something_to_learn(
-    rows: int, categories: set[str], columns: Columns, name: str
-) -> None:
+def _require_something_to_learn(rows: int, categories: set[str], column: str, name: str) -> None:
     if not rows:
-        raise UserError(f"{name} has a header and no rows. Put a row for each product into it.")
+        raise UserError(f"{name} has no rows. Put a row for each product into it.")
     if len(categories - {""}) < 2:
         raise UserError(
-            f"{name} has fewer than two different values in column `{columns.category}`, so there "
+            f"{name} has fewer than two different values in column `{column}`, so there "
             "is nothing to tell apart. Check `catalog.category` in the config."
         )
 
@@ -262,7 +289,7 @@ class _Reader:
                 yield number, record
 
 
-class _RowParser:
+class RowParser:
     """Makes a `Row` of a record."""
 
     def __init__(self, columns: Columns, domains: Mapping[str, Sequence[str]]) -> None:
@@ -270,13 +297,17 @@ class _RowParser:
         self._domains = {level: frozenset(labels) for level, labels in domains.items()}
 
     def __call__(self, number: int, fields: list[str], header: list[str]) -> Row:
-        columns = self._columns
+        """Judges a record of the CSV, as long as the header or not."""
         while len(fields) > len(header) and not fields[-1].strip():
             fields.pop()
         if len(fields) != len(header):
             found = f"{len(fields)} fields, {len(header)} columns: {','.join(fields)}"
             return Row("", Reject(number, "", "", Reason.WRONG_FIELDS, printable(found)))
-        every = dict(zip(header, fields, strict=True))
+        return self.of_cells(number, dict(zip(header, fields, strict=True)))
+
+    def of_cells(self, number: int, every: Mapping[str, str]) -> Row:
+        """Judges a record whose cells are known by their columns' names."""
+        columns = self._columns
         cells = {column: every[column].strip() for column in columns.names}
         product_id = printable(cells[columns.id])
         picture = ""

@@ -54,6 +54,13 @@ def test_variables_in_paths_are_expanded(write_config, monkeypatch):
     assert load_config(path).catalog.folder == "/data/shop/a"
 
 
+def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_config):
+    text = "catalog: {folder: shop, format: deepfashion_fine, attributes: [fabric, fit]}\n"
+    catalog = load_config(write_config(text)).catalog
+    assert (catalog.category, catalog.subcategory) == ("category_type", "category")
+    assert (catalog.images, catalog.attributes) == ("Img", ["fabric", "fit"])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -71,6 +78,12 @@ def test_variables_in_paths_are_expanded(write_config, monkeypatch):
             CATALOG + "evaluation: {thresholds: {category/acc: 0.9}}\n",
             "no metric is named category/acc",
         ),
+        (CATALOG.replace("}", ", crop: true}"), "crop needs a DeepFashion format"),
+        (
+            "catalog: {folder: shop, format: deepfashion_fine, id: item}\n",
+            "id and picture of deepfashion_fine are `image_name`",
+        ),
+        (CATALOG.replace("}", ", format: deepfashion}"), "catalog.format: input should be 'csv'"),
         (CATALOG.replace("}", ", slices: [image]}"), "image cannot be slice columns"),
         (CATALOG.replace("shop", "$NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
         ("catalog: [\n", "is not valid YAML"),

@@ -190,6 +190,9 @@ FAULTY_KINDS = (
         # The first two cannot be drawn small and by a test that may run as root; the last needs
         # a file that changes while it is read. Each has its own test.
         Reason.TOO_LARGE, Reason.UNREADABLE_FILE, Reason.CHANGED_DURING_RUN,
+        # DeepFashion's, whose tests are in test_deepfashion.py.
+        Reason.EMPTY_BOX, Reason.BAD_VALUE, Reason.MISSING_ANNOTATION, Reason.NOT_ONE_LABEL,
+        Reason.ITEM_ON_TWO_SIDES,
     )),
     "upwards",
     "unnamed",

@@ -72,7 +72,7 @@ def test_the_fingerprint_changes_with_every_picture_and_the_csv_and_with_nothing
     labels.write_text("id\n")
 
     def now() -> str:
-        return fingerprint(str(labels), str(images))
+        return fingerprint([str(labels)], str(images))
 
     seen = [now()]
     assert now() == seen[0]
@@ -99,4 +99,4 @@ def test_the_fingerprint_changes_with_every_picture_and_the_csv_and_with_nothing
 def test_a_missing_catalog_has_a_fingerprint_so_that_the_ingest_can_say_what_is_missing(
     tmp_path: Path,
 ) -> None:
-    assert fingerprint(str(tmp_path / "no.csv"), str(tmp_path / "none"))
+    assert fingerprint([str(tmp_path / "no.csv")], str(tmp_path / "none"))

@@ -1,0 +1,114 @@
+"""Where a catalog's rows come from: a CSV, or the annotation files of DeepFashion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, DeepFashion
+from components.catalog_example_gen.rows import Columns, Row, Survey, glance, read_rows, survey
+from schema.errors import UserError
+
+CSV = "csv"
+"""The format that is not DeepFashion's."""
+
+OpenFile = Callable[[str], IO[bytes]]
+"""Opens a path for reading: on the local disk, or on any of Beam's file systems."""
+
+
+class Source(Protocol):
+    """What the ingest asks; travels to every worker."""
+
+    name: str
+    """What messages call it: a path."""
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of all files that are read."""
+
+    def check(self) -> None:
+        """Raises a UserError if a file is not there."""
+
+    def glance(self, open_file: OpenFile) -> None:
+        """Reads as little as tells what `survey` would refuse at once."""
+
+    def survey(self, open_file: OpenFile, sample: int | None) -> Survey:
+        """Reads everything once: see `rows.survey`."""
+
+    def rows(
+        self, open_file: OpenFile, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
+    ) -> Iterator[Row]:
+        """Every row, as `rows.read_rows` yields them.
+
+        Args:
+            open_file: Opens a path for reading.
+            domains: The allowed labels of the levels that the schema closes.
+            seed: Of the split.
+            eval_part: The part of what is learned from that is to choose instead, for a source
+                that gives its own split and leaves that one open.
+        """
+
+
+def source_of(catalog: Mapping[str, Any]) -> Source:
+    """The source that the config's section `catalog`, a plain dict, describes."""
+    columns = Columns.from_options(catalog)
+    if catalog["format"] in COLUMNS_OF_FORMAT:
+        return DeepFashion(
+            name=catalog["folder"],
+            format=catalog["format"],
+            encoding=catalog["encoding"],
+            columns=columns,
+            crop=catalog["crop"],
+        )
+    return Csv(
+        name=os.path.join(catalog["folder"], catalog["labels_csv"]),
+        encoding=catalog["encoding"],
+        columns=columns,
+    )
+
+
+@dataclass(frozen=True)
+class Csv:
+    """A CSV with a header; its path is its name."""
+
+    name: str
+    encoding: str
+    columns: Columns
+
+    @property
+    def files(self) -> list[str]:  # noqa: D102 As `Source`, like all below.
+        return [self.name]
+
+    def check(self) -> None:  # noqa: D102
+        if not os.path.isfile(self.name):
+            found = sorted(path.name for path in Path(self.name).parent.glob("*.csv"))
+            raise UserError(
+                f"There is no file {self.name}; the folder has {', '.join(found) or 'no CSV file'}."
+                " Check `catalog.labels_csv` in the config."
+            )
+
+    def glance(self, open_file: OpenFile) -> None:  # noqa: D102
+        with self._readable(open_file) as file:
+            glance(file, self.encoding, self.columns, self.name)
+
+    def survey(self, open_file: OpenFile, sample: int | None) -> Survey:  # noqa: D102
+        with self._readable(open_file) as file:
+            return survey(file, self.encoding, self.columns, sample, self.name)
+
+    def rows(  # noqa: D102
+        self, open_file: OpenFile, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
+    ) -> Iterator[Row]:
+        del seed, eval_part
+        with self._readable(open_file) as file:
+            yield from read_rows(file, self.encoding, self.columns, domains, self.name)
+
+    def _readable(self, open_file: OpenFile) -> IO[bytes]:
+        try:
+            return open_file(self.name)
+        except OSError as error:
+            raise UserError(
+                f"{self.name} cannot be read: {error.strerror}. Check that you may read it."
+            ) from error
