@@ -8,6 +8,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.catalog_example_gen.artifacts import Rejects
+from components.data_gate.artifacts import DataGateVerdict
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
 
@@ -24,7 +25,7 @@ class ReportSpec(types.ComponentSpec):
         "rejects": ChannelParameter(type=Rejects),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
-        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "verdict": ChannelParameter(type=DataGateVerdict),
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
@@ -41,7 +42,7 @@ class Report(base_component.BaseComponent):
         rejects: CatalogExampleGen's rejects.
         statistics: StatisticsGen's output.
         schema: What the data must look like.
-        anomalies: ExampleValidator's output.
+        verdict: DataGate's output.
         transform_graph: Has the vocabularies of the labels.
         model_run: Has the Trainer's history.json.
         evaluation: The Evaluator's output.
@@ -61,7 +62,7 @@ class Report(base_component.BaseComponent):
         rejects: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        anomalies: types.BaseChannel,
+        verdict: types.BaseChannel,
         transform_graph: types.BaseChannel,
         model_run: types.BaseChannel,
         evaluation: types.BaseChannel,
@@ -76,7 +77,7 @@ class Report(base_component.BaseComponent):
                 rejects=rejects,
                 statistics=statistics,
                 schema=schema,
-                anomalies=anomalies,
+                verdict=verdict,
                 transform_graph=transform_graph,
                 model_run=model_run,
                 evaluation=evaluation,
