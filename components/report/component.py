@@ -7,7 +7,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components.catalog_example_gen.artifacts import Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
@@ -23,6 +23,7 @@ class ReportSpec(types.ComponentSpec):
     }
     INPUTS = {
         "rejects": ChannelParameter(type=Rejects),
+        "conflicts": ChannelParameter(type=Conflicts, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
         "verdict": ChannelParameter(type=DataGateVerdict),
@@ -49,6 +50,7 @@ class Report(base_component.BaseComponent):
         name: The pipeline's name, the page's title.
         code: Fingerprint of this package's sources; another one writes the report anew.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
+        conflicts: CatalogExampleGen's conflicts.
         infra_blessing: The canary's output.
         pushed_model: Pusher's output.
     """
@@ -69,12 +71,14 @@ class Report(base_component.BaseComponent):
         name: str,
         code: str,
         attribute_threshold: float,
+        conflicts: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
     ):
         super().__init__(
             ReportSpec(
                 rejects=rejects,
+                conflicts=conflicts,
                 statistics=statistics,
                 schema=schema,
                 verdict=verdict,

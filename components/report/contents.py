@@ -9,8 +9,8 @@ from components.data_gate.findings import Distance, Finding
 from components.evaluation.results import Evaluation
 
 CONFLICT_KINDS = ("same_picture", "several_categories", "spelling")
-"""What the ingest looks for: one picture under several labels, one sub-category under several
-categories, labels that differ only in case or blanks."""
+"""What the ingest looks for: products of one picture with different labels or splits, a
+sub-category under several categories, labels that differ only in case or blanks."""
 
 MOST_CONFLICTS = 20
 """Conflicts of a kind that are listed; the conflicts artifact has them all."""
@@ -70,7 +70,8 @@ class Contents:
         expectations: What the schema asks of each feature.
         findings: What DataGate found, errors first.
         distances: How far the parts are apart, as DataGate measured it.
-        conflicts: Rows of conflicts.csv: "kind", "value", "rows", "ids", "found".
+        conflicts: Rows of conflicts.csv: "kind", "value" (the first product's id, or the label),
+            "rows" (numbers, divided by blanks), "ids" of those rows (divided by `|`), "found".
         conflict_counts: Kind of conflict to how many there are; empty where none were looked for.
         class_counts: Each level's labels to their number of products in the train part.
         history: What the Trainer wrote into `history.json`.

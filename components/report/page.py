@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from components.catalog_example_gen.rejects import IN_WORDS
@@ -49,13 +51,15 @@ _FIGURE_TITLES = {
     "macro_f1": "Macro F1",
 }
 
+_MOST_PLACES = 6
+
 _CONFLICTS = {
     "same_picture": {
         "title": "Same picture, other labels",
-        "note": "pictures of several products",
-        "head": "Picture",
-        "one": "picture with several labels",
-        "many": "pictures with several labels",
+        "note": "pictures that several products share",
+        "head": "First product",
+        "one": "picture whose products disagree",
+        "many": "pictures whose products disagree",
         "remedy": "Look at the picture and give all of its products the labels that are true. "
         "Where they really differ in what the picture does not show, give one of them a picture "
         "of its own: the model cannot tell them apart either.",
@@ -112,7 +116,7 @@ def render_page(contents: Contents) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"figure": number, "count": "{:,}".format}
+    environment.filters |= {"figure": number, "count": "{:,}".format, "with_code": with_code}
     drawn: dict[str, charts.Figure] = {}
     sections = {
         "verdict": verdict(contents),
@@ -266,11 +270,20 @@ def conflicts_section(contents: Contents) -> dict[str, Any]:
             {
                 **_CONFLICTS[kind],
                 "count": count,
-                "rows": [row for row in contents.conflicts if row["kind"] == kind],
+                "rows": [
+                    {**row, **_places(row)} for row in contents.conflicts if row["kind"] == kind
+                ],
             }
             for kind, count in contents.conflict_counts.items()
         ],
     }
+
+
+def _places(conflict: Mapping[str, str]) -> dict[str, Any]:
+    """The rows of a conflict for people: {"places": ["17 (p3)", ...], "more": how many besides}."""
+    rows, ids = conflict["rows"].split(), conflict["ids"].split("|")
+    places = [f"{row} ({of})" for row, of in itertools.zip_longest(rows, ids, fillvalue="?")]
+    return {"places": places[:_MOST_PLACES], "more": len(places[_MOST_PLACES:])}
 
 
 def distances_section(contents: Contents) -> dict[str, Any]:
@@ -472,6 +485,11 @@ def drawn_as(name: str, figure: charts.Figure, drawn: dict[str, charts.Figure]) 
     """Registers a chart under the id of its element; returns what the template needs of it."""
     drawn[name] = figure
     return {"id": name, "height": figure["layout"]["height"]}
+
+
+def with_code(sentence: str) -> Markup:
+    """The sentence as HTML, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _levels(contents: Contents) -> list[str]:

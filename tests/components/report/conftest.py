@@ -96,17 +96,17 @@ def contents():
         conflicts=[
             {
                 "kind": "same_picture",
-                "value": "images/p9.jpg",
-                "rows": "2",
+                "value": "p9",
+                "rows": "17 4",
                 "ids": "p9|p10",
-                "found": "Shirt, Tshirt",
+                "found": "subcategory: 'Shirt' (1), 'Tshirt' (1)",
             },
             {
                 "kind": "several_categories",
                 "value": "Socks",
-                "rows": "31",
-                "ids": "p1|p2",
-                "found": "Accessories (30), Apparel (1)",
+                "rows": " ".join(map(str, range(2, 11))),
+                "ids": "|".join(f"p{number}" for number in range(9)),
+                "found": "categories: 'Accessories' (30), 'Apparel' (9)",
             },
         ],
         class_counts={

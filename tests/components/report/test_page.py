@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from components.data_gate.findings import Finding
 from components.report import page
 from components.report.page import render_page
 
@@ -96,10 +97,11 @@ def test_the_page_tells_everything(contents):
         "1 picture belongs to no row.",
         "no picture",
         "images/p2.jpg",
-        "train gender error `gender` has 1 value outside its domain.",
+        "train gender error gender has 1 value outside its domain.",
         "26 places where the catalog contradicts itself.",
-        "The first 1 picture with several labels",
-        "Socks 31 Accessories (30), Apparel (1) p1|p2",
+        "The first 1 picture whose products disagree",
+        "p9 subcategory: &#39;Shirt&#39; (1), &#39;Tshirt&#39; (1) 17 (p9), 4 (p10) All 25",
+        "2 (p0), 3 (p1), 4 (p2), 5 (p3), 6 (p4), 7 (p5) and 3 more",
         "All 25 are in conflicts.csv of the ingest step.",
         "How far the train part has moved since the last run",
         "Best epoch 2 of 3, stopped early; 1.5 minutes of training.",
@@ -168,9 +170,12 @@ def test_at_most_fifty_rejects_are_listed(contents):
 def test_labels_of_the_catalog_cannot_break_the_page(contents):
     evil = "</script><script>alert(1)</script>"
     labels = {**contents.labels, "category": [evil, "Footwear"]}
+    finding = Finding("train", "x", "error", f"`{evil}` has {evil}")
     counts = {**contents.class_counts, "category": {evil: 3}}
     html = render_page(
-        dataclasses.replace(contents, labels=labels, class_counts=counts, name="<b>winter</b>")
+        dataclasses.replace(
+            contents, labels=labels, class_counts=counts, name="<b>winter</b>", findings=[finding]
+        )
     )
     assert evil not in html
     assert "<b>winter" not in html

@@ -6,7 +6,7 @@ import pytest
 from tfx import types
 from tfx.types import standard_artifacts
 
-from components.catalog_example_gen.artifacts import Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.data_gate.verdict import Verdict
 from components.report import executor, gather
@@ -36,6 +36,7 @@ def do(contents, tmp_path, monkeypatch):
     def run(**properties):
         inputs = {
             "rejects": Rejects(),
+            "conflicts": Conflicts(),
             "statistics": standard_artifacts.ExampleStatistics(),
             "schema": standard_artifacts.Schema(),
             "verdict": DataGateVerdict(),
