@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
@@ -17,6 +18,8 @@ from schema import features
 
 LEAST_PRODUCTS = 100
 """Of fewer products, shares differ by chance as much as others differ by cause."""
+
+_BUCKETS = 10
 
 Statistics = statistics_pb2.DatasetFeatureStatisticsList
 
@@ -74,6 +77,7 @@ def _measured(
     wanted = _with_comparators(kind, schema, compared.keys() & against.keys(), threshold)
     if not wanted.feature:
         return []
+    statistics, reference = _on_common_buckets(statistics, reference)
     if kind == DRIFT:
         found = tfdv.validate_statistics(statistics, wanted, previous_statistics=reference)
     else:
@@ -121,6 +125,48 @@ def _with_comparators(
         else:
             comparator.jensen_shannon_divergence.threshold = threshold
     return wanted
+
+
+def _on_common_buckets(one: Statistics, other: Statistics) -> tuple[Statistics, Statistics]:
+    """Copies of both, in which every number's histogram has the same equally wide buckets.
+
+    TFDV takes values to be spread evenly within a bucket. Where nearly all pictures are 80 pixels
+    high and one part has a few others, their shares of the bucket that ends at 80 would else seem
+    to have nothing in common with the other part's, and the divergence would be 1.
+    """
+    copies = Statistics(), Statistics()
+    for copy, original in zip(copies, (one, other), strict=True):
+        copy.CopyFrom(original)
+    features_of = [_by_name(copy) for copy in copies]
+    for name in features_of[0].keys() & features_of[1].keys():
+        parts = [features[name].num_stats for features in features_of]
+        if not all(features[name].HasField("num_stats") for features in features_of):
+            continue
+        low, high = min(part.min for part in parts), max(part.max for part in parts)
+        edges = np.linspace(low, high if high > low else low + 1, _BUCKETS + 1)
+        for part in parts:
+            counts = _counts_between(edges, part)
+            del part.histograms[:]
+            histogram = part.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+            for start, end, count in zip(edges[:-1], edges[1:], counts, strict=True):
+                histogram.buckets.add(low_value=start, high_value=end, sample_count=count)
+    return copies
+
+
+def _counts_between(edges: np.ndarray, numbers: statistics_pb2.NumericStatistics) -> np.ndarray:
+    """How many values are between each two of `edges`, as far as the histogram tells."""
+    counts = np.zeros(len(edges) - 1)
+    for histogram in numbers.histograms:
+        if histogram.type != statistics_pb2.Histogram.STANDARD:
+            continue
+        for bucket in histogram.buckets:
+            low, high = bucket.low_value, bucket.high_value
+            overlap = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+            if high > low:
+                counts += bucket.sample_count * np.maximum(overlap, 0) / (high - low)
+            else:
+                counts[np.searchsorted(edges[1:-1], low)] += bucket.sample_count
+    return counts
 
 
 def _comparator(

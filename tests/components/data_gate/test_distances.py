@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
+from scipy.spatial.distance import jensenshannon
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.data_gate.distances import Statistics, drift, skew, too_far
@@ -107,3 +108,25 @@ def test_a_feature_without_any_label_is_left_out() -> None:
     empty = tfdv.generate_statistics_from_dataframe(pd.DataFrame({"gender": [[]] * 200}))
     for statistics in (empty, measured({"Men": 200})):
         assert by_feature(drift(statistics, empty, SCHEMA, 0.1)) == {}
+
+
+def test_pictures_of_nearly_one_size_are_near_whatever_the_few_others_are() -> None:
+    def heights(*values: int) -> Statistics:
+        frame = pd.DataFrame({"image_height": [80] * 995 + list(values)})
+        return tfdv.generate_statistics_from_dataframe(frame)
+
+    alike, other = heights(*[80] * 5), heights(60, 60, 65, 70, 79)
+    for one, two in ((alike, other), (other, alike), (alike, alike)):
+        (height,) = skew("eval", one, two, SCHEMA, 0.1)
+        assert height.value == pytest.approx(0, abs=0.01)
+
+
+def test_the_distance_of_a_number_is_the_divergence_of_its_histograms() -> None:
+    now = np.r_[np.full(30, 0.05), np.full(70, 0.95), np.zeros(20), np.ones(80)]
+    then = np.r_[np.zeros(100), np.ones(100)]
+    frames = [pd.DataFrame({"image_brightness": one.astype(np.float32)}) for one in (now, then)]
+    statistics = [tfdv.generate_statistics_from_dataframe(frame) for frame in frames]
+    (found,) = drift(*statistics, SCHEMA, 0.1)
+    # Both have the two outer tenths alone: .25 and .75 against .5 and .5.
+    expected = jensenshannon([0.25, 0.75], [0.5, 0.5], base=2) ** 2
+    assert found.value == pytest.approx(expected, abs=1e-4)
