@@ -15,7 +15,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from rich.text import Text
 
 from pipeline.tables import metrics_tables, predictions_table
 from schema.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
 NOT_BLESSED = 3
 """Exit status of a run whose model was trained and judged, and did not deserve to go live."""
@@ -35,6 +38,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+schema_app = typer.Typer(
+    help="Write a first schema of a catalog, or tell what changed in one.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(schema_app, name="schema")
 
 WorkspaceArgument = Annotated[
     Path, typer.Argument(help="The folder that `seamline run` worked in.", metavar="WORKSPACE")
@@ -102,7 +112,7 @@ def demo_catalog(
 
     with _clear_errors():
         catalog = draw_demo_catalog(folder, products=products, seed=seed, faults=faults)
-        typer.echo(f"{products:,} products drawn: {catalog.labels_csv}")
+        typer.echo(f"{products:,} products drawn: {catalog.folder / 'labels.csv'}")
 
 
 @app.command()
@@ -251,6 +261,121 @@ def demo(
 
         blessed = run_demo(workspace.absolute(), verbose)
     raise typer.Exit(0 if blessed else NOT_BLESSED)
+
+
+@schema_app.command("infer")
+def schema_infer(
+    config: Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File to write; beside CONFIG and of its name by default."),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the catalog's runs; `workspace/<name>` by default."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Set one option; may be repeated."),
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write a first schema of a catalog: lists of labels, bounds of the pictures' figures.
+
+    Reads the catalog as `seamline run` does, or takes the statistics of the last run if nothing has
+    changed since. Look through what it closed before you name it in `catalog.schema_file`.
+
+    Example: `seamline schema infer shop.yaml --output shop.pbtxt`
+    """
+    with _clear_errors(verbose):
+        from pipeline.config import load_config
+        from pipeline.session import measure_in_console
+        from pipeline.workspace import Workspace
+        from schema.catalog import catalog_schema, write_schema
+        from schema.inference import infer_schema
+
+        file = output or config.with_suffix(".pbtxt")
+        if file.exists():
+            raise UserError(
+                f"{file} is there already. Name another file with --output, and see what changed "
+                f"with `seamline schema diff {file} OTHER`."
+            )
+        options = load_config(config, overrides or [])
+        # The schema's own lists would reject the very labels that are looked for.
+        options.catalog.schema_file = None
+        place = Workspace((workspace or Path("workspace") / options.name).absolute())
+        statistics = measure_in_console(options, place, verbose)
+        schema, sentences = infer_schema(catalog_schema(options.catalog.slices), statistics)
+        products = sum(split.num_examples for split in statistics)
+        origin = f"Inferred by `seamline schema infer` from {products:,} products of {config.name}"
+        write_schema(schema, file, [f"{line}." for line in (origin, *sentences)])
+        for sentence in sentences:
+            typer.echo(f"{sentence}.")
+        typer.echo(f"Written: {file}. Name it in {config} as catalog.schema_file.")
+
+
+@schema_app.command("diff")
+def schema_diff(
+    before: Annotated[
+        Path, typer.Argument(help="A schema, or a catalog's YAML file.", metavar="BEFORE")
+    ],
+    after: Annotated[
+        Path | None,
+        typer.Argument(help="The same; without it, CONFIG against its last run.", metavar="AFTER"),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the catalog's runs; `workspace/<name>` by default."),
+    ] = None,
+) -> None:
+    """Tell in words what changed between two schemas.
+
+    Each is a TFMD schema in text format, or a config, which stands for the schema that a run of it
+    would use. With one config alone: what changed in it since its last run.
+
+    Example: `seamline schema diff old.pbtxt shop.yaml`
+    """
+    with _clear_errors():
+        from schema.changes import changes
+
+        if after is None:
+            from pipeline.config import load_config
+            from pipeline.workspace import Workspace
+
+            if not _is_config(before):
+                raise UserError(
+                    f"{before} is compared with nothing. Name a second schema, or a catalog's YAML "
+                    "file alone to compare it with its last run."
+                )
+            name = load_config(before).name
+            place = Workspace((workspace or Path("workspace") / name).absolute())
+            if not place.last_schema.is_file():
+                raise UserError(
+                    f"{place.root} holds no schema, because no run was started there. Start one: "
+                    f"`seamline run {before}`, or name the folder of its runs with --workspace."
+                )
+            before, after = place.last_schema, before
+        told = changes(_schema_of(before), _schema_of(after))
+        for sentence in told:
+            typer.echo(f"{sentence}.")
+        if not told:
+            typer.echo("Nothing has changed.")
+
+
+def _is_config(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml")
+
+
+def _schema_of(path: Path) -> schema_pb2.Schema:
+    """The schema in `path`, or the one that a run of the config `path` would use."""
+    from schema.catalog import catalog_schema, read_schema
+
+    if not _is_config(path):
+        return read_schema(path)
+    from pipeline.config import load_config
+
+    catalog = load_config(path).catalog
+    return catalog_schema(catalog.slices, catalog.schema_file)
 
 
 def _report_file(workspace: Path, name: str) -> Path:

@@ -138,7 +138,18 @@ class Checks(Section):
         0.1, description="Stop if a larger part of the rows is rejected."
     )
     stop_on: Literal["error", "warning", "never"] = Field(
-        "error", description="Severity of a schema anomaly from which on the run stops."
+        "error",
+        description="Severity from which on a finding stops the run: the schema's are errors, "
+        "drift and skew are warnings.",
+    )
+    drift: Fraction | None = Field(
+        0.15,
+        description="Warn where the train part is farther than this from the last run's that "
+        "passed: the change of any label's share, or a picture figure's Jensen-Shannon divergence; "
+        "`null` never warns.",
+    )
+    skew: Fraction | None = Field(
+        0.15, description="The same between eval or test and train; `null` never warns."
     )
 
 

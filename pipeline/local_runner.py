@@ -21,7 +21,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.config import Config
-from pipeline.pipeline import OPTIONAL_STEPS, STEPS, create_pipeline
+from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
 from pipeline.step_summaries import summarize
 from pipeline.workspace import Workspace
 
@@ -58,13 +58,14 @@ class StepObserver(Protocol):
 
 
 class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
-    """TFX's LocalDagRunner with an observer of its steps.
+    """TFX's LocalDagRunner with an observer of its steps, up to the step `last`.
 
     After `run`, `results` holds a `StepResult` for each step by its name.
     """
 
-    def __init__(self, observer: StepObserver) -> None:
+    def __init__(self, observer: StepObserver, last: str = STEPS[-1]) -> None:
         super().__init__()
+        self._steps = STEPS[: STEPS.index(last) + 1]
         self.results: dict[str, StepResult] = {}
         self._observer = observer
 
@@ -73,7 +74,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
         pipeline: pipeline_pb2.Pipeline,
         run_options: pipeline_pb2.RunOptions | None = None,
     ) -> None:
-        """Launches every node, as the base class does, in the order of `STEPS`; no partial runs."""
+        """Launches every node, as the base class does, in the order of `STEPS`."""
         if run_options is not None:
             raise ValueError("Partial runs are not supported: finished steps come from the cache.")
         runtime_parameter_utils.substitute_runtime_parameter(
@@ -84,8 +85,8 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
         kind = deployment.metadata_connection_config.WhichOneof("connection_config")
         mlmd = metadata.Metadata(getattr(deployment.metadata_connection_config, kind))
         nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in pipeline.nodes}
-        self._observer.planned(STEPS)
-        for step in STEPS:
+        self._observer.planned(self._steps)
+        for step in self._steps:
             if step not in nodes:
                 self._observer.left_out(step, OPTIONAL_STEPS[step])
                 continue
@@ -119,7 +120,7 @@ def _result(
         if not execution_lib.is_execution_successful(execution):
             raise RuntimeError(f"{step} could not find its inputs; the log says which.")
         outputs = execution_lib.get_output_artifacts(handle, execution_id)
-    cached = execution.last_known_state == Execution.CACHED and step != "Resolver"
+    cached = execution.last_known_state == Execution.CACHED and step not in LOOK_UPS
     return StepResult(
         "cached" if cached else "done", seconds, summarize(step, outputs), dict(outputs)
     )
@@ -135,9 +136,26 @@ def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[st
     """
     forget_killed_steps(workspace)
     runner = ObservedLocalDagRunner(observer)
-    runner.run(create_pipeline(config, workspace))
+    pipeline = create_pipeline(config, workspace)
+    workspace.remember_schema(config.catalog)
+    runner.run(pipeline)
     publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
     return runner.results
+
+
+def measure(config: Config, workspace: Workspace, observer: StepObserver) -> StepResult:
+    """Runs the ingest and the statistics alone, and returns what became of the statistics.
+
+    Both are taken from the workspace where the catalog and its options have not changed since, and
+    a later run of the pipeline finds them there. The caller holds the workspace's lock.
+
+    Raises:
+      UserError: the data or the options do not allow it.
+    """
+    forget_killed_steps(workspace)
+    runner = ObservedLocalDagRunner(observer, last="StatisticsGen")
+    runner.run(create_pipeline(config, workspace))
+    return runner.results["StatisticsGen"]
 
 
 def publish_report(source: Path, destination: Path) -> None:

@@ -11,6 +11,7 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from components.atomic_pusher.executor import AtomicPusherExecutor
 from components.catalog_example_gen.component import CatalogExampleGen
 from components.data_gate.component import DataGate
+from components.data_gate.previous import previous_statistics_resolver
 from components.evaluation.baseline import baseline_resolver
 from components.evaluation.eval_config import eval_config
 from components.model_canary.component import ModelCanary
@@ -25,6 +26,7 @@ STEPS = (
     "StatisticsGen",
     "ImportSchemaGen",
     "ExampleValidator",
+    "PreviousStatistics",
     "DataGate",
     "Transform",
     "Tuner",
@@ -39,6 +41,9 @@ STEPS = (
 
 OPTIONAL_STEPS = {"Tuner": "off (tuning.enabled)"}
 """Steps that an option takes out of the pipeline, and which option that is."""
+
+LOOK_UPS = {"PreviousStatistics", "Resolver"}
+"""Steps that find an earlier run's result; they compute nothing, so no cache is asked."""
 
 BEAM_ARGS = ["--runner=FnApiRunner"]
 """Beam's default runner first tries to download another one at every pipeline."""
@@ -69,12 +74,17 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
     example_validator = tfx.components.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
+    previous = previous_statistics_resolver(current=statistics_gen.outputs["statistics"])
     data_gate = DataGate(
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics_gen.outputs["statistics"],
         rejects=example_gen.outputs["rejects"],
         stop_on=config.checks.stop_on,
         max_rejected=config.checks.max_rejected,
+        drift=config.checks.drift,
+        skew=config.checks.skew,
+        previous_statistics=previous.outputs["statistics"],
+        code=source_fingerprint("components.data_gate"),
     )
     transform = tfx.components.Transform(
         examples=examples,
@@ -142,7 +152,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         rejects=example_gen.outputs["rejects"],
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
-        anomalies=example_validator.outputs["anomalies"],
+        verdict=data_gate.outputs["verdict"],
         transform_graph=transform.outputs["transform_graph"],
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
@@ -156,7 +166,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         pipeline_name=config.name,
         pipeline_root=str(workspace.artifacts),
         components=[
-            *(example_gen, statistics_gen, schema_gen, example_validator, data_gate, transform),
+            *(example_gen, statistics_gen, schema_gen, example_validator),
+            *(previous, data_gate, transform),
             *([tuner] if config.tuning.enabled else []),
             *(trainer, resolver, evaluator, canary, pusher, report),
         ],

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.text import Text
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
+from components.data_gate.findings import ERROR
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
 from pipeline.workspace import Workspace
 from schema.errors import UserError
+
+_MOST_FINDINGS = 10
 
 
 def run_in_console(config: Config, workspace: Workspace, verbose: bool = False) -> bool:
@@ -29,25 +34,60 @@ def run_in_console(config: Config, workspace: Workspace, verbose: bool = False) 
     Raises:
       UserError: the run cannot go on; the log has the traceback.
     """
+    with _steps_in_console(config, workspace, verbose) as (console, run_steps):
+        results = run_steps(lambda local_runner, view: local_runner.run(config, workspace, view))
+        return _tell_verdict(console, results, workspace)
+
+
+def measure_in_console(
+    config: Config, workspace: Workspace, verbose: bool = False
+) -> list[statistics_pb2.DatasetFeatureStatistics]:
+    """Runs the ingest and the statistics of `config`, shows how it goes, and returns each split's.
+
+    Raises:
+      UserError: the run cannot go on; the log has the traceback.
+    """
+    with _steps_in_console(config, workspace, verbose) as (_, run_steps):
+        result = run_steps(lambda local_runner, view: local_runner.measure(config, workspace, view))
+        folder = Path(result.outputs["statistics"][0].uri)
+        recorded = [path.read_bytes() for path in sorted(folder.glob("*/FeatureStats.pb"))]
+        read = statistics_pb2.DatasetFeatureStatisticsList.FromString
+        return [dataset for content in recorded for dataset in read(content).datasets]
+
+
+@contextmanager
+def _steps_in_console(
+    config: Config, workspace: Workspace, verbose: bool
+) -> Iterator[tuple[Console, Callable[[Callable[..., Any]], Any]]]:
+    """The console, and what calls a function with `pipeline.local_runner` and a view of the steps.
+
+    Holds the workspace's lock, and keeps the libraries' noise in its log.
+    """
     check_catalog(config.catalog.model_dump())
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:
         console = Console(file=terminal)
         console.print(f"[bold]{config.name}[/] in {shown(workspace.root)}", highlight=False)
-        try:
-            with waiting_for("loading TensorFlow and TFX", console):
-                from pipeline import local_runner
-            with StepsView(console) as view:
-                results = local_runner.run(config, workspace, view)
-        except UserError:
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            raise UserError(
-                f"{type(error).__name__}: {_last_line(error)} The whole story is in {log_file}."
-            ) from error
-        return _tell_verdict(console, results, workspace)
+
+        def run_steps(run: Callable[..., Any]) -> Any:
+            try:
+                with waiting_for("loading TensorFlow and TFX", console):
+                    from pipeline import local_runner
+                with StepsView(console) as view:
+                    return run(local_runner, view)
+            except UserError:
+                raise
+            except Exception as error:
+                with suppress(OSError):  # The disk may be full.
+                    traceback.print_exc()
+                if isinstance(error, OSError):
+                    raise
+                raise UserError(
+                    f"{type(error).__name__}: {_last_line(error)} The whole story is in {log_file}."
+                ) from error
+
+        yield console, run_steps
 
 
 @contextmanager
@@ -72,8 +112,17 @@ def _last_line(error: Exception) -> str:
 
 
 def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool:
+    from components.data_gate.verdict import read_verdict
     from components.evaluation.results import read_evaluation
 
+    gate = read_verdict(results["DataGate"].outputs["verdict"][0].uri)
+    for finding in gate.findings[:_MOST_FINDINGS]:
+        style = "red" if finding.severity == ERROR else "yellow"
+        said = Text.assemble((finding.severity, style), f": {finding.split}: {finding.sentence}")
+        console.print(said, highlight=False, soft_wrap=True)
+    more = len(gate.findings) - _MOST_FINDINGS
+    if more > 0:
+        console.print(f"{more:,} more findings are in the report", highlight=False)
     evaluation = read_evaluation(results["Evaluator"].outputs["evaluation"][0].uri)
     canary = results["ModelCanary"]
     [infra_blessing] = canary.outputs["blessing"]

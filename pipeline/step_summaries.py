@@ -55,6 +55,12 @@ def _anomalies(outputs: Outputs) -> str:
     return f"anomalies in {', '.join(sorted(found))}" if found else "no anomalies"
 
 
+def _previous(outputs: Outputs) -> str:
+    if statistics := outputs.get("statistics"):
+        return f"drift is measured against statistics {statistics[0].id}"
+    return "no other run to measure drift against"
+
+
 def _transform(outputs: Outputs) -> str:
     assets = Path(outputs["transform_graph"][0].uri) / "transform_fn" / "assets"
     sizes = {
@@ -110,6 +116,7 @@ _STOCK_STEPS: dict[str, Callable[[Outputs], str]] = {
     "StatisticsGen": _statistics,
     "ImportSchemaGen": _schema,
     "ExampleValidator": _anomalies,
+    "PreviousStatistics": _previous,
     "Transform": _transform,
     "Tuner": _tuner,
     "Trainer": _trainer,

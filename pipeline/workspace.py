@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Workspace:
     def report(self) -> Path:
         """The last run's report, `index.html`."""
         return self.root / "report"
+
+    @property
+    def last_schema(self) -> Path:
+        """The schema that the last run checked its data against."""
+        return self.root / "schema" / "last.pbtxt"
 
     @property
     def log(self) -> Path:
@@ -103,3 +109,8 @@ class Workspace:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_schema(schema, path)
         return path, schema
+
+    def remember_schema(self, catalog: Catalog) -> None:
+        """Makes the schema of `catalog` the `last_schema`."""
+        path, _ = self.write_schema(catalog)
+        shutil.copyfile(path, self.last_schema)

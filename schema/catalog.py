@@ -29,18 +29,7 @@ def catalog_schema(
         UserError: The file cannot be read, is no schema, or lacks one of the label features.
     """
     path = Path(base_file) if base_file else BASE_FILE
-    try:
-        schema = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"The schema file {path} cannot be read: {error}. "
-            "Check `catalog.schema_file` in the config."
-        ) from error
-    except text_format.ParseError as error:
-        raise UserError(
-            f"{path} is not a TFMD schema in text format: {error}. "
-            f"Start from a copy of {BASE_FILE}."
-        ) from error
+    schema = read_schema(path)
     declared = {feature.name for feature in schema.feature}
     if missing := [level for level in features.LEVELS if level not in declared]:
         raise UserError(
@@ -54,6 +43,26 @@ def catalog_schema(
             feature.presence.min_count = 1
             feature.shape.dim.add(size=1)
     return schema
+
+
+def read_schema(path: str | Path) -> schema_pb2.Schema:
+    """Reads a TFMD schema in text format.
+
+    Raises:
+        UserError: The file cannot be read or is no schema.
+    """
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), schema_pb2.Schema())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The schema file {path} cannot be read: {error}. "
+            "Check its name, in the config `catalog.schema_file`."
+        ) from error
+    except text_format.ParseError as error:
+        raise UserError(
+            f"{path} is not a TFMD schema in text format: {error}. "
+            f"Start from a copy of {BASE_FILE}."
+        ) from error
 
 
 def label_domains(schema: schema_pb2.Schema) -> dict[str, list[str]]:
@@ -83,8 +92,17 @@ def label_domains(schema: schema_pb2.Schema) -> dict[str, list[str]]:
     return closed
 
 
-def write_schema(schema: schema_pb2.Schema, path: str | Path) -> None:
-    """Writes the schema in text format, as `ImportSchemaGen` reads it; folders are made."""
+def write_schema(schema: schema_pb2.Schema, path: str | Path, comments: Iterable[str] = ()) -> None:
+    """Writes the schema in text format, as `ImportSchemaGen` reads it; folders are made.
+
+    Args:
+        schema: What to write.
+        path: The file.
+        comments: Lines for people, above the schema.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text_format.MessageToString(schema), encoding="utf-8")
+    # A label may hold a line break, and what follows it would be read as part of the schema.
+    lines = [f"# {' '.join(comment.split())}\n" for comment in comments]
+    text = text_format.MessageToString(schema, as_utf8=True)
+    path.write_text("".join(lines) + text, encoding="utf-8")

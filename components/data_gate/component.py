@@ -16,6 +16,9 @@ class DataGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.STOP_ON: component_spec.ExecutionParameter(type=str),
         executor.MAX_REJECTED: component_spec.ExecutionParameter(type=float),
+        executor.DRIFT: component_spec.ExecutionParameter(type=float, optional=True),
+        executor.SKEW: component_spec.ExecutionParameter(type=float, optional=True),
+        executor.CODE: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         executor.ANOMALIES: component_spec.ChannelParameter(
@@ -24,16 +27,20 @@ class DataGateSpec(component_spec.ComponentSpec):
         executor.STATISTICS: component_spec.ChannelParameter(
             type=standard_artifacts.ExampleStatistics
         ),
+        executor.PREVIOUS_STATISTICS: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
         executor.REJECTS: component_spec.ChannelParameter(type=Rejects),
     }
     OUTPUTS = {executor.VERDICT: component_spec.ChannelParameter(type=DataGateVerdict)}
 
 
 class DataGate(base_component.BaseComponent):
-    """Fails when too many rows were rejected or ExampleValidator found something severe.
+    """Fails when too many rows were rejected or the data are not what they should be.
 
-    ExampleValidator itself only takes notes. Steps that must not see bad data name this component
-    in `add_upstream_nodes`, or read its output `verdict`.
+    ExampleValidator itself only takes notes, and compares with the schema alone; that the data have
+    drifted or that the splits differ is found here. Steps that must not see bad data name this
+    component in `add_upstream_nodes`, or read its output `verdict`.
     """
 
     SPEC_CLASS = DataGateSpec
@@ -46,6 +53,10 @@ class DataGate(base_component.BaseComponent):
         rejects: channel.BaseChannel,
         stop_on: str,
         max_rejected: float,
+        drift: float | None = None,
+        skew: float | None = None,
+        previous_statistics: channel.BaseChannel | None = None,
+        code: str = "",
     ) -> None:
         """Names what is judged.
 
@@ -55,6 +66,11 @@ class DataGate(base_component.BaseComponent):
             rejects: Rejects of CatalogExampleGen, which are counted.
             stop_on: Severity of an anomaly from which on to fail: `error`, `warning` or `never`.
             max_rejected: Part of the rows, in [0, 1], above which to fail.
+            drift: Distance of the train part from `previous_statistics` above which to warn; None
+                never does.
+            skew: Distance of another split from train above which to warn; None never does.
+            previous_statistics: ExampleStatistics of an earlier run, or none.
+            code: Fingerprint of this package's sources; another one judges anew.
         """
         super().__init__(
             DataGateSpec(
@@ -64,6 +80,10 @@ class DataGate(base_component.BaseComponent):
                     executor.REJECTS: rejects,
                     executor.STOP_ON: stop_on,
                     executor.MAX_REJECTED: max_rejected,
+                    executor.DRIFT: drift,
+                    executor.SKEW: skew,
+                    executor.CODE: code,
+                    executor.PREVIOUS_STATISTICS: previous_statistics,
                     executor.VERDICT: channel.Channel(type=DataGateVerdict),
                 }
             )

@@ -7,7 +7,7 @@ import os
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
-from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.statistics_gen import executor as statistics_gen
@@ -16,16 +16,23 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
-from components.data_gate.findings import Finding, findings, stopping
+from components.data_gate.distances import Statistics, drift, skew, too_far
+from components.data_gate.findings import WARNING, Distance, Finding, findings, stopping
+from components.data_gate.previous import STATISTICS_ID
+from components.data_gate.verdict import Verdict, write_verdict
+from schema import features
 from schema.errors import UserError
 
 ANOMALIES = "anomalies"
 STATISTICS = "statistics"
+PREVIOUS_STATISTICS = "previous_statistics"
 REJECTS = "rejects"
 STOP_ON = "stop_on"
 MAX_REJECTED = "max_rejected"
+DRIFT = "drift"
+SKEW = "skew"
+CODE = "code"
 VERDICT = "verdict"
-VERDICT_FILE = "verdict.json"
 
 _Proto = TypeVar("_Proto", bound=Message)
 
@@ -55,31 +62,36 @@ class Executor(base_executor.BaseExecutor):
             ingested = json.load(file)
         _require_few_rejects(ingested, exec_properties[MAX_REJECTED], rejects.uri)
 
+        splits = artifact_utils.decode_split_names(anomalies.split_names)
+        measured = {split: _statistics(statistics, split) for split in splits}
         found: list[Finding] = []
-        for split in artifact_utils.decode_split_names(anomalies.split_names):
-            found += findings(
-                split,
-                _read(
-                    anomalies, split, example_validator.DEFAULT_FILE_NAME, anomalies_pb2.Anomalies
-                ),
-                _read(
-                    statistics,
-                    split,
-                    statistics_gen.DEFAULT_FILE_NAME,
-                    statistics_pb2.DatasetFeatureStatisticsList,
-                ),
+        for split in splits:
+            anomalous = _read(
+                anomalies, split, example_validator.DEFAULT_FILE_NAME, anomalies_pb2.Anomalies
             )
+            found += findings(split, anomalous, measured[split])
+
+        schema = anomalous.baseline
+        train = measured[features.TRAIN]
+        distances: list[Distance] = []
+        for previous in input_dict.get(PREVIOUS_STATISTICS, []):
+            earlier = _statistics(previous, features.TRAIN)
+            distances += drift(train, earlier, schema, exec_properties.get(DRIFT))
+        for split in splits:
+            if split != features.TRAIN:
+                distances += skew(split, measured[split], train, schema, exec_properties.get(SKEW))
+        found += too_far(distances)
+        found.sort(key=lambda one: one.severity == WARNING)
         if reasons := stopping(found, stop_on):
             listed = "\n".join(f"  {one.split}: {one.sentence}." for one in reasons)
             raise UserError(
-                f"The data are not what the schema says:\n{listed}\n"
-                "Mend the catalog or widen the schema (`catalog.schema_file`), or let such data "
-                f"pass with `checks.stop_on` (now {stop_on})."
+                f"The data are not what they should be:\n{listed}\n"
+                "Mend the catalog, widen the schema (`catalog.schema_file`) or the thresholds "
+                f"(`checks`), or let such data pass with `checks.stop_on` (now {stop_on})."
             )
 
-        content = {"stop_on": stop_on, "findings": [one._asdict() for one in found]}
-        with fileio.open(os.path.join(verdict.uri, VERDICT_FILE), "w") as file:
-            file.write(json.dumps(content, indent=2, ensure_ascii=False))
+        write_verdict(Verdict(stop_on, found, distances), verdict.uri)
+        verdict.set_int_custom_property(STATISTICS_ID, statistics.id)
         verdict.set_string_custom_property("summary", _sentence(found, ingested))
 
 
@@ -100,6 +112,10 @@ def _sentence(found: list[Finding], ingested: dict[str, Any]) -> str:
         return f"{rows}, all as the schema says"
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
     return f"{rows}; {found[0].split}: {found[0].sentence}{more}"
+
+
+def _statistics(artifact: types.Artifact, split: str) -> Statistics:
+    return _read(artifact, split, statistics_gen.DEFAULT_FILE_NAME, Statistics)
 
 
 def _read(artifact: types.Artifact, split: str, name: str, kind: type[_Proto]) -> _Proto:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, statistics_pb2
 
 ERROR, WARNING, NEVER = "error", "warning", "never"
+DRIFT, SKEW = "drift", "skew"
 
 _Info = anomalies_pb2.AnomalyInfo
 _Statistics = statistics_pb2.FeatureNameStatistics
@@ -45,6 +46,26 @@ class Finding(NamedTuple):
     split: str
     feature: str
     severity: str
+    sentence: str
+
+
+class Distance(NamedTuple):
+    """How far one feature is apart from what it is compared with.
+
+    Attributes:
+        kind: `DRIFT`: the train part against an earlier run's; `SKEW`: a split against train.
+        split: The split that is compared.
+        feature: Name of the feature.
+        value: In [0, 1].
+        threshold: The largest value that nobody need hear of.
+        sentence: What has moved and how far; a whole sentence without its full stop.
+    """
+
+    kind: str
+    split: str
+    feature: str
+    value: float
+    threshold: float
     sentence: str
 
 

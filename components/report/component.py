@@ -7,7 +7,8 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components.catalog_example_gen.artifacts import Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Rejects
+from components.data_gate.artifacts import DataGateVerdict
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
 
@@ -22,9 +23,10 @@ class ReportSpec(types.ComponentSpec):
     }
     INPUTS = {
         "rejects": ChannelParameter(type=Rejects),
+        "conflicts": ChannelParameter(type=Conflicts, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
-        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "verdict": ChannelParameter(type=DataGateVerdict),
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
@@ -41,13 +43,14 @@ class Report(base_component.BaseComponent):
         rejects: CatalogExampleGen's rejects.
         statistics: StatisticsGen's output.
         schema: What the data must look like.
-        anomalies: ExampleValidator's output.
+        verdict: DataGate's output.
         transform_graph: Has the vocabularies of the labels.
         model_run: Has the Trainer's history.json.
         evaluation: The Evaluator's output.
         name: The pipeline's name, the page's title.
         code: Fingerprint of this package's sources; another one writes the report anew.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
+        conflicts: CatalogExampleGen's conflicts.
         infra_blessing: The canary's output.
         pushed_model: Pusher's output.
     """
@@ -61,22 +64,24 @@ class Report(base_component.BaseComponent):
         rejects: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        anomalies: types.BaseChannel,
+        verdict: types.BaseChannel,
         transform_graph: types.BaseChannel,
         model_run: types.BaseChannel,
         evaluation: types.BaseChannel,
         name: str,
         code: str,
         attribute_threshold: float,
+        conflicts: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
     ):
         super().__init__(
             ReportSpec(
                 rejects=rejects,
+                conflicts=conflicts,
                 statistics=statistics,
                 schema=schema,
-                anomalies=anomalies,
+                verdict=verdict,
                 transform_graph=transform_graph,
                 model_run=model_run,
                 evaluation=evaluation,

@@ -5,24 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from components.data_gate.findings import Distance, Finding
 from components.evaluation.results import Evaluation
 
+CONFLICT_KINDS = ("same_picture", "several_categories", "spelling")
+"""What the ingest looks for: products of one picture with different labels or splits, a
+sub-category under several categories, labels that differ only in case or blanks."""
 
-@dataclasses.dataclass(frozen=True)
-class Anomaly:
-    """Something that does not fit the schema.
-
-    Attributes:
-        split: The split it was found in.
-        feature: The feature it was found in; empty where it concerns the whole split.
-        severity: "error" or "warning".
-        what: One or two sentences.
-    """
-
-    split: str
-    feature: str
-    severity: str
-    what: str
+MOST_CONFLICTS = 20
+"""Conflicts of a kind that are listed; the conflicts artifact has them all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +68,11 @@ class Contents:
         ingest: Counts of the ingest, as `catalog_example_gen` writes them into its summary.
         rejects: Rejected rows: "row", "id", "column", "reason" (a code), "found".
         expectations: What the schema asks of each feature.
-        anomalies: What does not fit the schema.
+        findings: What DataGate found, errors first.
+        distances: How far the parts are apart, as DataGate measured it.
+        conflicts: Rows of conflicts.csv: "kind", "value" (the first product's id, or the label),
+            "rows" (numbers, divided by blanks), "ids" of those rows (divided by `|`), "found".
+        conflict_counts: Kind of conflict to how many there are; empty where none were looked for.
         class_counts: Each level's labels to their number of products in the train part.
         history: What the Trainer wrote into `history.json`.
         answers: The canary's questions and the candidate's answers.
@@ -95,7 +90,10 @@ class Contents:
     ingest: dict[str, Any] = dataclasses.field(default_factory=dict)
     rejects: list[dict[str, str]] = dataclasses.field(default_factory=list)
     expectations: list[Expectation] = dataclasses.field(default_factory=list)
-    anomalies: list[Anomaly] = dataclasses.field(default_factory=list)
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    distances: list[Distance] = dataclasses.field(default_factory=list)
+    conflicts: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    conflict_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     class_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     history: dict[str, Any] = dataclasses.field(default_factory=dict)
     answers: list[Answer] = dataclasses.field(default_factory=list)

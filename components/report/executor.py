@@ -12,6 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
 from components.report import gather
 from components.report.contents import Contents
@@ -56,6 +57,11 @@ def _contents(
         return artifact_utils.get_single_uri(input_dict[key])
 
     ingest, rejects = gather.read_ingest(uri("rejects"))
+    verdict = read_verdict(uri("verdict"))
+    conflicts: dict[str, Any] = {}
+    if input_dict.get("conflicts"):
+        counts, rows = gather.read_conflicts(uri("conflicts"))
+        conflicts = {"conflict_counts": counts, "conflicts": rows}
     canary: dict[str, Any] = {}
     if input_dict.get("infra_blessing"):
         blessing = artifact_utils.get_single_instance(input_dict["infra_blessing"])
@@ -82,7 +88,9 @@ def _contents(
         ingest=ingest,
         rejects=rejects,
         expectations=gather.read_schema(uri("schema")),
-        anomalies=gather.read_anomalies(uri("anomalies")),
+        findings=verdict.findings,
+        distances=verdict.distances,
+        **conflicts,
         class_counts=gather.read_class_counts(uri("statistics")),
         history=gather.read_history(uri("model_run")),
         **canary,

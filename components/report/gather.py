@@ -9,12 +9,15 @@ from typing import Any
 
 import tensorflow_transform as tft
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
-from components.report.contents import Anomaly, Answer, Expectation
+from components.report.contents import CONFLICT_KINDS, MOST_CONFLICTS, Answer, Expectation
 from schema import features
+
+CONFLICTS_FILE = "conflicts.csv"
+CONFLICTS_SUMMARY = "conflicts.json"
 
 _EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 """What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
@@ -65,21 +68,28 @@ def read_class_counts(statistics: str) -> dict[str, dict[str, int]]:
     return counts
 
 
-def read_anomalies(anomalies: str) -> list[Anomaly]:
-    """Returns what ExampleValidator found in every split, errors first.
+def read_conflicts(conflicts: str) -> tuple[dict[str, int], list[dict[str, str]]]:
+    """Returns how many conflicts of each kind the ingest found, and those that the page lists.
 
     Args:
-        anomalies: Folder of ExampleValidator's output.
+        conflicts: Folder with conflicts.json, the counts, and conflicts.csv, a row each. Both come
+            back empty where it holds none. The CSV may be long, so it is read only until there are
+            `MOST_CONFLICTS` of every kind.
     """
-    found = []
-    for split in features.SPLITS:
-        recorded = anomalies_pb2.Anomalies()
-        recorded.ParseFromString(_bytes(os.path.join(anomalies, f"Split-{split}", "SchemaDiff.pb")))
-        found += [_anomaly(split, name, of) for name, of in recorded.anomaly_info.items()]
-        if recorded.HasField("dataset_anomaly_info"):
-            found.append(_anomaly(split, "", recorded.dataset_anomaly_info))
-    order = {split: index for index, split in enumerate(features.SPLITS)}
-    return sorted(found, key=lambda of: (of.severity, order[of.split], of.feature))
+    if not fileio.exists(os.path.join(conflicts, CONFLICTS_SUMMARY)):
+        return {}, []
+    summary = _json(conflicts, CONFLICTS_SUMMARY)
+    counts = {kind: summary[kind] for kind in CONFLICT_KINDS if kind in summary}
+    wanted = {kind: min(count, MOST_CONFLICTS) for kind, count in counts.items()}
+    rows = []
+    with fileio.open(os.path.join(conflicts, CONFLICTS_FILE)) as file:
+        for row in csv.DictReader(file):
+            if not any(wanted.values()):
+                break
+            if wanted.get(row["kind"]):
+                wanted[row["kind"]] -= 1
+                rows.append(row)
+    return counts, rows
 
 
 def read_schema(schema: str) -> list[Expectation]:
@@ -109,12 +119,6 @@ def read_answers(infra_blessing: str) -> list[Answer]:
         Answer(of["id"], of["truth"], of["prediction"], of["thumbnail"])
         for of in _json(infra_blessing, "answers.json")
     ]
-
-
-def _anomaly(split: str, feature: str, info: anomalies_pb2.AnomalyInfo) -> Anomaly:
-    severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower()
-    what = f"{info.short_description.rstrip('.')}. {info.description}".strip(". ") + "."
-    return Anomaly(split, feature, severity, what)
 
 
 def _allowed(feature: schema_pb2.Feature, domains: dict[str, schema_pb2.StringDomain]) -> str:

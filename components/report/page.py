@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from components.catalog_example_gen.rejects import IN_WORDS
+from components.data_gate.findings import DRIFT, SKEW
 from components.evaluation import figures
 from components.evaluation.results import class_name, number
 from components.report import charts
@@ -48,6 +51,45 @@ _FIGURE_TITLES = {
     "macro_f1": "Macro F1",
 }
 
+_MOST_PLACES = 6
+
+_CONFLICTS = {
+    "same_picture": {
+        "title": "Same picture, other labels",
+        "note": "pictures that several products share",
+        "head": "First product",
+        "one": "picture whose products disagree",
+        "many": "pictures whose products disagree",
+        "remedy": "Look at the picture and give all of its products the labels that are true. "
+        "Where they really differ in what the picture does not show, give one of them a picture "
+        "of its own: the model cannot tell them apart either.",
+    },
+    "several_categories": {
+        "title": "Sub-category in several categories",
+        "note": "so the levels are no tree",
+        "head": "Sub-category",
+        "one": "sub-category under several categories",
+        "many": "sub-categories under several categories",
+        "remedy": "If one category is right, move the few rows to it. If the label means two "
+        "things, give each a name of its own.",
+    },
+    "spelling": {
+        "title": "Spelled in several ways",
+        "note": "labels that differ in case or blanks",
+        "head": "Label",
+        "one": "label with several spellings",
+        "many": "labels with several spellings",
+        "remedy": "Choose one spelling: for the model each of them is a class of its own, with the "
+        "others' products as its counterexamples.",
+    },
+}
+
+_COMPARED = {
+    (DRIFT, features.TRAIN): "Train since last run",
+    (SKEW, features.EVAL): "Eval from train",
+    (SKEW, features.TEST): "Test from train",
+}
+
 _HEADLINE_METRICS = (
     f"{features.CATEGORY}/accuracy",
     f"{features.SUBCATEGORY}/accuracy",
@@ -74,12 +116,14 @@ def render_page(contents: Contents) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"figure": number, "count": "{:,}".format}
+    environment.filters |= {"figure": number, "count": "{:,}".format, "with_code": with_code}
     drawn: dict[str, charts.Figure] = {}
     sections = {
         "verdict": verdict(contents),
         "cards": cards(contents),
         "data": data_section(contents, drawn),
+        "conflicts": conflicts_section(contents),
+        "distances": distances_section(contents),
         "training": training_section(contents, drawn),
         "levels": level_tables(contents),
         "slices": slice_tables(contents),
@@ -213,6 +257,58 @@ def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[st
             for row in contents.rejects[:MOST_REJECTS]
         ],
         "distributions": distributions,
+    }
+
+
+def conflicts_section(contents: Contents) -> dict[str, Any]:
+    """How often the catalog contradicts itself, where, and what to do; empty if nobody looked."""
+    if not contents.conflict_counts:
+        return {}
+    return {
+        "total": sum(contents.conflict_counts.values()),
+        "kinds": [
+            {
+                **_CONFLICTS[kind],
+                "count": count,
+                "rows": [
+                    {**row, **_places(row)} for row in contents.conflicts if row["kind"] == kind
+                ],
+            }
+            for kind, count in contents.conflict_counts.items()
+        ],
+    }
+
+
+def _places(conflict: Mapping[str, str]) -> dict[str, Any]:
+    """The rows of a conflict for people: {"places": ["17 (p3)", ...], "more": how many besides}."""
+    rows, ids = conflict["rows"].split(), conflict["ids"].split("|")
+    places = [f"{row} ({of})" for row, of in itertools.zip_longest(rows, ids, fillvalue="?")]
+    return {"places": places[:_MOST_PLACES], "more": len(places[_MOST_PLACES:])}
+
+
+def distances_section(contents: Contents) -> dict[str, Any]:
+    """A row a feature, a column for each thing that was compared; the farthest first."""
+    by_place = {(one.kind, one.split, one.feature): one for one in contents.distances}
+    compared = [
+        (kind, split)
+        for kind, split in _COMPARED
+        if any((one.kind, one.split) == (kind, split) for one in contents.distances)
+    ]
+    rows = []
+    for feature in dict.fromkeys(one.feature for one in contents.distances):
+        cells = []
+        for kind, split in compared:
+            one = by_place.get((kind, split, feature))
+            cells.append(
+                one
+                and {"value": one.value, "far": one.value > one.threshold, "sentence": one.sentence}
+            )
+        rows.append({"feature": feature, "cells": cells})
+    rows.sort(key=lambda row: -max(cell["value"] for cell in row["cells"] if cell))
+    return {
+        "drift": any(kind == DRIFT for kind, _ in compared),
+        "heads": [_COMPARED[place] for place in compared],
+        "rows": rows,
     }
 
 
@@ -389,6 +485,11 @@ def drawn_as(name: str, figure: charts.Figure, drawn: dict[str, charts.Figure]) 
     """Registers a chart under the id of its element; returns what the template needs of it."""
     drawn[name] = figure
     return {"id": name, "height": figure["layout"]["height"]}
+
+
+def with_code(sentence: str) -> Markup:
+    """The sentence as HTML, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def _levels(contents: Contents) -> list[str]:

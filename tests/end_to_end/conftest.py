@@ -17,6 +17,8 @@ from pipeline.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
+LOOK_UPS = {"PreviousStatistics", "Resolver"}
+
 QUICK = [
     "evaluation.thresholds={}",
     "evaluation.max_regression={}",
@@ -50,8 +52,8 @@ class Steps:
         self.states[step] = "failed"
 
     def computed(self) -> set[str]:
-        """The steps that were not taken from the cache; the Resolver only ever looks things up."""
-        return {step for step, state in self.states.items() if state == "done"} - {"Resolver"}
+        """The steps that were not taken from the cache; `LOOK_UPS` compute nothing."""
+        return {step for step, state in self.states.items() if state == "done"} - LOOK_UPS
 
 
 @dataclass

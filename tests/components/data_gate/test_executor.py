@@ -12,6 +12,8 @@ from tfx.types import standard_artifacts
 from components.catalog_example_gen.artifacts import Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.data_gate.executor import Executor
+from components.data_gate.findings import Finding
+from components.data_gate.verdict import read_verdict
 from schema.errors import UserError
 
 SCHEMA = schema_pb2.Schema()
@@ -27,9 +29,14 @@ INGESTED = {
 
 
 def judge(
-    folder: Path, seasons: dict[str, list[str]], stop_on: str, max_rejected: float = 0.1
+    folder: Path,
+    seasons: dict[str, list[str]],
+    stop_on: str,
+    max_rejected: float = 0.1,
+    previous: list[str] | None = None,
+    **thresholds: float,
 ) -> DataGateVerdict:
-    """Lets the executor judge splits whose products have these seasons."""
+    """Lets the executor judge splits whose products, and an earlier run's, have these seasons."""
     anomalies, statistics = (
         standard_artifacts.ExampleAnomalies(),
         standard_artifacts.ExampleStatistics(),
@@ -52,9 +59,18 @@ def judge(
             path.write_bytes(proto.SerializeToString())
     (Path(rejects.uri) / "summary.json").write_text(json.dumps(INGESTED))
     inputs = {name: [artifact] for name, artifact in named.items()}
-    Executor().Do(
-        inputs, {"verdict": [verdict]}, {"stop_on": stop_on, "max_rejected": max_rejected}
-    )
+    if previous:
+        earlier = standard_artifacts.ExampleStatistics()
+        earlier.uri = str(folder / "earlier")
+        earlier.split_names = json.dumps(["train"])
+        path = folder / "earlier" / "Split-train" / "FeatureStats.pb"
+        path.parent.mkdir(parents=True)
+        measured = tfdv.generate_statistics_from_dataframe(pd.DataFrame({"season": previous}))
+        path.write_bytes(measured.SerializeToString())
+        inputs["previous_statistics"] = [earlier]
+    statistics.id = 7
+    options = {"stop_on": stop_on, "max_rejected": max_rejected, **thresholds}
+    Executor().Do(inputs, {"verdict": [verdict]}, options)
     return verdict
 
 
@@ -66,7 +82,7 @@ def test_sound_data_pass(tmp_path: Path) -> None:
     verdict = judge(tmp_path, {"train": ["Summer"], "eval": ["Summer"]}, "warning")
     assert summary(verdict) == "1,190 of 1,200 rows usable, all as the schema says"
     content = json.loads((Path(verdict.uri) / "verdict.json").read_text())
-    assert content == {"stop_on": "warning", "findings": []}
+    assert content == {"stop_on": "warning", "findings": [], "distances": []}
 
 
 def test_more_rejects_than_allowed_stop_the_run(tmp_path: Path) -> None:
@@ -101,3 +117,50 @@ def test_what_does_not_stop_the_run_is_in_the_verdict(tmp_path: Path) -> None:
         ("train", "error"),
         ("eval", "error"),
     ]
+
+
+HALF = ["Summer"] * 100 + ["Winter"] * 100
+OPEN = schema_pb2.Schema()
+OPEN.feature.add(name="season", type=schema_pb2.BYTES)
+
+
+@pytest.fixture
+def any_season(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "SCHEMA", OPEN)
+
+
+@pytest.mark.usefixtures("any_season")
+def test_drift_is_a_warning_and_stops_the_run_that_asks_for_it(tmp_path: Path) -> None:
+    seasons = {"train": ["Summer"] * 160 + ["Winter"] * 40, "eval": HALF}
+    sentence = (
+        "`season` has drifted: 'Summer' was 50.0% of the labels and is 80.0% "
+        "(distance 0.30, and `checks.drift` allows 0.2)"
+    )
+    (tmp_path / "pass").mkdir()
+    verdict = judge(tmp_path / "pass", seasons, "error", previous=HALF, drift=0.2)
+    assert read_verdict(verdict.uri).findings == [Finding("train", "season", "warning", sentence)]
+    assert sentence in summary(verdict)
+    (tmp_path / "stop").mkdir()
+    with pytest.raises(UserError) as raised:
+        judge(tmp_path / "stop", seasons, "warning", previous=HALF, drift=0.2)
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.usefixtures("any_season")
+def test_every_distance_is_in_the_verdict_whether_too_far_or_not(tmp_path: Path) -> None:
+    seasons = {"train": HALF, "eval": ["Summer"] * 120 + ["Winter"] * 80, "test": HALF}
+    verdict = read_verdict(judge(tmp_path, seasons, "error", previous=HALF, drift=1, skew=1).uri)
+    assert verdict.findings == []
+    told = {(one.kind, one.split): round(one.value, 6) for one in verdict.distances}
+    assert told == {("drift", "train"): 0, ("skew", "eval"): 0.1, ("skew", "test"): 0}
+
+
+@pytest.mark.usefixtures("any_season")
+def test_without_thresholds_and_without_an_earlier_run_nothing_is_compared(tmp_path: Path) -> None:
+    seasons = {"train": HALF, "eval": ["Winter"] * 200}
+    assert read_verdict(judge(tmp_path, seasons, "warning", drift=0.1).uri).distances == []
+
+
+def test_the_verdict_names_the_statistics_that_passed(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, {"train": ["Summer"]}, "error")
+    assert verdict.get_int_custom_property("statistics_id") == 7

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from components.data_gate.findings import Distance, Finding
 from components.evaluation import figures
 from components.evaluation.results import Evaluation
-from components.report.contents import Anomaly, Answer, Contents, Expectation
+from components.report.contents import Answer, Contents, Expectation
 
 # One white pixel.
 PNG = (
@@ -82,7 +83,32 @@ def contents():
             for row in range(2, 6)
         ],
         expectations=[Expectation("image_height", "integer", True, "at least 8")],
-        anomalies=[Anomaly("test", "gender", "warning", "Unexpected string values.")],
+        findings=[
+            Finding("train", "gender", "error", "`gender` has 1 value outside its domain"),
+            Finding("test", "season", "warning", "`season` is skewed"),
+        ],
+        distances=[
+            Distance("drift", "train", "season", 0.04, 0.15, "`season` has drifted"),
+            Distance("drift", "train", "gender", 0.01, 0.15, "`gender` has drifted"),
+            Distance("skew", "test", "gender", 0.21, 0.15, "`gender` is skewed"),
+        ],
+        conflict_counts={"same_picture": 25, "several_categories": 1, "spelling": 0},
+        conflicts=[
+            {
+                "kind": "same_picture",
+                "value": "p9",
+                "rows": "17 4",
+                "ids": "p9|p10",
+                "found": "subcategory: 'Shirt' (1), 'Tshirt' (1)",
+            },
+            {
+                "kind": "several_categories",
+                "value": "Socks",
+                "rows": " ".join(map(str, range(2, 11))),
+                "ids": "|".join(f"p{number}" for number in range(9)),
+                "found": "categories: 'Accessories' (30), 'Apparel' (9)",
+            },
+        ],
         class_counts={
             "category": {"Apparel": 600, "Footwear": 200},
             "subcategory": {"Tshirt": 400, "Shoe": 200, "Shirt": 200},

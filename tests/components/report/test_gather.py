@@ -1,11 +1,12 @@
 """Artifacts' folders are read as what the steps of a run write into them."""
 
+import csv
 import json
 
 import apache_beam as beam
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 
 from components.catalog_example_gen.rejects import Reason, Reject, write_rejects
@@ -40,23 +41,21 @@ def test_class_counts_are_those_of_the_train_part(tmp_path):
     }
 
 
-def test_anomalies_of_all_splits_are_listed_errors_first(tmp_path):
-    for split, severity in (("train", "WARNING"), ("test", "ERROR"), ("eval", None)):
-        anomalies = anomalies_pb2.Anomalies()
-        if severity:
-            info = anomalies.anomaly_info["gender"]
-            info.severity = anomalies_pb2.AnomalyInfo.Severity.Value(severity)
-            info.short_description = "Unexpected string values"
-            info.description = "Examples contain values missing from the schema: x (<1%)."
-        file = tmp_path / f"Split-{split}" / "SchemaDiff.pb"
-        file.parent.mkdir()
-        file.write_bytes(anomalies.SerializeToString())
-    first, second = gather.read_anomalies(str(tmp_path))
-    assert (first.split, first.severity) == ("test", "error")
-    assert (second.split, second.severity) == ("train", "warning")
-    assert first.what == (
-        "Unexpected string values. Examples contain values missing from the schema: x (<1%)."
-    )
+def test_conflicts_are_counted_and_so_many_of_a_kind_as_the_page_lists_are_read(tmp_path):
+    rows = [("same_picture", f"p{n}", 2, "a|b", "Shirt, Tshirt") for n in range(30)]
+    rows += [("spelling", "Tee\n shirt", 3, "c|d|e", 'T-Shirt (2), "t-shirt" (1)')]
+    with open(tmp_path / "conflicts.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("kind", "value", "rows", "ids", "found"), *rows])
+    counts = {"same_picture": 30, "several_categories": 0, "spelling": 1}
+    (tmp_path / "conflicts.json").write_text(json.dumps({**counts, "examples": ["x"]}))
+    told, listed = gather.read_conflicts(str(tmp_path))
+    assert told == counts
+    assert [row["value"] for row in listed] == [*(f"p{n}" for n in range(20)), "Tee\n shirt"]
+    assert listed[-1]["found"] == 'T-Shirt (2), "t-shirt" (1)'
+
+
+def test_an_ingest_that_looked_for_no_conflicts_leaves_none(tmp_path):
+    assert gather.read_conflicts(str(tmp_path / "nowhere")) == ({}, [])
 
 
 def test_the_catalogs_schema_is_told_feature_by_feature(tmp_path):

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from components.data_gate.findings import Finding
 from components.report import page
 from components.report.page import render_page
 
@@ -96,7 +97,13 @@ def test_the_page_tells_everything(contents):
         "1 picture belongs to no row.",
         "no picture",
         "images/p2.jpg",
-        "Unexpected string values.",
+        "train gender error gender has 1 value outside its domain.",
+        "26 places where the catalog contradicts itself.",
+        "The first 1 picture whose products disagree",
+        "p9 subcategory: &#39;Shirt&#39; (1), &#39;Tshirt&#39; (1) 17 (p9), 4 (p10) All 25",
+        "2 (p0), 3 (p1), 4 (p2), 5 (p3), 6 (p4), 7 (p5) and 3 more",
+        "All 25 are in conflicts.csv of the ingest step.",
+        "How far the train part has moved since the last run",
         "Best epoch 2 of 3, stopped early; 1.5 minutes of training.",
         "By gender",
         "Last blessed",
@@ -113,9 +120,39 @@ def test_what_is_missing_leaves_no_empty_heading(bare_contents):
     assert "1,005 accepted, none rejected" in text
     assert "Every feature of every part fits the schema." in text
     assert "Not one product of the test part was taken for another class." in text
-    for section in ("slices", "attributes", "answers", "training"):
+    for section in ("conflicts", "drift", "slices", "attributes", "answers", "training"):
         assert f'id="{section}"' not in html
         assert f'href="#{section}"' not in html
+
+
+def test_conflicts_are_counted_by_kind_and_stand_with_what_to_do(contents):
+    told = page.conflicts_section(contents)
+    assert told["total"] == 26
+    assert [(kind["count"], len(kind["rows"])) for kind in told["kinds"]] == [
+        (25, 1),
+        (1, 1),
+        (0, 0),
+    ]
+    assert all(kind["remedy"] for kind in told["kinds"])
+
+
+def test_a_catalog_without_conflicts_is_told_so_and_an_ingest_that_did_not_look_is_not(contents):
+    none = dict.fromkeys(contents.conflict_counts, 0)
+    sound = dataclasses.replace(contents, conflict_counts=none, conflicts=[])
+    assert "contradicts itself nowhere" in text_of(render_page(sound))
+    silent = dataclasses.replace(contents, conflict_counts={}, conflicts=[])
+    assert "contradicts itself" not in text_of(render_page(silent))
+
+
+def test_distances_stand_in_a_row_a_feature_and_what_is_too_far_is_marked(contents):
+    told = page.distances_section(contents)
+    assert told["heads"] == ["Train since last run", "Test from train"]
+    gender, season = told["rows"]
+    assert (gender["feature"], [cell["far"] for cell in gender["cells"]]) == (
+        "gender",
+        [False, True],
+    )
+    assert (season["feature"], season["cells"][1]) == ("season", None)
 
 
 def test_at_most_fifty_rejects_are_listed(contents):
@@ -133,9 +170,12 @@ def test_at_most_fifty_rejects_are_listed(contents):
 def test_labels_of_the_catalog_cannot_break_the_page(contents):
     evil = "</script><script>alert(1)</script>"
     labels = {**contents.labels, "category": [evil, "Footwear"]}
+    finding = Finding("train", "x", "error", f"`{evil}` has {evil}")
     counts = {**contents.class_counts, "category": {evil: 3}}
     html = render_page(
-        dataclasses.replace(contents, labels=labels, class_counts=counts, name="<b>winter</b>")
+        dataclasses.replace(
+            contents, labels=labels, class_counts=counts, name="<b>winter</b>", findings=[finding]
+        )
     )
     assert evil not in html
     assert "<b>winter" not in html

@@ -6,7 +6,9 @@ import pytest
 from tfx import types
 from tfx.types import standard_artifacts
 
-from components.catalog_example_gen.artifacts import Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Rejects
+from components.data_gate.artifacts import DataGateVerdict
+from components.data_gate.verdict import Verdict
 from components.report import executor, gather
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
@@ -14,7 +16,6 @@ from components.report.component import Report
 READERS = {
     "read_labels": "labels",
     "read_schema": "expectations",
-    "read_anomalies": "anomalies",
     "read_class_counts": "class_counts",
     "read_history": "history",
     "read_answers": "answers",
@@ -28,14 +29,17 @@ def do(contents, tmp_path, monkeypatch):
         value = getattr(contents, field)
         monkeypatch.setattr(gather, reader, lambda uri, value=value: value)
     monkeypatch.setattr(gather, "read_ingest", lambda uri: (contents.ingest, contents.rejects))
+    verdict = Verdict("error", contents.findings, contents.distances)
+    monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
 
     def run(**properties):
         inputs = {
             "rejects": Rejects(),
+            "conflicts": Conflicts(),
             "statistics": standard_artifacts.ExampleStatistics(),
             "schema": standard_artifacts.Schema(),
-            "anomalies": standard_artifacts.ExampleAnomalies(),
+            "verdict": DataGateVerdict(),
             "transform_graph": standard_artifacts.TransformGraph(),
             "model_run": standard_artifacts.ModelRun(),
             "evaluation": standard_artifacts.ModelEvaluation(),
@@ -93,7 +97,7 @@ def test_canary_and_push_may_be_missing_from_the_pipeline():
         "rejects": Rejects,
         "statistics": standard_artifacts.ExampleStatistics,
         "schema": standard_artifacts.Schema,
-        "anomalies": standard_artifacts.ExampleAnomalies,
+        "verdict": DataGateVerdict,
         "transform_graph": standard_artifacts.TransformGraph,
         "model_run": standard_artifacts.ModelRun,
         "evaluation": standard_artifacts.ModelEvaluation,
