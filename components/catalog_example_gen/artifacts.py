@@ -9,3 +9,9 @@ class Rejects(artifact.Artifact):
     """A folder with rejects.csv, one line for each rejected row, and summary.json, the counts."""
 
     TYPE_NAME = "Rejects"
+
+
+class Conflicts(artifact.Artifact):
+    """A folder with conflicts.csv, one line for each, and conflicts.json, how many of each kind."""
+
+    TYPE_NAME = "Conflicts"

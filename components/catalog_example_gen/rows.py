@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import heapq
 import io
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 from components.catalog_example_gen.rejects import Reason, Reject, printable
-from components.catalog_example_gen.splits import draw
+from components.catalog_example_gen.splits import GIVEN
 from schema import features
 from schema.errors import UserError
 
@@ -21,7 +20,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Columns:
-    """What the CSV's columns mean; the options of the same names in `pipeline.config.Catalog`."""
+    """What the CSV's columns mean; the options of the same names in `pipeline.config.Catalog`.
+
+    `split` is the option `split.column`.
+    """
 
     id: str
     picture: str | None
@@ -30,10 +32,13 @@ class Columns:
     attributes: tuple[str, ...]
     slices: tuple[str, ...]
     separator: str
+    split: str | None = None
 
     @classmethod
-    def from_options(cls, catalog: Mapping[str, Any]) -> Columns:
-        """Picks the columns from the config's section `catalog`."""
+    def from_options(
+        cls, catalog: Mapping[str, Any], split: Mapping[str, Any] | None = None
+    ) -> Columns:
+        """Picks the columns from the config's sections `catalog` and `split`."""
         return cls(
             id=catalog["id"],
             picture=catalog["picture"],
@@ -42,14 +47,16 @@ class Columns:
             attributes=tuple(catalog["attributes"]),
             slices=tuple(catalog["slices"]),
             separator=catalog["separator"],
+            split=split["column"] if split else None,
         )
 
     @property
     def names(self) -> list[str]:
         """Every column that is read, each once, in a fixed order."""
         picture = [self.picture] if self.picture else []
-        named = [self.id, *picture, self.category, self.subcategory, *self.attributes, *self.slices]
-        return list(dict.fromkeys(named))
+        split = [self.split] if self.split else []
+        levels = [self.category, self.subcategory, *self.attributes]
+        return list(dict.fromkeys([self.id, *picture, *levels, *self.slices, *split]))
 
 
 class Product(NamedTuple):
@@ -62,6 +69,7 @@ class Product(NamedTuple):
         subcategory: Label of the second level.
         attributes: Labels of the third level, as `features.attribute_label` writes them.
         slices: Values of the slice columns, in their order.
+        split: The split that a column gives it; empty where no column does.
     """
 
     row: int
@@ -70,6 +78,7 @@ class Product(NamedTuple):
     subcategory: str
     attributes: tuple[str, ...]
     slices: tuple[str, ...]
+    split: str = ""
 
 
 class Row(NamedTuple):
@@ -91,11 +100,11 @@ class Survey:
 
     Attributes:
         rows: Rows below the header, blank lines not counted.
-        sampled_below: Products whose draw is below it make the sample; 1 takes all.
+        splits: The splits that a column gives to some row; none where no column does.
     """
 
     rows: int
-    sampled_below: float
+    splits: frozenset[str]
 
 
 def read_rows(
@@ -145,44 +154,27 @@ def glance(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels
     _require_something_to_learn(rows, categories, columns, name)
 
 
-def survey(
-    file: IO[bytes], encoding: str, columns: Columns, sample: int | None, name: str = "labels.csv"
-) -> Survey:
-    """Reads the CSV once to count its rows and to find the bound that draws `sample` ids.
+def survey(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels.csv") -> Survey:
+    """Reads the CSV once to count its rows and to learn which splits it gives.
 
     Raises:
         UserError: As `read_rows`; the CSV has no row; or no two rows differ in their category.
     """
     reader = _Reader(file, encoding, name)
     reader.require(columns.names)
-    id_at = reader.header.index(columns.id)
     category_at = reader.header.index(columns.category)
+    split_at = reader.header.index(columns.split) if columns.split else len(reader.header)
     rows = 0
     categories: set[str] = set()
-    drawn: set[float] = set()
-    largest: list[float] = []
+    splits: set[str] = set()
     for _, fields in reader:
         rows += 1
         if len(categories) < 2 and category_at < len(fields):
             categories.add(fields[category_at].strip())
-        if sample and id_at < len(fields):
-            number = sample_draw(fields[id_at].strip())
-            if number in drawn or (len(largest) == sample and number >= -largest[0]):
-                continue
-            # A heap of negated draws: its first entry is the largest draw of the sample.
-            drawn.add(number)
-            heapq.heappush(largest, -number)
-            if len(largest) > sample:
-                drawn.remove(-heapq.heappop(largest))
+        if split_at < len(fields):
+            splits.add(GIVEN.get(fields[split_at].strip().lower(), ""))
     _require_something_to_learn(rows, categories, columns, name)
-    if not sample or len(largest) < sample:
-        return Survey(rows, sampled_below=1.0)
-    return Survey(rows, sampled_below=_next_after(-largest[0]))
-
-
-def sample_draw(product_id: str) -> float:
-    """Decides whether a product is in the sample; the same in every catalog and run."""
-    return draw("sample", product_id)
+    return Survey(rows, frozenset(splits - {""}))
 
 
 def _require_something_to_learn(
@@ -195,10 +187,6 @@ def _require_something_to_learn(
             f"{name} has fewer than two different values in column `{columns.category}`, so there "
             "is nothing to tell apart. Check `catalog.category` in the config."
         )
-
-
-def _next_after(number: float) -> float:
-    return number + 2**-53
 
 
 class _Reader:
@@ -311,6 +299,11 @@ class _RowParser:
                     if not self._allowed(features.ATTRIBUTES, label):
                         return rejected(column, Reason.UNKNOWN_LABEL, value)
                     attributes.append(label)
+        split = ""
+        if columns.split:
+            split = GIVEN.get(cells[columns.split].lower(), "")
+            if not split:
+                return rejected(columns.split, Reason.UNKNOWN_SPLIT, cells[columns.split])
         return Row(
             picture,
             Product(
@@ -320,6 +313,7 @@ class _RowParser:
                 cells[columns.subcategory],
                 tuple(dict.fromkeys(attributes)),
                 tuple(cells[column] or UNKNOWN for column in columns.slices),
+                split,
             ),
         )
 
