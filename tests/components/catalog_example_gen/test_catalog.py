@@ -553,6 +553,20 @@ def test_a_catalog_that_grows_keeps_its_products_on_their_sides(tmp_path: Path) 
     assert before.items() <= after.items()
 
 
+def test_copies_that_come_later_follow_and_move_nobody(tmp_path: Path) -> None:
+    rows = [(f"{100 + n}", ("a", "b")[n % 2], saved(garment(n))) for n in range(40)]
+    before = splits_by_id(ingest(write_catalog(tmp_path / "b", rows), tmp_path / "before"))
+    copies = [
+        (f"{200 + n}", ("a", "b")[n % 2], saved(garment(n), width=72, quality=70))
+        for n in range(40)
+    ]
+    # In front of the old rows: their order must not matter.
+    rows = [*copies, *rows]
+    after = splits_by_id(ingest(write_catalog(tmp_path / "a", rows), tmp_path / "after"))
+    assert {product: after[product] for product in before} == before
+    assert all(after[str(200 + n)] == before[str(100 + n)] for n in range(40))
+
+
 def test_cap_and_sample_leave_out_the_rest_in_proportion_and_every_row_is_counted(
     tmp_path: Path,
 ) -> None:
