@@ -62,6 +62,7 @@ def ingested(config: Config, workers: int = 1) -> dict[str, Any]:
         options = (config.catalog.model_dump(), config.split.model_dump(), out, beam_args)
         done = subprocess.run(
             [sys.executable, "-c", _INGEST, json.dumps(options)],
+            cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             text=True,
