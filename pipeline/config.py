@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_NAME
 from components.evaluation.figures import FIGURES
@@ -68,8 +76,16 @@ class Catalog(Section):
     slices: list[str] = Field(
         default_factory=list, description="Columns by whose values every metric is also given."
     )
+    class_cap: float | None = Field(
+        None,
+        gt=0,
+        description="Cut a category to so many times the mean category's size (4 in Ferreira et "
+        "al.), drawn by a hash of the id; none by default.",
+    )
     sample: Positive | None = Field(
-        None, description="Use only so many products, drawn by a hash of the id; all by default."
+        None,
+        description="Use only so many products, in proportion by category, drawn by a hash of the "
+        "id; all by default.",
     )
     crop: bool = Field(False, description="Cut DeepFashion's pictures to their bounding boxes.")
     stored_side: Positive = Field(
@@ -121,6 +137,23 @@ class Split(Section):
     seed: int = Field(42, description="Another seed draws another split.")
     eval: Fraction = Field(0.1, description="Part that chooses the epoch and hyperparameters.")
     test: Fraction = Field(0.1, description="Part that only judges: every published metric.")
+    policy: Literal["stable", "exact"] = Field(
+        "stable",
+        description="`stable` keeps products on their side when the catalog grows; `exact` divides "
+        "every category as asked for, to within one group.",
+    )
+    near_duplicate_bits: int = Field(
+        12,
+        ge=0,
+        le=64,
+        description="Pictures whose 256-bit hashes differ in at most so many bits fall on one "
+        "side; 0 asks for equal hashes.",
+    )
+    column: str | None = Field(
+        None,
+        description="Column that says train, eval (or val, validation) or test (or query, gallery) "
+        "and replaces the policy; a split that it never names is drawn out of train.",
+    )
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Split:
@@ -286,6 +319,17 @@ class Config(Section):
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
+
+    @field_validator("split")
+    @classmethod
+    def _not_given_twice(cls, split: Split, validated: ValidationInfo) -> Split:
+        catalog = validated.data.get("catalog")
+        if split.column and catalog and catalog.format != "csv":
+            raise ValueError(
+                f"column is for a CSV; the annotation files of {catalog.format} give the split "
+                "themselves, so leave it out of the config"
+            )
+        return split
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:

@@ -150,6 +150,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
     )
     report = Report(
         rejects=example_gen.outputs["rejects"],
+        conflicts=example_gen.outputs["conflicts"],
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
         verdict=data_gate.outputs["verdict"],

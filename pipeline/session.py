@@ -63,7 +63,7 @@ def _steps_in_console(
 
     Holds the workspace's lock, and keeps the libraries' noise in its log.
     """
-    check_catalog(config.catalog.model_dump())
+    check_catalog(config.catalog.model_dump(), config.split.model_dump())
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:

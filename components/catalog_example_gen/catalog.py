@@ -32,9 +32,10 @@ def ingest_catalog(
     domains: Mapping[str, Sequence[str]],
     examples: str,
     rejects: str,
+    conflicts: str,
     make_pipeline: Callable[[], beam.Pipeline],
 ) -> dict[str, Any]:
-    """Writes a catalog's Examples, rejects.csv and summary.json.
+    """Writes a catalog's Examples, rejects.csv, summary.json, conflicts.csv and conflicts.json.
 
     Args:
         catalog: The config's section `catalog` as a plain dict.
@@ -42,10 +43,12 @@ def ingest_catalog(
         domains: The allowed labels of the levels that the schema closes.
         examples: Folder that gets `Split-<name>/data_tfrecord-SSSSS-of-NNNNN.gz`.
         rejects: Folder that gets rejects.csv and summary.json.
+        conflicts: Folder that gets conflicts.csv and conflicts.json.
         make_pipeline: Gives an empty Beam pipeline.
 
     Returns:
-        What stands in summary.json: `rows` = `accepted` + `rejected`, `not_sampled`,
+        What stands in summary.json: `rows` = `accepted` + `rejected` + `capped` + `not_sampled`,
+        `groups` of accepted products with nearly the same picture, most of them of one,
         `pictures_without_row`, `rejected_by_reason`, `products_by_split`, `products_by_category`,
         `notes` (sentences) and `seconds`.
 
@@ -56,25 +59,30 @@ def ingest_catalog(
             step that failed.
     """
     started = time.monotonic()
-    source = source_of(catalog)
+    source = source_of(catalog, split)
     images = os.path.join(catalog["folder"], catalog["images"])
     check_folders(catalog["folder"], source, images)
-    found = source.survey(opened, catalog["sample"])
+    found = source.survey(opened)
 
     with tempfile.TemporaryDirectory() as scratch:
         plan = Plan(
             source=source,
             images=images,
-            columns=Columns.from_options(catalog),
+            columns=Columns.from_options(catalog, split),
             domains=domains,
-            sampled_below=found.sampled_below,
+            class_cap=catalog["class_cap"],
+            sample=catalog["sample"],
             stored_side=catalog["stored_side"],
             seed=split["seed"],
+            policy=split["policy"],
+            near_duplicate_bits=split["near_duplicate_bits"],
+            given_splits=found.splits,
             eval_part=split["eval"],
             test_part=split["test"],
             rows=min(found.rows, catalog["sample"] or found.rows),
             examples=examples,
             rejects=rejects,
+            conflicts=conflicts,
             progress=os.path.join(scratch, "progress"),
         )
         with ProgressWatch(plan.progress, plan.rows, _READINGS), make_pipeline() as pipeline:
@@ -93,7 +101,8 @@ def _finished_summary(rejects: str, notes: Sequence[str], seconds: float) -> dic
         summary = json.load(file)
     summary["notes"] = list(notes)
     summary["seconds"] = round(seconds, 2)
-    if summary["rows"] != summary["accepted"] + summary["rejected"]:
+    ends = ("accepted", "rejected", "capped", "not_sampled")
+    if summary["rows"] != sum(summary[end] for end in ends):
         raise RuntimeError(f"Rows were lost or doubled, a bug in the ingest: {summary}")
     with created(path) as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False).encode())

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -42,7 +42,7 @@ from components.catalog_example_gen.rows import (
     Row,
     RowParser,
     Survey,
-    survey_labels,
+    counted_rows,
 )
 from components.catalog_example_gen.splits import draw
 from schema import features
@@ -113,7 +113,7 @@ class _Record(NamedTuple):
     line: int
     path: str
     cells: dict[str, str]
-    split: str | None = None
+    split: str = ""
     box: Box | None = None
     fault: _Fault | None = None
 
@@ -168,17 +168,17 @@ class DeepFashion:
         """
         met: set[str] = set()
 
-        def until_two_categories() -> Iterator[tuple[str, str | None]]:
-            with closing(self._ids_and_categories(open_file, [])) as labels:
-                for label in labels:
-                    yield label
-                    met.add(label[1] or "")
+        def until_two_categories() -> Iterator[str | None]:
+            with closing(self._category_of_each(open_file, [])) as categories:
+                for category in categories:
+                    yield category
+                    met.add(category or "")
                     if len(met - {""}) > 1:
                         return
 
-        self._survey(until_two_categories(), None)
+        counted_rows(until_two_categories(), self.columns.category, self.name)
 
-    def survey(self, open_file: _OpenFile, sample: int | None) -> Survey:
+    def survey(self, open_file: _OpenFile) -> Survey:
         """Reads everything once; notes where a file's first line counts otherwise.
 
         Raises:
@@ -187,8 +187,9 @@ class DeepFashion:
                 picture, or no two differ in their category; or a column is unknown.
         """
         notes: list[str] = []
-        found = self._survey(self._ids_and_categories(open_file, notes), sample)
-        return replace(found, notes=tuple(notes))
+        categories = self._category_of_each(open_file, notes)
+        rows = counted_rows(categories, self.columns.category, self.name)
+        return Survey(rows, frozenset(features.SPLITS), tuple(notes))
 
     def rows(
         self,
@@ -222,16 +223,9 @@ class DeepFashion:
                 row = row._replace(result=row.result._replace(split=split, box=record.box))
             yield row
 
-    def _survey(self, labels: Iterable[tuple[str, str | None]], sample: int | None) -> Survey:
-        return survey_labels(labels, sample, self.columns.category, self.name)
-
-    def _ids_and_categories(
-        self, open_file: _OpenFile, notes: list[str]
-    ) -> Iterator[tuple[str, str | None]]:
+    def _category_of_each(self, open_file: _OpenFile, notes: list[str]) -> Iterator[str | None]:
         for record in self._records(open_file, notes):
-            # As the rejects have it, by which the ingest decides on the sample.
-            path = printable(record.path) if record.fault else record.path
-            yield path, record.cells.get(self.columns.category)
+            yield record.cells.get(self.columns.category)
 
     # Which files.
 

@@ -32,11 +32,12 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Fingerprints the catalog that the options name."""
         catalog = json.loads(execution_info.exec_properties[executor.CATALOG])
+        split = json.loads(execution_info.exec_properties[executor.SPLIT])
         output = driver_output_pb2.DriverOutput()
         data_types_utils.set_metadata_value(
             output.exec_properties[INPUT_FINGERPRINT],
             folder.fingerprint(
-                source_of(catalog).files,
+                source_of(catalog, split).files,
                 os.path.join(catalog["folder"], catalog["images"]),
             ),
         )

@@ -20,6 +20,7 @@ DOMAINS = "domains"
 CODE = "code"
 EXAMPLES = "examples"
 REJECTS = "rejects"
+CONFLICTS = "conflicts"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -31,7 +32,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Fills the artifacts `examples` and `rejects`; raises as `ingest_catalog`."""
+        """Fills the artifacts `examples`, `rejects` and `conflicts`; raises as `ingest_catalog`."""
         del input_dict
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         rejects = artifact_utils.get_single_instance(output_dict[REJECTS])
@@ -41,6 +42,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             domains=json.loads(exec_properties[DOMAINS]),
             examples=examples.uri,
             rejects=rejects.uri,
+            conflicts=artifact_utils.get_single_instance(output_dict[CONFLICTS]).uri,
             make_pipeline=self._make_beam_pipeline,
         )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))

@@ -1,4 +1,4 @@
-"""The Beam pipeline from the rows and the folder of pictures to Examples and rejects.
+"""The Beam pipeline from rows and a folder of pictures to Examples, rejects and conflicts.
 
 Pictures are read twice: first to check, measure and hash them, then, when the split of every group
 is known, to write them. So nothing that flows between the stages, and is kept in memory by some
@@ -17,10 +17,20 @@ from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from components.catalog_example_gen import folder, pictures, splits
+from components.catalog_example_gen import folder, near_duplicates, pictures, sampling, splits
+from components.catalog_example_gen.conflicts import (
+    CONFLICTS_FILE,
+    COUNTS_FILE,
+    Conflict,
+    LabelConflicts,
+    same_picture_conflict,
+    write_conflicts,
+    write_counts,
+)
 from components.catalog_example_gen.examples import serialized_example, write_records
 from components.catalog_example_gen.pictures import PictureError
 from components.catalog_example_gen.progress import ProgressFile
@@ -32,17 +42,21 @@ from components.catalog_example_gen.rejects import (
     printable,
     write_rejects,
 )
-from components.catalog_example_gen.rows import Columns, Product, sample_draw
+from components.catalog_example_gen.rows import Columns, Product
 from components.catalog_example_gen.sources import Source
+from components.catalog_example_gen.splits import Cuts
 from schema import features
 
 _PRODUCTS_A_SHARD = 2_000
 _REJECTED = "rejected"
 _COUNTED = "counted"
+_CONFLICTS = "conflicts"
 
 # Keys of the counts that every stage adds to; summary.json is made of them.
 _ROWS = ("rows",)
+_CAPPED = ("capped",)
 _NOT_SAMPLED = ("not_sampled",)
+_GROUPS = ("groups",)
 _UNNAMED = ("pictures_without_row",)
 
 
@@ -55,14 +69,19 @@ class Plan:
         images: Path of the folder of pictures.
         columns: What the rows' columns mean.
         domains: Allowed labels of the levels that the schema closes.
-        sampled_below: Products whose `rows.sample_draw` is not below it are left out.
+        class_cap: A category is cut to so many times the mean category's size; None for no cut.
+        sample: Products that are used at most; None for all.
         stored_side: Longest side in pixels of a stored picture.
         seed: Of the split.
+        policy: `stable` or `exact`; see `splits`.
+        near_duplicate_bits: Hashes of one group differ in at most so many bits.
+        given_splits: Splits that the catalog itself names; none where the policy divides.
         eval_part: Part of the groups that goes to `eval`, in [0, 1].
         test_part: Part of the groups that goes to `test`, in [0, 1].
         rows: How many there are, from which the number of shards follows.
         examples: Folder for the splits' folders.
         rejects: Folder for rejects.csv and summary.json.
+        conflicts: Folder for conflicts.csv and conflicts.json.
         progress: File that the workers mark their progress in.
     """
 
@@ -70,15 +89,27 @@ class Plan:
     images: str
     columns: Columns
     domains: Mapping[str, Sequence[str]]
-    sampled_below: float
+    class_cap: float | None
+    sample: int | None
     stored_side: int
     seed: int
+    policy: str
+    near_duplicate_bits: int
+    given_splits: frozenset[str]
     eval_part: float
     test_part: float
     rows: int
     examples: str
     rejects: str
+    conflicts: str
     progress: str
+
+    @property
+    def parts(self) -> Cuts:
+        """Which part of the groups each split gets; where the catalog names it, nothing."""
+        test = 0.0 if features.TEST in self.given_splits else self.test_part
+        evaluation = 0.0 if features.EVAL in self.given_splits else self.eval_part
+        return Cuts(test, test + evaluation)
 
     def shards(self, split: str) -> int:
         """Files that a split is divided into."""
@@ -101,6 +132,13 @@ class _File(NamedTuple):
     inside: bool
 
 
+class _WithFile(NamedTuple):
+    """A product and the file that is its picture, not yet looked into."""
+
+    product: Product
+    path: bytes
+
+
 class _Pictured(NamedTuple):
     """A product with a sound picture.
 
@@ -113,11 +151,25 @@ class _Pictured(NamedTuple):
     digest: bytes
 
 
+class _Group(NamedTuple):
+    """Products whose pictures are nearly the same, and what decides their side.
+
+    `category` is the one that most of them have.
+    """
+
+    key: bytes
+    draw: float
+    size: int
+    category: str
+    categories: tuple[str, ...]
+    subcategories: tuple[str, ...]
+
+
 def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds the whole ingest to `pipeline`; its results are files, listed in `Plan`."""
     start = pipeline | "Start" >> beam.Create([None])
     rows = start | "ReadRows" >> beam.ParDo(_ReadRows(plan)).with_outputs(
-        _REJECTED, _COUNTED, "mentions", main="products"
+        _REJECTED, _COUNTED, _CONFLICTS, "mentions", main="products"
     )
     files = start | "ListFiles" >> beam.ParDo(_ListFiles(plan))
     first = (
@@ -125,43 +177,140 @@ def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
         | "ById" >> beam.GroupByKey()
         | "KeepFirst" >> beam.ParDo(_KeepFirst(plan)).with_outputs(_REJECTED, main="products")
     )
-    pictured = (
+    with_file = (
         (files, first.products, rows.mentions)
         | "FilesAndProducts" >> beam.Flatten()
         | "ByPicture" >> beam.GroupByKey()
-        | "CheckPictures"
-        >> beam.ParDo(_CheckPictures(plan)).with_outputs(_REJECTED, _COUNTED, main="products")
+        | "JoinFiles"
+        >> beam.ParDo(_JoinFiles(plan)).with_outputs(_REJECTED, _COUNTED, main="products")
     )
-    always_learned = (
+    drawn, left_out = _sampled(with_file.products, plan)
+    pictured = drawn | "CheckPictures" >> beam.ParDo(_CheckPictures(plan)).with_outputs(
+        _REJECTED, main="products"
+    )
+    members = (
         pictured.products
-        | "Labels" >> beam.FlatMap(_drawn_group_by_label, plan.seed)
-        | "HighestDraw" >> beam.CombinePerKey(max)
-        | "Groups" >> beam.Map(lambda label_and_draw: (label_and_draw[1][1], None))
+        | "KeyByGroup" >> beam.Map(_with_group, _joined_looks(pictured.products, plan))
+        | "ByGroup" >> beam.GroupByKey()
+    )
+    groups = members | "DescribeGroups" >> beam.ParDo(_DescribeGroup(plan)).with_outputs(
+        _CONFLICTS, _COUNTED, main="groups"
     )
     written = (
-        pictured.products
-        | "Split" >> beam.Map(_with_shard, plan, beam.pvalue.AsDict(always_learned))
+        members
+        | "Split" >> beam.FlatMap(_with_shard, plan, **_sides(groups.groups, plan))
         | "ByShard" >> beam.GroupByKey()
         | "WriteShards" >> beam.ParDo(_WriteShard(plan)).with_outputs(_REJECTED, main="counted")
     )
-    rejected = (
-        (rows[_REJECTED], first[_REJECTED], pictured[_REJECTED], written[_REJECTED])
-        | "Rejects" >> beam.Flatten()
-        | "OneFile" >> beam.Map(lambda reject: (None, reject))
+    rejections = (rows[_REJECTED], first[_REJECTED], with_file[_REJECTED], pictured[_REJECTED])
+    listed = _in_one(start, "Rejects", *rejections, written[_REJECTED]) | "WriteRejects" >> (
+        beam.ParDo(_WriteRejects(plan))
     )
-    listed = (
-        (rejected, start | "FileEvenIfNone" >> beam.Map(lambda _: (None, None)))
-        | "RejectsOrNone" >> beam.Flatten()
-        | "TogetherRejects" >> beam.GroupByKey()
-        | "WriteRejects" >> beam.ParDo(_WriteRejects(plan))
+    _in_one(start, "Conflicts", rows[_CONFLICTS], groups[_CONFLICTS]) | "WriteConflicts" >> (
+        beam.ParDo(_WriteConflicts(plan))
     )
+    counted = (rows[_COUNTED], with_file[_COUNTED], groups[_COUNTED], written.counted, listed)
     (
-        (rows[_COUNTED], pictured[_COUNTED], written.counted, listed)
+        (*counted, *left_out)
         | "Counts" >> beam.Flatten()
         | "Sum" >> beam.CombinePerKey(sum)
         | "TogetherCounts" >> beam.GroupBy(lambda _: None)
         | "WriteSummary" >> beam.ParDo(_WriteSummary(plan))
     )
+
+
+def _in_one(start: beam.PCollection, name: str, *collections: beam.PCollection) -> beam.PCollection:
+    """Gathers everything under one key, which is there even where nothing is."""
+    none = start | f"{name}EvenIfNone" >> beam.Map(lambda _: None)
+    return (
+        (*collections, none)
+        | f"All{name}" >> beam.Flatten()
+        | f"{name}InOne" >> beam.GroupBy(lambda _: None)
+    )
+
+
+def _sampled(
+    products: beam.PCollection, plan: Plan
+) -> tuple[beam.PCollection, list[beam.PCollection]]:
+    """Leaves out what is above the class cap and not in the sample; gives the rest, and counts."""
+    if not (plan.class_cap or plan.sample):
+        return products, []
+    draws = products | "Draws" >> beam.Map(
+        lambda one: (one.product.category, sampling.sample_draw(one.product.id))
+    )
+    quotas = (
+        draws
+        | "CategorySizes" >> beam.combiners.Count.PerKey()
+        | "SizesInOne" >> beam.GroupBy(lambda _: None)
+        | "Quotas"
+        >> beam.FlatMap(
+            lambda sizes: sampling.quotas(dict(sizes[1]), plan.class_cap, plan.sample).items()
+        )
+    )
+    bounds = (
+        draws
+        | "ByCategory" >> beam.GroupByKey()
+        | "Bounds"
+        >> beam.Map(
+            lambda drawn, quotas: (drawn[0], sampling.bounds(drawn[1], *quotas[drawn[0]])),
+            beam.pvalue.AsDict(quotas),
+        )
+    )
+    drawn = products | "Draw" >> beam.ParDo(_Draw(), beam.pvalue.AsDict(bounds)).with_outputs(
+        _COUNTED, main="products"
+    )
+    return drawn.products, [drawn[_COUNTED]]
+
+
+def _joined_looks(products: beam.PCollection, plan: Plan) -> beam.pvalue.AsDict:
+    """Of every look that has near-duplicates, the look that stands for its group."""
+    joined = (
+        products
+        | "Looks" >> beam.Map(lambda one: one.measured.look)
+        | "EachLookOnce" >> beam.Distinct()
+        | "LooksInOne" >> beam.GroupBy(lambda _: None)
+        | "JoinLooks" >> beam.FlatMap(_join_looks, plan.near_duplicate_bits)
+    )
+    return beam.pvalue.AsDict(joined)
+
+
+def _sides(groups: beam.PCollection, plan: Plan) -> dict[str, beam.pvalue.AsDict]:
+    """Which groups a promise of `splits` holds on a side, and where each category is cut."""
+    cuts = (
+        groups
+        | "OnlyIfExact" >> beam.Filter(lambda _: plan.policy == "exact")
+        | "ByMainCategory" >> beam.Map(lambda one: (one.category, (one.draw, one.size)))
+        | "GroupsOfCategory" >> beam.GroupByKey()
+        | "Cut" >> beam.MapTuple(lambda name, of: (name, splits.exact_cuts(of, plan.parts)))
+    )
+    divided = groups | "OnlyIfNotGiven" >> beam.Filter(lambda _: not plan.given_splits)
+    learned = (
+        divided
+        | "Categories"
+        >> beam.FlatMap(lambda one: [(c, (one.draw, one.key)) for c in one.categories])
+        | "HighestDraw" >> beam.CombinePerKey(max)
+        | "Learned" >> beam.MapTuple(lambda _, highest: (highest[1], features.TRAIN))
+    )
+    judging = (
+        divided
+        | "NotLearned" >> beam.Filter(_not_among, beam.pvalue.AsDict(learned))
+        | "OtherCategories"
+        >> beam.FlatMap(
+            lambda one: [(c, (one.draw, one.key, one.category)) for c in one.categories]
+        )
+        | "LowestDraw" >> beam.CombinePerKey(min)
+        | "Judging" >> beam.FlatMap(_held_out, plan.parts, beam.pvalue.AsDict(cuts))
+    )
+    learned_too = (
+        divided
+        | "NotJudging" >> beam.Filter(_not_among, beam.pvalue.AsDict(judging))
+        | "Subcategories"
+        >> beam.FlatMap(lambda one: [(s, (one.draw, one.key)) for s in one.subcategories])
+        | "HighestOfSubcategory" >> beam.CombinePerKey(max)
+        | "LearnedToo" >> beam.MapTuple(lambda _, highest: (highest[1], features.TRAIN))
+    )
+    held = (learned, judging, learned_too) | "Held" >> beam.Flatten() | "Once" >> beam.Distinct()
+    return {"cuts": beam.pvalue.AsDict(cuts), "held": beam.pvalue.AsDict(held)}
 
 
 def _key(name: str) -> bytes:
@@ -179,19 +328,20 @@ class _ReadRows(beam.DoFn):
 
     def process(self, _: None) -> Iterator[Any]:
         plan = self._plan
-        counts: Counter[tuple[str, ...]] = Counter()
+        rows = 0
+        labels = LabelConflicts()
         for picture, result in plan.source.rows(opened, plan.domains, plan.seed, plan.eval_part):
-            sampled = not result.id or sample_draw(result.id) < plan.sampled_below
-            counts[_ROWS if sampled else _NOT_SAMPLED] += 1
-            if sampled and isinstance(result, Product):
+            rows += 1
+            if isinstance(result, Product):
+                labels.add(result)
                 yield _key(result.id), (picture, result)
                 continue
-            if sampled:
-                yield beam.pvalue.TaggedOutput(_REJECTED, result)
+            yield beam.pvalue.TaggedOutput(_REJECTED, result)
             if picture:
                 yield beam.pvalue.TaggedOutput("mentions", (_key(picture), None))
-        for count in counts.items():
-            yield beam.pvalue.TaggedOutput(_COUNTED, count)
+        yield beam.pvalue.TaggedOutput(_COUNTED, (_ROWS, rows))
+        for conflict in labels.found():
+            yield beam.pvalue.TaggedOutput(_CONFLICTS, conflict)
 
 
 class _ListFiles(beam.DoFn):
@@ -227,13 +377,12 @@ class _KeepFirst(beam.DoFn):
                 yield _key(mentioned), None
 
 
-class _CheckPictures(beam.DoFn):
-    """Joins products with their files and looks into the pictures: to _Pictured."""
+class _JoinFiles(beam.DoFn):
+    """Joins products with their files: to _WithFile."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._column = plan.columns.picture or plan.columns.id
-        self._progress = ProgressFile(plan.progress)
 
     def process(self, group: tuple[bytes, Iterable[_File | Product | None]]) -> Iterator[Any]:
         key, members = group
@@ -252,19 +401,11 @@ class _CheckPictures(beam.DoFn):
             yield beam.pvalue.TaggedOutput(_COUNTED, (_UNNAMED, number))
         for product in products:
             try:
-                file = self._choose(key, files)
-                content = _read_picture(self._plan.images, file.path)
-                measured = pictures.measured(content, product.box)
+                yield _WithFile(product, self._choose(key, files).path)
             except PictureError as error:
                 yield beam.pvalue.TaggedOutput(
                     _REJECTED, _picture_reject(product, self._column, error)
                 )
-            else:
-                yield _Pictured(product, file.path, measured, _digest(content))
-            self._progress.mark()
-
-    def finish_bundle(self) -> None:
-        self._progress.flush()
 
     def _choose(self, key: bytes, files: Sequence[_File]) -> _File:
         if not files:
@@ -284,6 +425,44 @@ class _CheckPictures(beam.DoFn):
         root = os.path.realpath(self._plan.images)
         path = os.path.join(root, name)
         return os.path.lexists(path) and not folder.is_inside(path, root)
+
+
+class _Draw(beam.DoFn):
+    """Lets through what stays under the cap and in the sample."""
+
+    def process(
+        self, with_file: _WithFile, bounds: Mapping[str, tuple[float, float]]
+    ) -> Iterator[Any]:
+        drawn = sampling.sample_draw(with_file.product.id)
+        cap, sample = bounds[with_file.product.category]
+        if drawn >= cap:
+            yield beam.pvalue.TaggedOutput(_COUNTED, (_CAPPED, 1))
+        elif drawn >= sample:
+            yield beam.pvalue.TaggedOutput(_COUNTED, (_NOT_SAMPLED, 1))
+        else:
+            yield with_file
+
+
+class _CheckPictures(beam.DoFn):
+    """Looks into the pictures: to _Pictured."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._images = plan.images
+        self._column = plan.columns.picture or plan.columns.id
+        self._progress = ProgressFile(plan.progress)
+
+    def process(self, with_file: _WithFile) -> Iterator[Any]:
+        product, path = with_file
+        try:
+            content = _read_picture(self._images, path)
+            measured = pictures.measured(content, product.box)
+            yield _Pictured(product, path, measured, _digest(content))
+        except PictureError as error:
+            yield beam.pvalue.TaggedOutput(_REJECTED, _picture_reject(product, self._column, error))
+        self._progress.mark()
+
+    def finish_bundle(self) -> None:
+        self._progress.flush()
 
 
 def _preference(file: _File) -> tuple[int, bytes]:
@@ -314,24 +493,85 @@ def _picture_reject(product: Product, column: str, error: PictureError) -> Rejec
     return Reject(product.row, product.id, column, error.reason, printable(error.found))
 
 
-def _drawn_group_by_label(
-    pictured: _Pictured, seed: int
-) -> Iterator[tuple[tuple[str, str], tuple[float, str]]]:
-    group = pictured.measured.group
-    drawn = (splits.draw(seed, group), group)
-    yield (features.CATEGORY, pictured.product.category), drawn
-    yield (features.SUBCATEGORY, pictured.product.subcategory), drawn
+def _join_looks(looks: tuple[None, Iterable[bytes]], most_bits: int) -> Iterator[tuple]:
+    # A blank picture's look is shorter, and like no other.
+    packed = bytearray()
+    for look in looks[1]:
+        if len(look) == near_duplicates.HASH_BYTES:
+            packed += look
+    hashes = np.frombuffer(packed, np.uint8).reshape(-1, near_duplicates.HASH_BYTES)
+    # Ordered, so that the same catalog has the same groups on any number of workers.
+    hashes = hashes[np.lexsort(hashes.T)]
+    roots = near_duplicates.joined(hashes, most_bits)
+    for index in np.flatnonzero(roots != np.arange(len(roots))):
+        yield hashes[index].tobytes(), hashes[roots[index]].tobytes()
+
+
+def _with_group(pictured: _Pictured, joined: Mapping[bytes, bytes]) -> tuple[bytes, _Pictured]:
+    look = pictured.measured.look
+    return joined.get(look, look), pictured
+
+
+class _DescribeGroup(beam.DoFn):
+    """To _Group; also tells whether its products' labels contradict each other."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def process(self, group: tuple[bytes, Iterable[_Pictured]]) -> Iterator[Any]:
+        key, members = group
+        products = [member.product for member in members]
+        categories = Counter(product.category for product in products)
+        yield _Group(
+            key,
+            _group_draw(members, self._plan.seed),
+            len(products),
+            max(sorted(categories), key=lambda category: categories[category]),
+            tuple(sorted(categories)),
+            tuple(sorted({product.subcategory for product in products})),
+        )
+        yield beam.pvalue.TaggedOutput(_COUNTED, (_GROUPS, 1))
+        if conflict := same_picture_conflict(products):
+            yield beam.pvalue.TaggedOutput(_CONFLICTS, conflict)
+
+
+def _group_draw(members: Iterable[_Pictured], seed: int) -> float:
+    # The picture of the first product counts, by its id, so that neither the order of the rows nor
+    # a copy that is added later moves the group. Shorter ids first: counted up, they grow.
+    first = min(members, key=lambda one: (len(one.product.id), one.product.id))
+    return splits.draw(seed, first.measured.look.hex())
+
+
+def _not_among(group: _Group, keys: Mapping[bytes, str]) -> bool:
+    return group.key not in keys
+
+
+def _held_out(
+    lowest: tuple[str, tuple[float, bytes, str]], parts: Cuts, cuts: Mapping[str, Cuts]
+) -> Iterator[tuple[bytes, str]]:
+    _, (drawn, key, category) = lowest
+    side = splits.side(drawn, cuts.get(category, parts))
+    yield key, features.TEST if side == features.TRAIN else side
 
 
 def _with_shard(
-    pictured: _Pictured, plan: Plan, always_learned: Mapping[str, None]
-) -> tuple[tuple[str, int], _Pictured]:
-    group = pictured.measured.group
-    split = pictured.product.split or features.TRAIN
-    if not pictured.product.split and group not in always_learned:
-        split = splits.side(splits.draw(plan.seed, group), plan.eval_part, plan.test_part)
-    shard = int(splits.draw("shard", pictured.product.id) * plan.shards(split))
-    return (split, shard), pictured
+    group: tuple[bytes, Iterable[_Pictured]],
+    plan: Plan,
+    cuts: Mapping[str, Cuts],
+    held: Mapping[bytes, str],
+) -> Iterator[tuple[tuple[str, int], _Pictured]]:
+    key, members = group
+    categories = Counter(member.product.category for member in members)
+    category = max(sorted(categories), key=lambda category: categories[category])
+    natural = splits.side(_group_draw(members, plan.seed), cuts.get(category, plan.parts))
+    together = held.get(key, natural)
+    if any(member.product.split not in ("", features.TRAIN) for member in members):
+        together = features.TRAIN
+    for pictured in members:
+        given = pictured.product.split
+        split = together if given in ("", features.TRAIN) else given
+        shard = int(splits.draw("shard", pictured.product.id) * plan.shards(split))
+        yield (split, shard), pictured
 
 
 class _WriteShard(beam.DoFn):
@@ -407,6 +647,20 @@ class _WriteRejects(beam.DoFn):
         yield from Counter(("rejected", str(reject.reason)) for reject in rejects).items()
 
 
+class _WriteConflicts(beam.DoFn):
+    """Writes conflicts.csv and conflicts.json."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._folder = plan.conflicts
+
+    def process(self, group: tuple[None, Iterable[Conflict | None]]) -> None:
+        conflicts = [conflict for conflict in group[1] if conflict]
+        with created(FileSystems.join(self._folder, CONFLICTS_FILE)) as file:
+            counts = write_conflicts(conflicts, file)
+        with created(FileSystems.join(self._folder, COUNTS_FILE)) as file:
+            write_counts(counts, file)
+
+
 class _WriteSummary(beam.DoFn):
     """Writes summary.json out of all counts."""
 
@@ -431,7 +685,9 @@ def _summary(counts: Mapping[tuple[str, ...], int]) -> dict[str, Any]:
         "rows": counts.get(_ROWS, 0),
         "accepted": sum(by_split.values()),
         "rejected": sum(by_reason.values()),
+        "capped": counts.get(_CAPPED, 0),
         "not_sampled": counts.get(_NOT_SAMPLED, 0),
+        "groups": counts.get(_GROUPS, 0),
         "pictures_without_row": counts.get(_UNNAMED, 0),
         "rejected_by_reason": dict(sorted(by_reason.items(), key=lambda item: (-item[1], item))),
         "products_by_split": by_split,

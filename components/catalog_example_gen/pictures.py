@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from components.catalog_example_gen.near_duplicates import perceptual_hash
 from components.catalog_example_gen.rejects import Reason
 from components.catalog_example_gen.rows import Box
-from components.catalog_example_gen.splits import perceptual_hash
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 """Of several files for one product, the earliest suffix in this order is its picture."""
@@ -44,7 +45,8 @@ class Measured(NamedTuple):
 
     Attributes:
         height, width, aspect, brightness, sharpness: As in `features.PICTURE_STATISTICS`.
-        group: The picture's `splits.perceptual_hash`.
+        look: The picture's `near_duplicates.perceptual_hash`, or, of a blank picture, a hash of the
+            file's bytes, which is shorter.
         is_plain: Whether it is an upright baseline RGB JPEG, which any decoder reads as it is, and
             nothing is to be cut off.
     """
@@ -54,7 +56,7 @@ class Measured(NamedTuple):
     aspect: float
     brightness: float
     sharpness: float
-    group: str
+    look: bytes
     is_plain: bool
 
 
@@ -88,7 +90,7 @@ def measured(content: bytes, box: Box | None = None) -> Measured:
         aspect=width / height,
         brightness=float(light.mean()) / 255,
         sharpness=float(np.abs(laplacian).mean()) / 255,
-        group=perceptual_hash(luminance),
+        look=perceptual_hash(luminance) or blake2b(content, digest_size=16).digest(),
         is_plain=is_plain,
     )
 

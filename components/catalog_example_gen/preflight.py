@@ -12,17 +12,18 @@ from components.catalog_example_gen.sources import Source, source_of
 from schema.errors import UserError
 
 
-def check_catalog(catalog: Mapping[str, Any]) -> None:
+def check_catalog(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     """Looks at the folders, the CSV's header or the annotation files, and the first rows.
 
     Args:
         catalog: The config's section `catalog` as a plain dict, its folder a local path.
+        split: The config's section `split` as a plain dict.
 
     Raises:
         UserError: A folder, a file, a column or every picture is missing, or there are no two
             categories.
     """
-    source = source_of(catalog)
+    source = source_of(catalog, split)
     check_folders(catalog["folder"], source, os.path.join(catalog["folder"], catalog["images"]))
     source.glance(partial(open, mode="rb"))
 

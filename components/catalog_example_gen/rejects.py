@@ -25,6 +25,7 @@ class Reason(str, Enum):
     DOUBLED_ID = "doubled_id"
     EMPTY_LABEL = "empty_label"
     UNKNOWN_LABEL = "unknown_label"
+    UNKNOWN_SPLIT = "unknown_split"
     OUTSIDE_IMAGES = "outside_images"
     MISSING_PICTURE = "missing_picture"
     WRONG_SUFFIX = "wrong_suffix"
@@ -49,6 +50,7 @@ IN_WORDS: Mapping[Reason, str] = {
     Reason.DOUBLED_ID: "id already taken by an earlier row",
     Reason.EMPTY_LABEL: "no label",
     Reason.UNKNOWN_LABEL: "label that the schema does not list",
+    Reason.UNKNOWN_SPLIT: "split that is none of train, eval and test",
     Reason.OUTSIDE_IMAGES: "picture outside the images folder",
     Reason.MISSING_PICTURE: "no picture",
     Reason.WRONG_SUFFIX: "file that is no picture by its suffix",

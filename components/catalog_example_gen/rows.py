@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import heapq
 import io
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, TypeAlias
 
 from components.catalog_example_gen.rejects import Reason, Reject, printable
-from components.catalog_example_gen.splits import draw
+from components.catalog_example_gen.splits import GIVEN
 from schema import features
 from schema.errors import UserError
 
@@ -21,7 +20,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Columns:
-    """What the CSV's columns mean; the options of the same names in `pipeline.config.Catalog`."""
+    """What the CSV's columns mean; the options of the same names in `pipeline.config.Catalog`.
+
+    `split` is the option `split.column`.
+    """
 
     id: str
     picture: str | None
@@ -30,10 +32,13 @@ class Columns:
     attributes: tuple[str, ...]
     slices: tuple[str, ...]
     separator: str
+    split: str | None = None
 
     @classmethod
-    def from_options(cls, catalog: Mapping[str, Any]) -> Columns:
-        """Picks the columns from the config's section `catalog`."""
+    def from_options(
+        cls, catalog: Mapping[str, Any], split: Mapping[str, Any] | None = None
+    ) -> Columns:
+        """Picks the columns from the config's sections `catalog` and `split`."""
         return cls(
             id=catalog["id"],
             picture=catalog["picture"],
@@ -42,14 +47,16 @@ class Columns:
             attributes=tuple(catalog["attributes"]),
             slices=tuple(catalog["slices"]),
             separator=catalog["separator"],
+            split=split["column"] if split else None,
         )
 
     @property
     def names(self) -> list[str]:
         """Every column that is read, each once, in a fixed order."""
         picture = [self.picture] if self.picture else []
-        named = [self.id, *picture, self.category, self.subcategory, *self.attributes, *self.slices]
-        return list(dict.fromkeys(named))
+        split = [self.split] if self.split else []
+        levels = [self.category, self.subcategory, *self.attributes]
+        return list(dict.fromkeys([self.id, *picture, *levels, *self.slices, *split]))
 
 
 Box: TypeAlias = tuple[int, int, int, int]
@@ -66,7 +73,7 @@ class Product(NamedTuple):
         subcategory: Label of the second level.
         attributes: Labels of the third level, as `features.attribute_label` writes them.
         slices: Values of the slice columns, in their order.
-        split: The split that the catalog itself gives; None where the ingest decides.
+        split: The split that the catalog itself gives; empty where it does not.
         box: The part of the picture to keep; None for all of it.
     """
 
@@ -76,7 +83,7 @@ class Product(NamedTuple):
     subcategory: str
     attributes: tuple[str, ...]
     slices: tuple[str, ...]
-    split: str | None = None
+    split: str = ""
     box: Box | None = None
 
 
@@ -99,12 +106,12 @@ class Survey:
 
     Attributes:
         rows: Rows below the header, blank lines not counted.
-        sampled_below: Products whose draw is below it make the sample; 1 takes all.
+        splits: The splits that the catalog itself gives to some row; none where it does not.
         notes: Sentences on what is odd, but harms nothing.
     """
 
     rows: int
-    sampled_below: float
+    splits: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -155,63 +162,47 @@ def glance(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels
     _require_something_to_learn(rows, categories, columns.category, name)
 
 
-def survey(
-    file: IO[bytes], encoding: str, columns: Columns, sample: int | None, name: str = "labels.csv"
-) -> Survey:
-    """Reads the CSV once to count its rows and to find the bound that draws `sample` ids.
+def survey(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels.csv") -> Survey:
+    """Reads the CSV once to count its rows and to learn which splits it gives.
 
     Raises:
         UserError: As `read_rows`; the CSV has no row; or no two rows differ in their category.
     """
     reader = _Reader(file, encoding, name)
     reader.require(columns.names)
-    id_at = reader.header.index(columns.id)
     category_at = reader.header.index(columns.category)
+    split_at = reader.header.index(columns.split) if columns.split else len(reader.header)
+    splits: set[str] = set()
 
-    def label(fields: list[str], at: int) -> str | None:
-        return fields[at].strip() if at < len(fields) else None
+    def categories() -> Iterator[str | None]:
+        for _, fields in reader:
+            if split_at < len(fields):
+                splits.add(GIVEN.get(fields[split_at].strip().lower(), ""))
+            yield fields[category_at].strip() if category_at < len(fields) else None
 
-    labels = ((label(fields, id_at), label(fields, category_at)) for _, fields in reader)
-    return survey_labels(labels, sample, columns.category, name)
+    rows = counted_rows(categories(), columns.category, name)
+    return Survey(rows, frozenset(splits - {""}))
 
 
-def survey_labels(
-    labels: Iterable[tuple[str | None, str | None]], sample: int | None, column: str, name: str
-) -> Survey:
-    """As `survey`, of the id and the category of every row; None where a row does not tell.
+def counted_rows(found: Iterable[str | None], column: str, name: str) -> int:
+    """Counts rows by their categories, of which there must be two; None where a row has none.
 
     Args:
-        labels: The rows.
-        sample: How many ids to draw; None for all.
+        found: The category of every row.
         column: The column of the category in messages.
         name: The file or folder in messages.
+
+    Raises:
+        UserError: There is no row, or no two differ in their category.
     """
     rows = 0
     categories: set[str] = set()
-    drawn: set[float] = set()
-    largest: list[float] = []
-    for product_id, category in labels:
+    for category in found:
         rows += 1
-        if len(categories) < 2 and category is not None:
+        if len(categories) < 2 and category:
             categories.add(category)
-        if sample and product_id is not None:
-            number = sample_draw(product_id)
-            if number in drawn or (len(largest) == sample and number >= -largest[0]):
-                continue
-            # A heap of negated draws: its first entry is the largest draw of the sample.
-            drawn.add(number)
-            heapq.heappush(largest, -number)
-            if len(largest) > sample:
-                drawn.remove(-heapq.heappop(largest))
     _require_something_to_learn(rows, categories, column, name)
-    if not sample or len(largest) < sample:
-        return Survey(rows, sampled_below=1.0)
-    return Survey(rows, sampled_below=_next_after(-largest[0]))
-
-
-def sample_draw(product_id: str) -> float:
-    """Decides whether a product is in the sample; the same in every catalog and run."""
-    return draw("sample", product_id)
+    return rows
 
 
 def _require_something_to_learn(rows: int, categories: set[str], column: str, name: str) -> None:
@@ -222,10 +213,6 @@ def _require_something_to_learn(rows: int, categories: set[str], column: str, na
             f"{name} has fewer than two different values in column `{column}`, so there "
             "is nothing to tell apart. Check `catalog.category` in the config."
         )
-
-
-def _next_after(number: float) -> float:
-    return number + 2**-53
 
 
 class _Reader:
@@ -342,6 +329,11 @@ class RowParser:
                     if not self._allowed(features.ATTRIBUTES, label):
                         return rejected(column, Reason.UNKNOWN_LABEL, value)
                     attributes.append(label)
+        split = ""
+        if columns.split:
+            split = GIVEN.get(cells[columns.split].lower(), "")
+            if not split:
+                return rejected(columns.split, Reason.UNKNOWN_SPLIT, cells[columns.split])
         return Row(
             picture,
             Product(
@@ -351,6 +343,7 @@ class RowParser:
                 cells[columns.subcategory],
                 tuple(dict.fromkeys(attributes)),
                 tuple(cells[column] or UNKNOWN for column in columns.slices),
+                split,
             ),
         )
 

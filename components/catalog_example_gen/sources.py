@@ -35,7 +35,7 @@ class Source(Protocol):
     def glance(self, open_file: OpenFile) -> None:
         """Reads as little as tells what `survey` would refuse at once."""
 
-    def survey(self, open_file: OpenFile, sample: int | None) -> Survey:
+    def survey(self, open_file: OpenFile) -> Survey:
         """Reads everything once: see `rows.survey`."""
 
     def rows(
@@ -52,9 +52,9 @@ class Source(Protocol):
         """
 
 
-def source_of(catalog: Mapping[str, Any]) -> Source:
-    """The source that the config's section `catalog`, a plain dict, describes."""
-    columns = Columns.from_options(catalog)
+def source_of(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> Source:
+    """The source that the config's sections `catalog` and `split`, plain dicts, describe."""
+    columns = Columns.from_options(catalog, split)
     if catalog["format"] in COLUMNS_OF_FORMAT:
         return DeepFashion(
             name=catalog["folder"],
@@ -94,9 +94,9 @@ class Csv:
         with self._readable(open_file) as file:
             glance(file, self.encoding, self.columns, self.name)
 
-    def survey(self, open_file: OpenFile, sample: int | None) -> Survey:  # noqa: D102
+    def survey(self, open_file: OpenFile) -> Survey:  # noqa: D102
         with self._readable(open_file) as file:
-            return survey(file, self.encoding, self.columns, sample, self.name)
+            return survey(file, self.encoding, self.columns, self.name)
 
     def rows(  # noqa: D102
         self, open_file: OpenFile, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float

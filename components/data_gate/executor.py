@@ -107,7 +107,9 @@ def _require_few_rejects(ingested: dict[str, Any], max_rejected: float, rejects:
 
 
 def _sentence(found: list[Finding], ingested: dict[str, Any]) -> str:
-    rows = f"{ingested['accepted']:,} of {ingested['rows']:,} rows usable"
+    left_out = ingested["rows"] - ingested["accepted"] - ingested["rejected"]
+    of_rows = f"{ingested['accepted']:,} of {ingested['rows']:,} rows"
+    rows = f"{of_rows} used, {left_out:,} left out" if left_out else f"{of_rows} usable"
     if not found:
         return f"{rows}, all as the schema says"
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""

@@ -8,10 +8,6 @@ from typing import Any
 from components.data_gate.findings import Distance, Finding
 from components.evaluation.results import Evaluation
 
-CONFLICT_KINDS = ("same_picture", "several_categories", "spelling")
-"""What the ingest looks for: products of one picture with different labels or splits, a
-sub-category under several categories, labels that differ only in case or blanks."""
-
 MOST_CONFLICTS = 20
 """Conflicts of a kind that are listed; the conflicts artifact has them all."""
 

@@ -12,12 +12,10 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.dsl.io import fileio
 
+from components.catalog_example_gen.conflicts import CONFLICTS_FILE, COUNTS_FILE, KINDS
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
-from components.report.contents import CONFLICT_KINDS, MOST_CONFLICTS, Answer, Expectation
+from components.report.contents import MOST_CONFLICTS, Answer, Expectation
 from schema import features
-
-CONFLICTS_FILE = "conflicts.csv"
-CONFLICTS_SUMMARY = "conflicts.json"
 
 _EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 """What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
@@ -76,10 +74,10 @@ def read_conflicts(conflicts: str) -> tuple[dict[str, int], list[dict[str, str]]
             back empty where it holds none. The CSV may be long, so it is read only until there are
             `MOST_CONFLICTS` of every kind.
     """
-    if not fileio.exists(os.path.join(conflicts, CONFLICTS_SUMMARY)):
+    if not fileio.exists(os.path.join(conflicts, COUNTS_FILE)):
         return {}, []
-    summary = _json(conflicts, CONFLICTS_SUMMARY)
-    counts = {kind: summary[kind] for kind in CONFLICT_KINDS if kind in summary}
+    summary = _json(conflicts, COUNTS_FILE)
+    counts = {kind: summary[kind] for kind in KINDS if kind in summary}
     wanted = {kind: min(count, MOST_CONFLICTS) for kind, count in counts.items()}
     rows = []
     with fileio.open(os.path.join(conflicts, CONFLICTS_FILE)) as file:

@@ -241,6 +241,7 @@ def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[st
         "rows": ingest.get("rows"),
         "accepted": ingest.get("accepted"),
         "rejected": ingest.get("rejected", 0),
+        "capped": ingest.get("capped", 0),
         "not_sampled": ingest.get("not_sampled", 0),
         "unreferenced": ingest.get("pictures_without_row", 0),
         "splits": ingest.get("products_by_split", {}),

@@ -83,6 +83,10 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
             "catalog: {folder: shop, format: deepfashion_fine, id: item}\n",
             "id and picture of deepfashion_fine are `image_name`",
         ),
+        (
+            "catalog: {folder: shop, format: deepfashion_fine}\nsplit: {column: part}\n",
+            "split: column is for a CSV; the annotation files of deepfashion_fine give the split",
+        ),
         (CATALOG.replace("}", ", format: deepfashion}"), "catalog.format: input should be 'csv'"),
         (CATALOG.replace("}", ", slices: [image]}"), "image cannot be slice columns"),
         (CATALOG.replace("shop", "$NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -63,6 +64,12 @@ class Result:
         with (self.folder / "rejects" / "rejects.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
+    @property
+    def conflicts(self) -> list[dict[str, str]]:
+        path = self.folder / "conflicts" / "conflicts.csv"
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
     def digests(self) -> dict[str, str]:
         return {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -93,6 +100,7 @@ def ingest(
         domains or {},
         str(out / "examples"),
         str(out / "rejects"),
+        str(out / "conflicts"),
         lambda: beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *beam_args])),
     )
     return result
@@ -187,9 +195,9 @@ class DirtyCatalog:
 SOUND_KINDS = ("sound", "sound_elsewhere", "two_files", "line_break")
 FAULTY_KINDS = (
     *(one.value for one in Reason if one not in (
-        # The first two cannot be drawn small and by a test that may run as root; the last needs
-        # a file that changes while it is read. Each has its own test.
-        Reason.TOO_LARGE, Reason.UNREADABLE_FILE, Reason.CHANGED_DURING_RUN,
+        # The first two cannot be drawn small and by a test that may run as root; the third needs
+        # a file that changes while it is read, the last a column. Each has its own test.
+        Reason.TOO_LARGE, Reason.UNREADABLE_FILE, Reason.CHANGED_DURING_RUN, Reason.UNKNOWN_SPLIT,
         # DeepFashion's, whose tests are in test_deepfashion.py.
         Reason.EMPTY_BOX, Reason.BAD_VALUE, Reason.MISSING_ANNOTATION, Reason.NOT_ONE_LABEL,
         Reason.ITEM_ON_TWO_SIDES,
@@ -227,6 +235,7 @@ def test_every_row_ends_as_one_example_or_one_reject_and_the_counts_add_up(
     assert sorted(sum(written.values(), [])) == sorted(dirty.accepted)
     assert [(int(one["row"]), one["reason"]) for one in rejected] == dirty.rejected
     assert summary["rows"] == len(dirty.lines) == summary["accepted"] + summary["rejected"]
+    assert (summary["capped"], summary["not_sampled"]) == (0, 0)
     assert summary["accepted"] == len(dirty.accepted)
     assert summary["rejected_by_reason"] == Counter(reason for _, reason in dirty.rejected)
     assert summary["pictures_without_row"] == dirty.unnamed
@@ -340,6 +349,194 @@ def test_pictures_that_look_the_same_are_never_divided(tmp_path: Path) -> None:
     assert {split for splits in sides.values() for split in splits} == set(SPLITS)
 
 
+def thumbnail(example: tf.train.Example) -> np.ndarray:
+    """float32 (1200,): the stored picture on 20 x 20 cells of RGB, by TensorFlow's own resizing."""
+    (image,) = example.features.feature["image"].bytes_list.value
+    pixels = tf.image.resize(tf.io.decode_jpeg(image, channels=3), (20, 20), method="area")
+    return pixels.numpy().ravel()
+
+
+def closest_across(result: Result) -> float:
+    """How far the two most alike pictures on different sides differ.
+
+    The mean difference over the contrast (standard deviation): small things on white differ little
+    in all, and are different things.
+    """
+    sides = {
+        split: np.stack([thumbnail(example) for example in examples])
+        for split, examples in result.examples.items()
+    }
+    return min(
+        float(np.abs(sides[other] - pixels).mean(axis=1).min() / (pixels.std() + 1))
+        for one, other in (("eval", "train"), ("test", "train"), ("test", "eval"))
+        for pixels in sides[one]
+    )
+
+
+def garment(seed: int) -> Image.Image:
+    """Smooth random colors on white."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 5, 3)).astype(np.uint8)
+    backdrop = Image.new("RGB", (90, 120), "white")
+    backdrop.paste(Image.fromarray(coarse).resize((60, 80), Image.Resampling.BICUBIC), (15, 20))
+    return backdrop
+
+
+def saved(image: Image.Image, width: int = 90, quality: int = 95) -> bytes:
+    buffer = io.BytesIO()
+    image.resize((width, width * 4 // 3)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("policy", ["stable", "exact"])
+def test_no_near_duplicate_crosses_the_split(tmp_path: Path, policy: str) -> None:
+    rows = []
+    for number in range(50):
+        for copy, (width, quality) in enumerate(((90, 95), (90, 60), (72, 75), (180, 80))):
+            content = saved(garment(number), width, quality)
+            rows.append((f"{number}-{copy}", "ab"[number % 2], content))
+    split = Split(eval=0.25, test=0.25, policy=policy)
+    result = ingest(write_catalog(tmp_path / "catalog", rows), tmp_path / "out", split=split)
+    assert result.summary["groups"] == 50
+    # Copies of one garment differ by 1 to 3 %, two garments by half the contrast.
+    assert closest_across(result) > 0.2
+
+
+@pytest.mark.real_catalog
+@pytest.mark.skipif(
+    "SEAMLINE_REAL_CATALOG" not in os.environ,
+    reason="set SEAMLINE_REAL_CATALOG to the tar of fashion-product-images-small",
+)
+def test_no_near_duplicate_crosses_the_split_of_a_real_catalog(tmp_path: Path) -> None:
+    with tarfile.open(os.environ["SEAMLINE_REAL_CATALOG"]) as tar:
+        tar.extractall(tmp_path / "catalog", filter="data")
+    columns = {"category": "subCategory", "subcategory": "articleType"}
+    result = ingest(tmp_path / "catalog", tmp_path / "out", sample=4_000, **columns)
+    # Pictures of one article saved twice differ by 1 to 2 %.
+    assert closest_across(result) > 0.02
+
+
+def test_blank_pictures_do_not_hang_together(tmp_path: Path) -> None:
+    rows = [(f"{n}", "ab"[n % 2], picture(n)) for n in range(20)]
+    for shade in range(60):
+        buffer = io.BytesIO()
+        Image.new("RGB", (24, 24), (shade + 190,) * 3).save(buffer, "JPEG")
+        rows.append((f"blank{shade}", "ab"[shade % 2], buffer.getvalue()))
+    rows.append(("again", "a", rows[-1][2]))
+    result = ingest(write_catalog(tmp_path / "catalog", rows), tmp_path / "out")
+    sides = splits_by_id(result)
+    assert result.summary["groups"] == 80
+    assert sides["again"] == sides["blank59"]
+
+
+@pytest.mark.parametrize("policy", ["stable", "exact"])
+def test_a_category_of_two_groups_or_more_is_on_both_sides(tmp_path: Path, policy: str) -> None:
+    rows = []
+    for number in range(60):
+        # Categories of 2, 3 or 4 groups, each of a sub-category of its own.
+        rows.append(
+            (f"{number}", f"c{number % 20 if number < 54 else number % 5}", picture(number))
+        )
+    # One large category, so that either part has something anyway.
+    rows += [(f"{n}", "large", picture(n)) for n in range(60, 120)]
+    split = Split(eval=0.05, test=0.05, policy=policy)
+    folder = write_catalog(tmp_path / "catalog", rows)
+    lines = [f"{n},{name},{name if name == 'large' else n}" for n, name, _ in rows]
+    (folder / "labels.csv").write_text("\n".join(["id,category,subcategory", *lines]))
+    result = ingest(folder, tmp_path / "out", split=split)
+    for counts in result.summary["products_by_category"].values():
+        assert counts["train"] > 0
+        assert counts["eval"] + counts["test"] > 0
+
+
+def test_exact_divides_every_category_as_asked_for(tmp_path: Path) -> None:
+    rows = [(f"{n}", "abc"[min(2, n // 40)], picture(n)) for n in range(140)]
+    split = Split(eval=0.2, test=0.1, policy="exact")
+    result = ingest(write_catalog(tmp_path / "catalog", rows), tmp_path / "out", split=split)
+    assert result.summary["products_by_category"] == {
+        "a": {"train": 28, "eval": 8, "test": 4},
+        "b": {"train": 28, "eval": 8, "test": 4},
+        "c": {"train": 42, "eval": 12, "test": 6},
+    }
+
+
+def write_given(folder: Path, splits: list[str]) -> Path:
+    """A catalog with a column `part`; the last two rows have one picture."""
+    rows = [(f"{n}", "ab"[n % 2], picture(n)) for n in range(len(splits) - 1)]
+    rows.append(("twin", "ab"[len(rows) % 2], rows[-1][2]))
+    write_catalog(folder, rows)
+    lines = (folder / "labels.csv").read_text().splitlines()
+    given = ["part", *splits]
+    (folder / "labels.csv").write_text(
+        "\n".join(f"{line},{part}" for line, part in zip(lines, given, strict=True))
+    )
+    return folder
+
+
+def test_a_column_of_splits_is_followed_and_crossing_pictures_are_told(tmp_path: Path) -> None:
+    given = ["train", "val", "test"] * 8
+    folder = write_given(tmp_path / "catalog", given)
+    split = Split(column="part")
+    result = ingest(folder, tmp_path / "out", split=split)
+    names = [*(str(n) for n in range(23)), "twin"]
+    expected = [{"val": "eval"}.get(part, part) for part in given]
+    assert splits_by_id(result) == dict(zip(names, expected, strict=True))
+    (conflict,) = result.conflicts
+    assert conflict["ids"] == "22|twin"
+    assert "split: 'eval' (1), 'test' (1)" in conflict["found"]
+
+
+def test_a_split_that_the_column_never_names_is_drawn_out_of_train(tmp_path: Path) -> None:
+    given = ["train"] * 60 + ["gallery", "query"] * 10
+    folder = write_given(tmp_path / "catalog", given)
+    result = ingest(folder, tmp_path / "out", split=Split(column="part", eval=0.3))
+    sides = splits_by_id(result)
+    assert {
+        side for product, side in sides.items() if not product.isdigit() or int(product) > 59
+    } == {"test"}
+    drawn = Counter(sides[str(number)] for number in range(60))
+    assert drawn.keys() == {"train", "eval"}
+    assert 8 <= drawn["eval"] <= 28
+
+
+def test_contradicting_labels_are_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    (folder / "images").mkdir(parents=True)
+    lines = ["id,category,subcategory,season"]
+    for number in range(24):
+        (folder / "images" / f"{number}.jpg").write_bytes(saved(garment(number)))
+        category = "ab"[number % 2]
+        lines.append(f"{number},{category},{category}-type,Summer")
+    (folder / "images" / "copy.jpg").write_bytes(saved(garment(4), quality=70))
+    lines += ["copy,a,a-type,Fall", "23,b,b-type,summer"]
+    lines[3] = "2,b,a-type,SUM mer"
+    (folder / "labels.csv").write_text("\n".join(lines))
+    result = ingest(folder, tmp_path / "out", attributes=["season"])
+    assert [tuple(one.values()) for one in result.conflicts] == [
+        (
+            "same_picture",
+            "4",
+            "6 26",
+            "4|copy",
+            "attributes: 'season=Fall' (1), 'season=Summer' (1)",
+        ),
+        ("several_categories", "a-type", "4", "2", "categories: 'a' (12), 'b' (1)"),
+        (
+            "spelling",
+            "season=Summer",
+            "4 27",
+            "2|23",
+            "attributes: 'season=Summer' (23), 'season=SUM mer' (1), 'season=summer' (1)",
+        ),
+    ]
+    counts = json.loads((result.folder / "conflicts" / "conflicts.json").read_text())
+    assert {kind: counts[kind] for kind in counts if kind != "examples"} == {
+        "same_picture": 1,
+        "several_categories": 1,
+        "spelling": 1,
+    }
+    assert counts["examples"] == result.conflicts
+
+
 def test_a_category_with_one_group_is_learned_from(tmp_path: Path) -> None:
     rows = [(f"{n}", ("a", "b")[n % 2], picture(n)) for n in range(30)]
     rows += [(f"rare{n}", f"rare{n}", picture(1000 + n)) for n in range(12)]
@@ -359,14 +556,38 @@ def test_a_catalog_that_grows_keeps_its_products_on_their_sides(tmp_path: Path) 
     assert before.items() <= after.items()
 
 
-def test_a_sample_leaves_out_the_rest_and_its_pictures_are_still_named(
-    demo: Path, tmp_path: Path
+def test_copies_that_come_later_follow_and_move_nobody(tmp_path: Path) -> None:
+    rows = [(f"{100 + n}", ("a", "b")[n % 2], saved(garment(n))) for n in range(40)]
+    before = splits_by_id(ingest(write_catalog(tmp_path / "b", rows), tmp_path / "before"))
+    copies = [
+        (f"{200 + n}", ("a", "b")[n % 2], saved(garment(n), width=72, quality=70))
+        for n in range(40)
+    ]
+    # In front of the old rows: their order must not matter.
+    rows = [*copies, *rows]
+    after = splits_by_id(ingest(write_catalog(tmp_path / "a", rows), tmp_path / "after"))
+    assert {product: after[product] for product in before} == before
+    assert all(after[str(200 + n)] == before[str(100 + n)] for n in range(40))
+
+
+def test_cap_and_sample_leave_out_the_rest_in_proportion_and_every_row_is_counted(
+    tmp_path: Path,
 ) -> None:
-    result = ingest(demo, tmp_path, sample=90)
-    summary = result.summary
-    assert summary["not_sampled"] > 60
-    assert summary["rows"] + summary["not_sampled"] == 160
-    assert summary["rows"] == summary["accepted"] + summary["rejected"]
+    names = ["Top"] * 100 + ["Bag"] * 30 + ["Hat"] * 20
+    rows = [(f"{n}", name, picture(n)) for n, name in enumerate(names)]
+    folder = write_catalog(tmp_path / "catalog", rows)
+    with (folder / "labels.csv").open("a") as file:
+        file.write("\ngone,Top,Top\n0,Top,Top\n")
+    (folder / "images" / "1.jpg").write_bytes(b"")
+    # A mean of 50: Top is cut to 75. Of 125, 25 are a fifth.
+    summary = ingest(folder, tmp_path / "out", class_cap=1.5, sample=25).summary
+    assert (summary["capped"], summary["not_sampled"]) == (25, 100)
+    assert summary["rows"] == 152
+    assert summary["accepted"] + summary["rejected"] == 27
+    counts = {name: sum(of.values()) for name, of in summary["products_by_category"].items()}
+    assert counts["Bag"] == 6
+    assert counts["Hat"] == 4
+    assert counts["Top"] == 17 - summary["rejected"]
     assert summary["pictures_without_row"] == 0
 
 
@@ -413,7 +634,7 @@ def test_a_picture_that_changes_while_it_is_read_is_rejected(
     from components.catalog_example_gen import ingestion
 
     folder = shutil.copytree(demo, tmp_path / "catalog")
-    read = ingestion._with_shard
+    read = ingestion._with_group
 
     def meddle(pictured: Any, *rest: Any) -> Any:
         path = folder / "images" / os.fsdecode(pictured.path)
@@ -423,7 +644,7 @@ def test_a_picture_that_changes_while_it_is_read_is_rejected(
             path.write_bytes(picture(5))
         return read(pictured, *rest)
 
-    monkeypatch.setattr(ingestion, "_with_shard", meddle)
+    monkeypatch.setattr(ingestion, "_with_group", meddle)
     result = ingest(folder, tmp_path / "out")
     changed = {one["id"] for one in result.rejects if one["reason"] == "changed_during_run"}
     assert changed == {"10001", "10002"}

@@ -167,7 +167,8 @@ def appended(line: str) -> Callable[[str], str]:
 
 def source(folder: Path, kind: str, **options: Any) -> DeepFashion:
     options = {"crop": True, **options}
-    return source_of(Catalog(folder=str(folder), format=kind, **options).model_dump())
+    catalog = Catalog(folder=str(folder), format=kind, **options)
+    return source_of(catalog.model_dump(), Split().model_dump())
 
 
 def rows(one: DeepFashion, eval_part: float = 0.1) -> list[Row]:
@@ -246,7 +247,7 @@ def test_fine_files_of_unlike_length_are_refused_for_nobody_knows_what_is_missin
 ) -> None:
     folder = write(tmp_path, FINE, {"train_attr.txt": lambda text: text.splitlines()[0]})
     with pytest.raises(UserError, match=r"train_attr\.txt has fewer lines"):
-        source(folder, "deepfashion_fine").survey(open_file, None)
+        source(folder, "deepfashion_fine").survey(open_file)
 
 
 def test_a_blank_line_in_the_middle_shifts_nothing_and_those_at_the_end_are_none(
@@ -341,7 +342,7 @@ def test_coarse_files_in_another_order_give_the_same_rows(tmp_path: Path) -> Non
 
 def test_a_count_that_is_not_the_number_of_rows_is_a_note(tmp_path: Path) -> None:
     folder = write(tmp_path, COARSE, {"list_bbox.txt": lambda text: text.replace("4", "1234", 1)})
-    survey = source(folder, "deepfashion_coarse").survey(open_file, None)
+    survey = source(folder, "deepfashion_coarse").survey(open_file)
     assert survey.rows == 4
     assert survey.notes == (
         f"{folder}/Anno_coarse/list_category_cloth.txt says 50 in its first line and lists 4.",
@@ -394,7 +395,7 @@ def test_lines_without_a_picture_in_the_list_are_rejected_too(tmp_path: Path) ->
         reject(7, "img/Lost/6.jpg", "list_eval_partition.txt", "missing_annotation"),
         reject(8, "img/Dress/3.jpg", "list_eval_partition.txt", "missing_annotation"),
     ]
-    assert one.survey(open_file, None).rows == len(found) == 7
+    assert one.survey(open_file).rows == len(found) == 7
 
 
 @pytest.mark.parametrize(
@@ -412,7 +413,7 @@ def test_files_that_nothing_can_be_made_of_are_refused(
 ) -> None:
     folder = write(tmp_path, COARSE, {name: change})
     for look in (
-        lambda one: one.survey(open_file, None),
+        lambda one: one.survey(open_file),
         lambda one: one.glance(open_file),
     ):
         with pytest.raises(UserError, match=expected or "fewer than two .* `category_type`"):
@@ -570,13 +571,15 @@ def write_pictures(folder: Path, boxes: dict[str, tuple[int, int, int, int]]) ->
 def ingest(folder: Path, out: Path, kind: str, **options: Any) -> tuple[dict[str, Any], Any, Any]:
     """The summary, (split, Example) by id, and the rejects of a whole ingest."""
     catalog = Catalog(folder=str(folder), format=kind, **options).model_dump()
-    check_catalog(catalog)
+    split = Split(eval=0.34, test=0.1).model_dump()
+    check_catalog(catalog, split)
     summary = ingest_catalog(
         catalog,
-        Split(eval=0.34, test=0.1).model_dump(),
+        split,
         {},
         str(out / "examples"),
         str(out / "rejects"),
+        str(out / "conflicts"),
         lambda: beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])),
     )
     examples = {}

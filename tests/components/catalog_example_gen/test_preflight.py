@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from components.catalog_example_gen.preflight import check_catalog
-from pipeline.config import Catalog
+from pipeline.config import Catalog, Split
 from schema.errors import UserError
+
+SPLIT = Split().model_dump()
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def shop(tmp_path):
 
 
 def test_a_catalog_that_can_be_read_passes(shop):
-    check_catalog(shop)
+    check_catalog(shop, SPLIT)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +37,18 @@ def test_a_catalog_that_can_be_read_passes(shop):
 def test_a_csv_that_teaches_nothing_is_refused(shop, tmp_path, labels, expected):
     (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(UserError, match=expected):
-        check_catalog(shop)
+        check_catalog(shop, SPLIT)
+
+
+def test_a_column_of_splits_that_is_not_there_is_refused(shop):
+    with pytest.raises(UserError, match="no column `part`"):
+        check_catalog(shop, Split(column="part").model_dump())
 
 
 def test_it_stops_reading_at_the_second_category(shop, tmp_path):
     with open(tmp_path / "labels.csv", "ab") as labels:
         labels.write(b"\xff" * 100)
-    check_catalog(shop | {"encoding": "utf-8"})
+    check_catalog(shop | {"encoding": "utf-8"}, SPLIT)
 
 
 def test_it_loads_neither_beam_nor_tensorflow():

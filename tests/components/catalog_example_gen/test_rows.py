@@ -1,19 +1,15 @@
 """CSV files as catalogs have them."""
 
 import io
+import itertools
+import tracemalloc
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from components.catalog_example_gen.rejects import Reason, Reject
-from components.catalog_example_gen.rows import (
-    Columns,
-    Product,
-    Row,
-    read_rows,
-    sample_draw,
-    survey,
-)
+from components.catalog_example_gen.rows import Columns, Product, Row, read_rows, survey
 from schema.errors import UserError
 
 COLUMNS = Columns(
@@ -187,8 +183,8 @@ def test_an_empty_file_and_a_wrong_encoding_are_told_apart() -> None:
         rows(HEADER, encoding="utf-16")
 
 
-def surveyed(text: str, sample: int | None = None):
-    return survey(io.BytesIO(text.encode()), "utf-8-sig", COLUMNS, sample)
+def surveyed(text: str, columns: Columns = COLUMNS):
+    return survey(io.BytesIO(text.encode()), "utf-8-sig", columns)
 
 
 def test_the_survey_counts_rows_and_not_blank_lines() -> None:
@@ -202,12 +198,59 @@ def test_a_csv_without_rows_or_with_one_category_is_refused() -> None:
         surveyed(HEADER + SOUND + "2,,Shirt,,,x\n")
 
 
-@pytest.mark.parametrize("sample", [1, 7, 300])
-def test_a_sample_has_exactly_so_many_ids_and_is_part_of_every_larger_one(sample: int) -> None:
-    ids = [str(number) for number in range(300)]
-    text = HEADER + "".join(f"{one},{one},t,,,x\n" for one in [*ids, *ids[:50]])
-    drawn = {one for one in ids if sample_draw(one) < surveyed(text, sample).sampled_below}
-    larger = {one for one in ids if sample_draw(one) < surveyed(text, sample + 5).sampled_below}
-    assert len(drawn) == sample
-    assert drawn <= larger
-    assert surveyed(text, 1000).sampled_below == 1
+BY_SPLIT = replace(BY_PATH, picture=None, split="part")
+
+
+def test_a_column_gives_the_split_by_any_of_its_names() -> None:
+    names = ["train", "val", " Validation ", "eval", "TEST", "query", "gallery"]
+    lines = [f"{number},Top,{name}" for number, name in enumerate(names)]
+    products = results("\n".join(["id,kind,part", *lines]), columns=BY_SPLIT)
+    assert [product.split for product in products] == [
+        *("train", "eval", "eval", "eval", "test", "test", "test")
+    ]
+
+
+def test_a_split_of_another_name_or_none_rejects_its_row() -> None:
+    text = "id,kind,part\n1,Top,holdout\n2,Top,\n3,Top,train\n"
+    assert reasons(text, columns=BY_SPLIT) == [
+        (2, "part", Reason.UNKNOWN_SPLIT),
+        (3, "part", Reason.UNKNOWN_SPLIT),
+    ]
+
+
+def test_the_survey_tells_which_splits_the_csv_gives() -> None:
+    text = "id,kind,part\n1,Top,train\n2,Bag,query\n3,Bag,what\n"
+    assert surveyed(text, BY_SPLIT).splits == {"train", "test"}
+    assert surveyed(HEADER + SOUND + "2,Bag,Tote,,,x\n").splits == set()
+
+
+class _Endless(io.RawIOBase):
+    """A CSV of so many rows that is nowhere whole."""
+
+    def __init__(self, number_of_rows: int) -> None:
+        self._lines = itertools.chain(
+            [HEADER.encode()],
+            (f"{n},Top,Shirt,Été,Men,x\n".encode("latin-1") for n in range(number_of_rows)),
+        )
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:
+        while len(self._left) < len(buffer) and (line := next(self._lines, None)):
+            self._left += line
+        taken, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def test_a_long_csv_is_read_in_as_little_memory_as_a_short_one() -> None:
+    peaks = []
+    for number in (2_000, 40_000):
+        tracemalloc.start()
+        read = read_rows(io.BufferedReader(_Endless(number)), "latin-1", COLUMNS, {})
+        assert sum(row.result.attributes == ("season=Été",) for row in read) == number
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]

@@ -85,6 +85,14 @@ def test_sound_data_pass(tmp_path: Path) -> None:
     assert content == {"stop_on": "warning", "findings": [], "distances": []}
 
 
+def test_rows_that_a_sample_left_out_are_not_called_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INGESTED, "rows", 5200)
+    told = summary(judge(tmp_path, {"train": ["Summer"]}, "error"))
+    assert told.startswith("1,190 of 5,200 rows used, 4,000 left out")
+
+
 def test_more_rejects_than_allowed_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=0.008)

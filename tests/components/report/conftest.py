@@ -64,9 +64,10 @@ def contents():
         pushed_version="17",
         pushed_destination="/shop/serving/catalog/17",
         ingest={
-            "rows": 1005,
+            "rows": 1012,
             "accepted": 1000,
             "rejected": 5,
+            "capped": 7,
             "not_sampled": 0,
             "pictures_without_row": 1,
             "rejected_by_reason": {"missing_picture": 4, "empty_label": 1},

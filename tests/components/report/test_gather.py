@@ -1,6 +1,5 @@
 """Artifacts' folders are read as what the steps of a run write into them."""
 
-import csv
 import json
 
 import apache_beam as beam
@@ -9,6 +8,7 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 
+from components.catalog_example_gen.conflicts import Conflict, write_conflicts, write_counts
 from components.catalog_example_gen.rejects import Reason, Reject, write_rejects
 from components.report import gather
 from components.report.contents import Expectation
@@ -42,16 +42,18 @@ def test_class_counts_are_those_of_the_train_part(tmp_path):
 
 
 def test_conflicts_are_counted_and_so_many_of_a_kind_as_the_page_lists_are_read(tmp_path):
-    rows = [("same_picture", f"p{n}", 2, "a|b", "Shirt, Tshirt") for n in range(30)]
-    rows += [("spelling", "Tee\n shirt", 3, "c|d|e", 'T-Shirt (2), "t-shirt" (1)')]
-    with open(tmp_path / "conflicts.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("kind", "value", "rows", "ids", "found"), *rows])
-    counts = {"same_picture": 30, "several_categories": 0, "spelling": 1}
-    (tmp_path / "conflicts.json").write_text(json.dumps({**counts, "examples": ["x"]}))
+    found = [
+        Conflict("same_picture", f"p{n}", "2 3", "a|b", "Shirt, Tshirt") for n in range(10, 40)
+    ]
+    spelled = Conflict("spelling", "Tee\n shirt", "4 5", "c|d", 'T-Shirt (2), "t-shirt" (1)')
+    with open(tmp_path / "conflicts.csv", "wb") as file:
+        counts = write_conflicts([spelled, *found], file)
+    with open(tmp_path / "conflicts.json", "wb") as file:
+        write_counts(counts, file)
     told, listed = gather.read_conflicts(str(tmp_path))
-    assert told == counts
-    assert [row["value"] for row in listed] == [*(f"p{n}" for n in range(20)), "Tee\n shirt"]
-    assert listed[-1]["found"] == 'T-Shirt (2), "t-shirt" (1)'
+    assert told == {"same_picture": 30, "several_categories": 0, "spelling": 1}
+    assert [row["value"] for row in listed] == [*(f"p{n}" for n in range(10, 30)), "Tee\n shirt"]
+    assert listed[-1] == spelled._asdict()
 
 
 def test_an_ingest_that_looked_for_no_conflicts_leaves_none(tmp_path):

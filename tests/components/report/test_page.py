@@ -93,7 +93,8 @@ def test_an_answer_shows_what_was_right_missed_and_too_much(contents):
 def test_the_page_tells_everything(contents):
     text = text_of(render_page(contents))
     for told in (
-        "1,005 rows in the catalog, 1,000 accepted, 5 rejected.",
+        "1,012 rows in the catalog, 1,000 accepted, 5 rejected.",
+        "7 rows were left out by the class cap.",
         "1 picture belongs to no row.",
         "no picture",
         "images/p2.jpg",
