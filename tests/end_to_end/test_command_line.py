@@ -21,7 +21,16 @@ def assert_one_clear_sentence(process, *expected: str) -> None:
 def test_help_names_every_command_and_answers_without_tensorflow(seamline):
     process = seamline("--help")
     assert process.returncode == 0
-    for command in ("demo-catalog", "run", "schema", "serve", "predict", "metrics", "report", "demo"):
+    for command in (
+        "demo-catalog",
+        "run",
+        "schema",
+        "serve",
+        "predict",
+        "metrics",
+        "report",
+        "demo",
+    ):
         assert command in process.stdout
 
 
