@@ -3,7 +3,7 @@
 import pytest
 
 from components.evaluation.eval_config import eval_config
-from pipeline.config import Evaluation
+from components.evaluation.figures import FIGURES
 from schema.errors import UserError
 
 
@@ -43,8 +43,9 @@ def test_bounds_stand_on_their_metric_and_on_all_products_together():
 
 
 def test_every_metric_that_a_config_may_bound_is_computed():
-    everything = dict.fromkeys(Evaluation.METRICS, 0.5)
-    assert set(bounds(eval_config([], everything, {}, 0.75))) == Evaluation.METRICS
+    names = {f"{level}/{figure}" for level, of in FIGURES.items() for figure in of}
+    everything = dict.fromkeys(names, 0.5)
+    assert set(bounds(eval_config([], everything, {}, 0.75))) == names
 
 
 def test_metrics_are_sliced_by_each_column_and_given_overall():
