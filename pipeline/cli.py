@@ -13,7 +13,7 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -165,27 +165,31 @@ def serve(
 
     Example: `seamline serve workspace/demo --port 8500`
     """
-    from pipeline.workspace import Workspace
-
     if not verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Service managers end a server with SIGTERM; it deserves the same good end as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _clear_errors(verbose):
-        serving_root = Workspace(workspace.absolute()).serving
+    with _clear_errors(verbose), ExitStack() as running:
+        from pipeline.session import quiet_terminal
+        from pipeline.workspace import Workspace
+
+        place = Workspace(workspace.absolute())
         if not workspace.is_dir():
             raise UserError(
                 f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
             )
-        from serving.model_server import ModelServer
+        place.create()
+        with quiet_terminal(place.log / "serve.log", verbose):
+            from serving.model_server import ModelServer
 
-        with ModelServer(
-            serving_root, model_name=model, port=port, rest_port=rest_port, host=host
-        ) as server:
-            typer.echo(f"serving {model} on {server.endpoint}; Ctrl-C ends it")
-            with suppress(KeyboardInterrupt):
-                server.wait_for_termination()
+            server = running.enter_context(
+                ModelServer(
+                    place.serving, model_name=model, port=port, rest_port=rest_port, host=host
+                )
+            )
+        typer.echo(f"serving {model} on {server.endpoint}; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt):
+            server.wait_for_termination()
 
 
 @app.command()

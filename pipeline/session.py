@@ -16,7 +16,6 @@ from rich.text import Text
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
-from components.data_gate.findings import ERROR
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
 from pipeline.workspace import Workspace
@@ -112,6 +111,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool:
+    from components.data_gate.findings import ERROR
     from components.data_gate.verdict import read_verdict
     from components.evaluation.results import read_evaluation
 
