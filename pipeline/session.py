@@ -128,7 +128,8 @@ def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool
     [infra_blessing] = canary.outputs["blessing"]
     healthy = infra_blessing.get_int_custom_property("blessed") == 1
     if evaluation.blessed and healthy:
-        console.print(f"[bold green]blessed:[/] {results['Pusher'].summary}", highlight=False)
+        pushed = f"[bold green]blessed:[/] {results['Pusher'].summary}"
+        console.print(pushed, highlight=False, soft_wrap=True)
     else:
         refused = canary.summary.removeprefix("not blessed: ")
         reasons = evaluation.failures if not evaluation.blessed else [refused]
