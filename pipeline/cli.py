@@ -49,6 +49,11 @@ app.add_typer(schema_app, name="schema")
 WorkspaceArgument = Annotated[
     Path, typer.Argument(help="The folder that `seamline run` worked in.", metavar="WORKSPACE")
 ]
+ConfigArgument = Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Set one option; may be repeated."),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show the libraries' own output and tracebacks.")
 ]
@@ -117,15 +122,12 @@ def demo_catalog(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")],
+    config: ConfigArgument,
     workspace: Annotated[
         Path | None,
         typer.Option(help="Folder for everything of these runs; `workspace/<name>` by default."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Set one option; may be repeated."),
-    ] = None,
+    overrides: Overrides = None,
     verbose: Verbose = False,
 ) -> None:
     """Ingest, check, train, judge, push and report.
@@ -269,7 +271,7 @@ def demo(
 
 @schema_app.command("infer")
 def schema_infer(
-    config: Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")],
+    config: ConfigArgument,
     output: Annotated[
         Path | None,
         typer.Option(help="File to write; beside CONFIG and of its name by default."),
@@ -278,10 +280,7 @@ def schema_infer(
         Path | None,
         typer.Option(help="Folder of the catalog's runs; `workspace/<name>` by default."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Set one option; may be repeated."),
-    ] = None,
+    overrides: Overrides = None,
     verbose: Verbose = False,
 ) -> None:
     """Write a first schema of a catalog: lists of labels, bounds of the pictures' figures.

@@ -167,30 +167,24 @@ def _resnet50(inputs, weights: str | None) -> keras.Model:
     return keras.Model(inputs, network(CenteredBGR()(inputs)))
 
 
-def _efficientnetv2b0(inputs, weights: str | None) -> keras.Model:
-    network = keras.applications.EfficientNetV2B0(
-        include_top=False,
-        weights=weights,
-        input_shape=inputs.shape[1:],
-        pooling="avg",
-        include_preprocessing=True,
-    )
-    return keras.Model(inputs, network(inputs))
+def _with_own_preprocessing(application: Callable[..., keras.Model]):
+    """A builder for a network that brings the preparation of its pictures along."""
 
+    def build(inputs, weights: str | None) -> keras.Model:
+        network = application(
+            include_top=False,
+            weights=weights,
+            input_shape=inputs.shape[1:],
+            pooling="avg",
+            include_preprocessing=True,
+        )
+        return keras.Model(inputs, network(inputs))
 
-def _mobilenetv3small(inputs, weights: str | None) -> keras.Model:
-    network = keras.applications.MobileNetV3Small(
-        include_top=False,
-        weights=weights,
-        input_shape=inputs.shape[1:],
-        pooling="avg",
-        include_preprocessing=True,
-    )
-    return keras.Model(inputs, network(inputs))
+    return build
 
 
 _APPLICATIONS: dict[str, Callable[..., keras.Model]] = {
     "resnet50": _resnet50,
-    "efficientnetv2b0": _efficientnetv2b0,
-    "mobilenetv3small": _mobilenetv3small,
+    "efficientnetv2b0": _with_own_preprocessing(keras.applications.EfficientNetV2B0),
+    "mobilenetv3small": _with_own_preprocessing(keras.applications.MobileNetV3Small),
 }

@@ -16,9 +16,7 @@ from components.catalog_example_gen.conflicts import CONFLICTS_FILE, COUNTS_FILE
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
 from components.report.contents import MOST_CONFLICTS, Answer, Expectation
 from schema import features
-
-_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
-"""What TensorFlow Transform writes into a vocabulary that would otherwise be empty."""
+from schema.vocabulary import vocabulary_labels
 
 
 def read_ingest(rejects: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -36,14 +34,7 @@ def read_history(model_run: str) -> dict[str, Any]:
 def read_labels(transform_graph: str) -> dict[str, list[str]]:
     """Returns each level's vocabulary, in the order of the indices."""
     output = tft.TFTransformOutput(transform_graph)
-    return {
-        level: [
-            label.decode("utf-8")
-            for label in output.vocabulary_by_name(level)
-            if label != _EMPTY_VOCABULARY
-        ]
-        for level in features.LEVELS
-    }
+    return {level: vocabulary_labels(output.vocabulary_by_name(level)) for level in features.LEVELS}
 
 
 def read_class_counts(statistics: str) -> dict[str, dict[str, int]]:
