@@ -76,6 +76,10 @@ class Catalog(Section):
     slices: list[str] = Field(
         default_factory=list, description="Columns by whose values every metric is also given."
     )
+    extra_labels: list[str] = Field(
+        default_factory=list,
+        description="Slice columns that the model names as well, one value a product, e.g. gender.",
+    )
     class_cap: float | None = Field(
         None,
         gt=0,
@@ -127,6 +131,20 @@ class Catalog(Section):
             raise ValueError(
                 f"{', '.join(taken)} cannot be slice columns: Examples have features of that name. "
                 "Rename the column in the CSV"
+            )
+        return columns
+
+    @field_validator("extra_labels")
+    @classmethod
+    def _slices_with_a_plain_name(cls, columns: list[str], validated: ValidationInfo) -> list[str]:
+        if missing := [
+            name for name in columns if name not in validated.data.get("slices", columns)
+        ]:
+            raise ValueError(f"{', '.join(missing)} must be among catalog.slices as well")
+        if odd := [name for name in columns if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)]:
+            raise ValueError(
+                f"{', '.join(odd)} cannot name an output of the model: give the column a name of "
+                "letters, digits and `_`"
             )
         return columns
 
@@ -204,6 +222,18 @@ class Model(Section):
     image_height: Positive = Field(80, description="Height in pixels that pictures are resized to.")
     image_width: Positive = Field(60, description="Width in pixels that pictures are resized to.")
     filters: Positive = Field(32, description="Filters of `small_residual`'s first stage.")
+    heads: Literal["message_passing", "plain"] = Field(
+        "message_passing",
+        description="`message_passing` lets the levels inform one another; `plain` does not.",
+    )
+    attribute_classifier: Literal["together", "sigmoid_per_type", "softmax_per_type"] = Field(
+        "together",
+        description="One classifier over all attributes, or one for each attribute column, whose "
+        "values are independent (sigmoid) or exclude one another (softmax).",
+    )
+    embedding_size: Positive | None = Field(
+        512, description="Size of the embedding; `null` takes the backbone's features as they are."
+    )
     dense_units: Positive = Field(1024, description="Units of every dense layer of the heads.")
     dropout: Fraction = Field(0.3, description="Dropout at the end of each branch.")
     l2: float = Field(0.0005, ge=0, description="L2 penalty on the dense layers' kernels.")

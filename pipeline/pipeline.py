@@ -93,7 +93,10 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         splits_config=tfx.proto.SplitsConfig(analyze=[features.TRAIN]),
         materialize=False,
         disable_statistics=True,
-        custom_config={"code": source_fingerprint("trainer.preprocessing")},
+        custom_config={
+            "extra_labels": config.catalog.extra_labels,
+            "code": source_fingerprint("trainer.preprocessing"),
+        },
     )
     transform.add_upstream_node(data_gate)
 

@@ -7,10 +7,14 @@ SUBCATEGORY = "subcategory"
 ATTRIBUTES = "attributes"
 
 LEVELS = (CATEGORY, SUBCATEGORY, ATTRIBUTES)
-"""The three label levels, coarse to fine. The model has one output of each name."""
+"""The three label levels, coarse to fine. The model has one output of each name, and one for every
+extra label: a slice column (`gender`) that the model names as well, one value a product."""
+
+UNKNOWN = "unknown"
+"""What a slice column's feature says where the catalog says nothing; no label to learn."""
 
 EMBEDDING = "embedding"
-"""The model's fourth output: a vector of unit length."""
+"""The model's output beside the labels: a vector of unit length."""
 
 IMAGE_HEIGHT = "image_height"
 IMAGE_WIDTH = "image_width"
@@ -42,17 +46,26 @@ LABELS_SIGNATURE = "transform_labels"
 IMAGE_BYTES = "image_bytes"
 """Input of the serving signature; the suffix makes TensorFlow Serving's REST API decode base64."""
 
-CATEGORY_SCORE = "category_score"
-SUBCATEGORY_SCORE = "subcategory_score"
 ATTRIBUTE_SCORES = "attribute_scores"
-CATEGORY_SCORES = "category_scores"
-SUBCATEGORY_SCORES = "subcategory_scores"
-CATEGORY_LABELS = "category_labels"
-SUBCATEGORY_LABELS = "subcategory_labels"
 
 UNDECODABLE = "picture at index {} cannot be decoded"
 """What the serving graph says of a picture that is none, with its index in the request; clients
 read the index out of it."""
+
+
+def score(level: str) -> str:
+    """Serving output with the probability of the level's likeliest label, float (N)."""
+    return f"{level}_score"
+
+
+def scores(level: str) -> str:
+    """Serving output with the probabilities of all the level's labels, float (N, C)."""
+    return f"{level}_scores"
+
+
+def labels(level: str) -> str:
+    """Serving output with the labels that `scores` belong to, string (N, C), all rows alike."""
+    return f"{level}_labels"
 
 
 def attribute_label(group: str, value: str) -> str:

@@ -34,13 +34,13 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 _AXES = {
     features.CATEGORY: 1,
-    features.CATEGORY_SCORE: 1,
-    features.CATEGORY_LABELS: 2,
-    features.CATEGORY_SCORES: 2,
+    features.score(features.CATEGORY): 1,
+    features.labels(features.CATEGORY): 2,
+    features.scores(features.CATEGORY): 2,
     features.SUBCATEGORY: 1,
-    features.SUBCATEGORY_SCORE: 1,
-    features.SUBCATEGORY_LABELS: 2,
-    features.SUBCATEGORY_SCORES: 2,
+    features.score(features.SUBCATEGORY): 1,
+    features.labels(features.SUBCATEGORY): 2,
+    features.scores(features.SUBCATEGORY): 2,
     features.ATTRIBUTES: 2,
     features.ATTRIBUTE_SCORES: 2,
     features.EMBEDDING: 2,
@@ -334,15 +334,16 @@ def _predictions(outputs: Mapping[str, messages.Tensor], count: int) -> Iterator
         row = dict(zip(answer, values, strict=True))
         yield Prediction(
             category=row[features.CATEGORY],
-            category_score=float(row[features.CATEGORY_SCORE]),
+            category_score=float(row[features.score(features.CATEGORY)]),
             subcategory=row[features.SUBCATEGORY],
-            subcategory_score=float(row[features.SUBCATEGORY_SCORE]),
+            subcategory_score=float(row[features.score(features.SUBCATEGORY)]),
             attributes=_highest_first(row[features.ATTRIBUTES], row[features.ATTRIBUTE_SCORES]),
             category_scores=_highest_first(
-                row[features.CATEGORY_LABELS], row[features.CATEGORY_SCORES]
+                row[features.labels(features.CATEGORY)], row[features.scores(features.CATEGORY)]
             ),
             subcategory_scores=_highest_first(
-                row[features.SUBCATEGORY_LABELS], row[features.SUBCATEGORY_SCORES]
+                row[features.labels(features.SUBCATEGORY)],
+                row[features.scores(features.SUBCATEGORY)],
             ),
             embedding=tuple(row[features.EMBEDDING].tolist()),
         )

@@ -43,15 +43,14 @@ def count_labels(
     Raises:
         UserError: no file matches the patterns, or the split has no product.
     """
-    sizes = {
-        level: len(preprocessing.vocabulary(transform_output, level)) for level in features.LEVELS
-    }
+    vocabularies = preprocessing.vocabularies(transform_output)
+    sizes = {level: len(labels) for level, labels in vocabularies.items()}
     parse = _label_parser(transform_output)
     counts = {level: np.zeros(size, np.int64) for level, size in sizes.items()}
     products = 0
     for labels in _serialized(file_patterns).batch(1024).map(parse).prefetch(2):
         products += len(labels[features.CATEGORY])
-        for level in (features.CATEGORY, features.SUBCATEGORY):
+        for level in sizes.keys() - {features.ATTRIBUTES}:
             indices = labels[level].numpy()
             counts[level] += np.bincount(indices[indices >= 0], minlength=sizes[level])
         counts[features.ATTRIBUTES] += labels[features.ATTRIBUTES].numpy().sum(0).astype(np.int64)
@@ -147,8 +146,8 @@ def evaluation_batches(
 
     Returns:
         Dataset of pictures uint8 (N, image_height, image_width, 3) and a dict of labels:
-        `category` and `subcategory` int64 (N), -1 for unknown, and, where the catalog has
-        attributes, `attributes` float32 (N, A).
+        `category`, `subcategory` and the extra labels int64 (N), -1 for unknown, and, where the
+        catalog has attributes, `attributes` float32 (N, A).
     """
     examples = _examples(file_patterns, transform_output)
     decoded = examples.map(_decoder(image_height, image_width), tf.data.AUTOTUNE)
@@ -256,18 +255,19 @@ def transformed_labels(
 
 def _label_spec(transform_output: tft.TFTransformOutput) -> dict:
     spec = transform_output.raw_feature_spec()
-    return {level: spec[level] for level in features.LEVELS}
+    return {level: spec[level] for level in preprocessing.vocabularies(transform_output)}
 
 
 def _label_parser(transform_output: tft.TFTransformOutput):
-    attribute_count = len(preprocessing.vocabulary(transform_output, features.ATTRIBUTES))
+    vocabularies = preprocessing.vocabularies(transform_output)
+    attribute_count = len(vocabularies[features.ATTRIBUTES])
     layer = transform_output.transform_features_layer()
 
     def parse(serialized):
         labels = transformed_labels(
             parse_labels(serialized, transform_output), layer, attribute_count
         )
-        return {level: labels[features.transformed_label(level)] for level in features.LEVELS}
+        return {level: labels[features.transformed_label(level)] for level in vocabularies}
 
     return parse
 

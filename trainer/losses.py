@@ -98,6 +98,34 @@ class WeightedCrossentropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="seamline")
+class TypeCrossentropy(keras.losses.Loss):
+    """Cross-entropy of attributes that exclude one another within each type.
+
+    Labels (N, A) are zeros and ones, predictions (N, A) probabilities that sum to 1 within each
+    type. A type of which a product has no attribute weighs nothing. The result is the mean over the
+    products of the sum over the types.
+
+    Args:
+        attribute_weights: Weight of each attribute, (A).
+        name: Name of the loss.
+    """
+
+    def __init__(self, attribute_weights: Sequence[float], name: str = "type_crossentropy"):
+        super().__init__(name=name, reduction="sum_over_batch_size")
+        self.attribute_weights = [float(weight) for weight in attribute_weights]
+
+    def call(self, y_true, y_pred):
+        """Weighted cross-entropy of each product, (N)."""
+        weights = ops.convert_to_tensor(self.attribute_weights, dtype=y_pred.dtype)
+        logarithms = ops.log(ops.maximum(y_pred, keras.config.epsilon()))
+        return -ops.sum(weights * ops.cast(y_true, y_pred.dtype) * logarithms, axis=-1)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"attribute_weights": self.attribute_weights, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="seamline")
 class WeightedBinaryCrossentropy(keras.losses.Loss):
     """Binary cross-entropy of the attributes, each attribute weighted by its own weight.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -9,14 +12,19 @@ from schema import features
 from schema.vocabulary import vocabulary_labels
 
 
-def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def preprocessing_fn(
+    inputs: dict[str, tf.Tensor], custom_config: Mapping[str, Any]
+) -> dict[str, tf.Tensor]:
     """Turns the labels of a batch into numbers, with vocabularies learned from the train split.
 
     Args:
-        inputs: `category` and `subcategory`, string (N, 1); `attributes`, sparse string (N, any).
+        inputs: `category`, `subcategory` and the extra labels, string (N, 1); `attributes`, sparse
+            string (N, any).
+        custom_config: `extra_labels`, the names of the extra labels; none where it is missing.
 
     Returns:
-        `category_label` and `subcategory_label`: int64 (N), -1 for a label that train did not have.
+        `category_label`, `subcategory_label` and one of each extra label: int64 (N), -1 for a label
+        that train did not have, and where an extra label is `features.UNKNOWN`.
         `attributes_label`: float32 (N, A) of zeros and ones; labels unknown to train are left out.
     """
     outputs = {}
@@ -24,15 +32,33 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs[features.transformed_label(level)] = tft.compute_and_apply_vocabulary(
             tf.squeeze(inputs[level], axis=1), default_value=-1, vocab_filename=level
         )
+    for level in custom_config.get("extra_labels", ()):
+        outputs[features.transformed_label(level)] = _known_index(
+            tf.squeeze(inputs[level], axis=1), level
+        )
     outputs[features.transformed_label(features.ATTRIBUTES)] = _multi_hot(
         inputs[features.ATTRIBUTES], vocabulary_name=features.ATTRIBUTES
     )
     return outputs
 
 
+def vocabularies(transform_output: tft.TFTransformOutput) -> dict[str, list[str]]:
+    """The labels of every level in the order of their indices, the extra labels' last."""
+    suffix = features.transformed_label("")
+    levels = [name.removesuffix(suffix) for name in transform_output.transformed_feature_spec()]
+    extras = sorted(set(levels) - set(features.LEVELS))
+    return {level: vocabulary(transform_output, level) for level in (*features.LEVELS, *extras)}
+
+
 def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]:
     """The labels of a level in the order of their indices; empty where train has none."""
     return vocabulary_labels(transform_output.vocabulary_by_name(level))
+
+
+def _known_index(labels: tf.Tensor, vocabulary_name: str) -> tf.Tensor:
+    known = tf.boolean_mask(labels, tf.not_equal(labels, features.UNKNOWN))
+    learned = tft.vocabulary(known, vocab_filename=vocabulary_name)
+    return tft.apply_vocabulary(labels, learned, default_value=-1)
 
 
 def _multi_hot(labels: tf.SparseTensor, vocabulary_name: str) -> tf.Tensor:

@@ -57,9 +57,7 @@ class CatalogModel(tf.Module):
         self._transform_output = transform_output
         # As an attribute the layer becomes part of what is saved, its vocabulary files with it.
         self._transform_layer = transform_output.transform_features_layer()
-        self._labels = {
-            level: preprocessing.vocabulary(transform_output, level) for level in features.LEVELS
-        }
+        self._labels = preprocessing.vocabularies(transform_output)
 
     @tf.function
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -73,34 +71,31 @@ class CatalogModel(tf.Module):
             (N), the likeliest of each; `category_scores` (N, C1), `subcategory_scores` (N, C2) and
             `attribute_scores` (N, A) float32 with the labels they belong to, the same in every
             row, in `category_labels`, `subcategory_labels` and `attributes`, string of the same
-            shapes; `embedding` float32 (N, D) of unit length.
+            shapes; for every extra label what there is for the category; `embedding` float32
+            (N, E) of unit length.
 
         Raises:
             tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
         """
         outputs = self._answer(image_bytes)
-        category, category_score = self._likeliest(features.CATEGORY, outputs)
-        subcategory, subcategory_score = self._likeliest(features.SUBCATEGORY, outputs)
-        return {
-            features.CATEGORY: category,
-            features.CATEGORY_SCORE: category_score,
-            features.CATEGORY_SCORES: outputs[features.CATEGORY],
-            features.CATEGORY_LABELS: self._label_rows(features.CATEGORY, outputs),
-            features.SUBCATEGORY: subcategory,
-            features.SUBCATEGORY_SCORE: subcategory_score,
-            features.SUBCATEGORY_SCORES: outputs[features.SUBCATEGORY],
-            features.SUBCATEGORY_LABELS: self._label_rows(features.SUBCATEGORY, outputs),
+        answers = {
             features.ATTRIBUTES: self._label_rows(features.ATTRIBUTES, outputs),
             features.ATTRIBUTE_SCORES: outputs[features.ATTRIBUTES],
             features.EMBEDDING: outputs[features.EMBEDDING],
         }
+        for level in self._labels.keys() - {features.ATTRIBUTES}:
+            answers[level], answers[features.score(level)] = self._likeliest(level, outputs)
+            answers[features.scores(level)] = outputs[level]
+            answers[features.labels(level)] = self._label_rows(level, outputs)
+        return answers
 
     @tf.function
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The model's outputs for serialized Examples, string (N): the signature `evaluate`.
 
         Returns:
-            `category` (N, C1), `subcategory` (N, C2), `attributes` (N, A), `embedding` (N, D).
+            `category` (N, C1), `subcategory` (N, C2), `attributes` (N, A), `embedding` (N, E), and
+            the extra labels' probabilities.
 
         Raises:
             tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
@@ -115,8 +110,8 @@ class CatalogModel(tf.Module):
         """The true labels of serialized Examples, string (N), as numbers.
 
         Returns:
-            `category_label`, `subcategory_label` int64 (N), -1 for labels that train did not have,
-            and `attributes_label` float32 (N, A).
+            `category_label`, `subcategory_label` and those of the extra labels int64 (N), -1 for
+            labels that train did not have, and `attributes_label` float32 (N, A).
         """
         return input_pipeline.transformed_labels(
             input_pipeline.parse_labels(examples, self._transform_output),

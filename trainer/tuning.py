@@ -13,6 +13,9 @@ from tfx.components.tuner.component import TunerFnResult
 
 from schema.errors import UserError
 from trainer import training
+from trainer.callbacks import CHOOSING_FIGURE, MeanOfLevels
+from trainer.options import override, tuned_options
+from trainer.splits import Splits
 
 _progress = logging.getLogger("seamline.progress")
 
@@ -29,12 +32,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """
     settings = fn_args.custom_config["tuning"]
     # Once with the first values, so that a typing slip is found before anything is trained.
-    training.override(
-        fn_args.custom_config, {name: values[0] for name, values in _space(settings).items()}
-    )
+    override(fn_args.custom_config, {name: values[0] for name, values in _space(settings).items()})
     tuner = TrainingTuner(
         fn_args.custom_config,
-        training.Splits.read(fn_args),
+        Splits.read(fn_args),
         oracle=_oracle(settings, fn_args.custom_config["training"]["seed"]),
         directory=fn_args.working_dir,
     )
@@ -55,7 +56,7 @@ class TrainingTuner(base_tuner.BaseTuner):
     def __init__(
         self,
         custom_config: dict[str, Any],
-        splits: training.Splits,
+        splits: Splits,
         oracle: keras_tuner.Oracle,
         directory: str,
     ):
@@ -82,7 +83,7 @@ class TrainingTuner(base_tuner.BaseTuner):
     def run_trial(self, trial: trial.Trial, *args, **kwargs) -> dict[str, float]:
         """The best `val_mean` of a model trained with the trial's values."""
         values = trial.hyperparameters.values
-        options = training.override(self._config, training.tuned_options(values))
+        options = override(self._config, tuned_options(values))
         # Hyperband gives each trial its own number of epochs.
         epochs = values.get("tuner/epochs", self._config["tuning"]["epochs"])
         options["training"]["epochs"] = epochs
@@ -102,10 +103,8 @@ class TrainingTuner(base_tuner.BaseTuner):
                 extra={"completed": number - 1 + epochs_done / epochs, "total": total},
             )
 
-        history = training.fit(
-            model, options, self._splits, [training.MeanOfLevels()], report=report
-        )
-        return {training.CHOOSING_FIGURE: max(history[training.CHOOSING_FIGURE])}
+        history = training.fit(model, options, self._splits, [MeanOfLevels()], report=report)
+        return {CHOOSING_FIGURE: max(history[CHOOSING_FIGURE])}
 
 
 def _oracle(settings: dict[str, Any], seed: int) -> keras_tuner.Oracle:
@@ -113,7 +112,7 @@ def _oracle(settings: dict[str, Any], seed: int) -> keras_tuner.Oracle:
     for name, values in _space(settings).items():
         space.Choice(name, values)
     common = {
-        "objective": keras_tuner.Objective(training.CHOOSING_FIGURE, "max"),
+        "objective": keras_tuner.Objective(CHOOSING_FIGURE, "max"),
         "hyperparameters": space,
         "allow_new_entries": False,
         "tune_new_entries": False,

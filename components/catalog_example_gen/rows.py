@@ -14,9 +14,6 @@ from components.catalog_example_gen.splits import GIVEN
 from schema import features
 from schema.errors import UserError
 
-UNKNOWN = "unknown"
-"""What stands in an Example for an empty cell of a slice column."""
-
 
 @dataclass(frozen=True)
 class Columns:
@@ -342,7 +339,7 @@ class RowParser:
                 cells[columns.category],
                 cells[columns.subcategory],
                 tuple(dict.fromkeys(attributes)),
-                tuple(cells[column] or UNKNOWN for column in columns.slices),
+                tuple(cells[column] or features.UNKNOWN for column in columns.slices),
                 split,
             ),
         )

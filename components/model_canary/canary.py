@@ -218,14 +218,19 @@ def _check_answer(
             prediction.category,
             prediction.category_score,
             prediction.category_scores,
-            _by_label(own[features.CATEGORY_LABELS], own[features.CATEGORY_SCORES]),
+            _by_label(
+                own[features.labels(features.CATEGORY)], own[features.scores(features.CATEGORY)]
+            ),
         ),
         (
             features.SUBCATEGORY,
             prediction.subcategory,
             prediction.subcategory_score,
             prediction.subcategory_scores,
-            _by_label(own[features.SUBCATEGORY_LABELS], own[features.SUBCATEGORY_SCORES]),
+            _by_label(
+                own[features.labels(features.SUBCATEGORY)],
+                own[features.scores(features.SUBCATEGORY)],
+            ),
         ),
     )
     product = f"for product {question.id}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +14,15 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from apache_beam import Pipeline
-from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx_bsl.public import tfxio
 
 from pipeline import config
 from schema import features
+from schema.catalog import catalog_schema
 from trainer import preprocessing
 
-SCHEMA = Path(__file__).parents[2] / "schema" / "catalog.pbtxt"
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
 
 
@@ -35,6 +35,7 @@ class Product:
     subcategory: str
     attributes: tuple[str, ...]
     image: bytes
+    extras: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def serialized(self) -> bytes:
         """The product as an Example."""
@@ -44,6 +45,7 @@ class Product:
             category=[self.category],
             subcategory=[self.subcategory],
             attributes=list(self.attributes),
+            **{name: [value] for name, value in self.extras.items()},
         )
 
 
@@ -130,7 +132,9 @@ def drawn_product(index: int, generator: np.random.Generator) -> Product:
     )
 
 
-def write_catalog(folder: Path, splits: dict[str, list[Product]]) -> Catalog:
+def write_catalog(
+    folder: Path, splits: dict[str, list[Product]], extra_labels: Sequence[str] = ()
+) -> Catalog:
     """Writes each split as two gzipped shards and the Transform graph of the train split."""
     for split, products in splits.items():
         directory = folder / f"Split-{split}"
@@ -140,13 +144,13 @@ def write_catalog(folder: Path, splits: dict[str, list[Product]]) -> Catalog:
             with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
                 for product in products[shard::2]:
                     writer.write(product.serialized())
-    write_transform_graph(folder)
+    write_transform_graph(folder, extra_labels)
     return Catalog(folder, splits)
 
 
-def write_transform_graph(folder: Path) -> None:
+def write_transform_graph(folder: Path, extra_labels: Sequence[str]) -> None:
     """Runs TensorFlow Transform over the train split, as TFX's Transform does."""
-    schema = text_format.Parse(SCHEMA.read_text(), schema_pb2.Schema())
+    schema = catalog_schema(extra_labels)
     # The drawn products have no picture statistics.
     for feature in [x for x in schema.feature if x.name in features.PICTURE_STATISTICS]:
         schema.feature.remove(feature)
@@ -162,7 +166,9 @@ def write_transform_graph(folder: Path) -> None:
     ):
         raw = beam_pipeline | source.BeamSource()
         graph = (raw, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
-            preprocessing.preprocessing_fn
+            functools.partial(
+                preprocessing.preprocessing_fn, custom_config={"extra_labels": extra_labels}
+            )
         )
         _ = graph | tft_beam.WriteTransformFn(str(folder / "transform"))
         _ = metadata | tft_beam.WriteMetadata(
@@ -199,6 +205,25 @@ def plain_catalog(tmp_path_factory) -> Catalog:
     return write_catalog(
         tmp_path_factory.mktemp("plain"),
         {"train": products[:40], "eval": products[40:50], "test": products[50:]},
+    )
+
+
+@pytest.fixture(scope="session")
+def gendered_catalog(tmp_path_factory) -> Catalog:
+    """A catalog with the extra label `gender`, unknown for some, and two types of attributes."""
+    generator = np.random.default_rng(9)
+    products = [
+        dataclasses.replace(
+            product,
+            attributes=(*product.attributes, f"line={('solid', 'dotted')[index % 2]}"),
+            extras={"gender": ("Women", "Men", features.UNKNOWN)[index % 3]},
+        )
+        for index, product in enumerate(drawn_product(index, generator) for index in range(60))
+    ]
+    return write_catalog(
+        tmp_path_factory.mktemp("gendered"),
+        {"train": products[:40], "eval": products[40:50], "test": products[50:]},
+        extra_labels=["gender"],
     )
 
 

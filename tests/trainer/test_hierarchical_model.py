@@ -5,23 +5,32 @@ import numpy as np
 import pytest
 
 from trainer.backbones import build_backbone
-from trainer.hierarchical_model import build_model
+from trainer.hierarchical_model import build_heads, build_model
+from trainer.label_space import LabelSpace
 
 
-def model_on(name="small_residual", side=32, units=16, labels=(3, 5, 4), filters=4):
+def model_on(
+    name="small_residual", side=32, units=16, labels=(3, 5, 4), filters=4, extras=None, **options
+):
     categories, subcategories, attributes = labels
     backbone = build_backbone(
         name, image_height=side, image_width=side, filters=filters, weights=None
     )
-    return build_model(
-        backbone,
-        category_count=categories,
-        subcategory_count=subcategories,
-        attribute_count=attributes,
+    heads = build_heads(
+        backbone.output_shape[-1],
+        LabelSpace(categories, subcategories, types_of(attributes), extras or {}),
         dense_units=units,
         dropout=0.3,
         l2=0.0005,
+        **options,
     )
+    return build_model(backbone, heads)
+
+
+def types_of(attributes):
+    """Two types whose attributes alternate, as in a vocabulary ordered by frequency."""
+    types = {"even": range(0, attributes, 2), "odd": range(1, attributes, 2)}
+    return {name: members for name, members in types.items() if len(members)}
 
 
 def answers(model, count=6):
@@ -41,19 +50,20 @@ def test_on_resnet50_with_234_labels_it_has_the_papers_number_of_parameters():
 def test_its_dense_layers_are_the_papers():
     model = model_on(units=16, labels=(3, 5, 4), filters=4)
     first, rest, dropouts = 3, 16, 6
-    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    layers = model.get_layer("heads").layers
+    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
     assert len(dense) == first + rest + 3
     heads = first * (32 * 16 + 16) + rest * (16 * 16 + 16) + (16 + 1) * (3 + 5 + 4)
     backbone = model.get_layer("small_residual")
     assert model.count_params() - backbone.count_params() == heads
-    assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == dropouts
+    assert sum(isinstance(layer, keras.layers.Dropout) for layer in layers) == dropouts
 
 
 def test_every_dense_layer_is_penalized():
     model = model_on()
     kernels = [
         keras.ops.convert_to_numpy(layer.kernel)
-        for layer in model.layers
+        for layer in model.get_layer("heads").layers
         if isinstance(layer, keras.layers.Dense)
     ]
     expected = 0.0005 * sum((kernel**2).sum() for kernel in kernels)
@@ -91,7 +101,7 @@ def test_every_level_learns_from_the_other_levels(up_to):
         "attributes": ("c", "a"),
     }[up_to]
     for name in ("c", "s", "a"):
-        layer = model.get_layer(name)
+        layer = model.get_layer("heads").get_layer(name)
         kernel = layer.kernel.numpy()
         layer.kernel.assign(kernel * 3)
         changed = not np.array_equal(answers(model)[up_to], before)
@@ -105,12 +115,20 @@ def test_one_category_and_no_attributes_work():
     outputs = answers(model)
     np.testing.assert_allclose(outputs["category"], np.ones((6, 1)))
     assert outputs["attributes"].shape == (6, 0)
-    assert "a1" not in {layer.name for layer in model.layers}
+    assert "a1" not in {layer.name for layer in model.get_layer("heads").layers}
 
 
-@pytest.mark.parametrize("labels", [(3, 5, 4), (3, 5, 0)])
-def test_the_model_comes_back_from_its_keras_file(tmp_path, labels):
-    model = model_on(labels=labels)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"labels": (3, 5, 0)},
+        {"heads": "plain", "extras": {"gender": 2}, "embedding_size": 8},
+        {"attribute_classifier": "softmax_per_type"},
+    ],
+)
+def test_the_model_comes_back_from_its_keras_file(tmp_path, options):
+    model = model_on(**options)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for name, output in answers(model).items():
@@ -118,7 +136,7 @@ def test_the_model_comes_back_from_its_keras_file(tmp_path, labels):
 
 
 def test_a_level_without_labels_is_refused():
-    with pytest.raises(ValueError, match="category_count=0"):
+    with pytest.raises(ValueError, match="categories=0"):
         model_on(labels=(0, 5, 4))
 
 
@@ -129,3 +147,60 @@ def test_in_16_bit_floats_the_outputs_still_have_32():
     finally:
         keras.config.set_dtype_policy("float32")
     assert {output.dtype for output in outputs.values()} == {np.dtype("float32")}
+
+
+def test_plain_heads_let_no_level_see_another():
+    model = model_on(heads="plain")
+    before = answers(model)
+    heads = model.get_layer("heads")
+    for name, level in {"c": "category", "s": "subcategory", "a": "attributes"}.items():
+        kernel = heads.get_layer(name).kernel
+        value = kernel.numpy()
+        kernel.assign(value * 3)
+        after = answers(model)
+        kernel.assign(value)
+        changed = {x for x in before if not np.array_equal(before[x], after[x])}
+        assert changed == {level}
+
+
+@pytest.mark.parametrize("heads", ["message_passing", "plain"])
+def test_one_attribute_of_each_type_where_a_type_shares_the_probability(heads):
+    model = model_on(heads=heads, attribute_classifier="softmax_per_type", labels=(3, 5, 5))
+    attributes = answers(model)["attributes"]
+    np.testing.assert_allclose(attributes[:, [0, 2, 4]].sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(attributes[:, [1, 3]].sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid_per_type", "softmax_per_type"])
+def test_a_types_classifier_decides_on_its_own_attributes_alone(kind):
+    model = model_on(heads="plain", attribute_classifier=kind, labels=(3, 5, 5))
+    before = answers(model)["attributes"]
+    layer = model.get_layer("heads").get_layer("type_odd_scores")
+    layer.kernel.assign(layer.kernel.numpy() * 3 + 0.1)
+    changed = (answers(model)["attributes"] != before).any(axis=0)
+    assert changed.tolist() == [False, True, False, True, False]
+
+
+def test_every_extra_label_is_an_output_of_its_own():
+    model = model_on(extras={"gender": 4, "season": 2})
+    outputs = answers(model)
+    assert outputs["gender"].shape == (6, 4) and outputs["season"].shape == (6, 2)
+    np.testing.assert_allclose(outputs["gender"].sum(1), 1, rtol=1e-5)
+
+
+def test_an_embedding_of_another_size_keeps_distances_where_it_has_room():
+    narrow, wide = (answers(model_on(embedding_size=size))["embedding"] for size in (8, 64))
+    assert narrow.shape == (6, 8) and wide.shape == (6, 64)
+    np.testing.assert_allclose(np.linalg.norm(narrow, axis=1), 1, rtol=1e-5)
+    model = model_on(embedding_size=64)
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype("float32")
+    features = keras.ops.convert_to_numpy(model.get_layer("small_residual")(pictures))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    embedding = answers(model)["embedding"]
+    np.testing.assert_allclose(embedding @ embedding.T, features @ features.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"heads": "none"}, {"attribute_classifier": "none"}])
+def test_heads_of_an_unknown_name_are_refused(options):
+    with pytest.raises(ValueError, match="'none'"):
+        model_on(**options)

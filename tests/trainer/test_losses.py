@@ -6,6 +6,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from trainer.losses import (
+    TypeCrossentropy,
     WeightedBinaryCrossentropy,
     WeightedCrossentropy,
     attribute_weights,
@@ -115,3 +116,12 @@ def test_with_weights_of_one_the_attributes_loss_is_the_plain_one():
 )
 def test_losses_come_back_from_their_configs(loss):
     assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
+
+
+def test_the_loss_of_exclusive_attributes_is_a_cross_entropy_for_each_type():
+    # Types {0, 2} and {1, 3}; the second product has no attribute of the second type.
+    labels = np.array([[1, 0, 0, 1], [0, 0, 1, 0]], "float32")
+    predictions = np.array([[0.7, 0.4, 0.3, 0.6], [0.2, 0.9, 0.8, 0.1]], "float32")
+    expected = (-np.log(0.7) - np.log(0.6) - 3 * np.log(0.8)) / 2
+    loss = TypeCrossentropy([1, 1, 3, 1])
+    assert float(loss(labels, predictions)) == pytest.approx(expected, rel=1e-5)

@@ -7,28 +7,37 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import features
 from trainer import preprocessing, signatures
 from trainer.backbones import build_backbone
-from trainer.hierarchical_model import build_model
+from trainer.hierarchical_model import build_heads, build_model
+from trainer.label_space import LabelSpace
 
 
 def model_for(catalog):
     backbone = build_backbone(
         "small_residual", image_height=40, image_width=30, filters=4, weights=None
     )
-    counts = [
-        len(preprocessing.vocabulary(catalog.transform_output, level)) for level in features.LEVELS
-    ]
-    return build_model(
-        backbone,
-        category_count=counts[0],
-        subcategory_count=counts[1],
-        attribute_count=counts[2],
-        dense_units=8,
-        dropout=0.5,
-        l2=0.0,
-    )
+    labels = LabelSpace.of(preprocessing.vocabularies(catalog.transform_output))
+    heads = build_heads(backbone.output_shape[-1], labels, dense_units=8, dropout=0.5, l2=0.0)
+    return build_model(backbone, heads)
+
+
+def test_an_extra_label_is_answered_and_judged_like_a_category(gendered_catalog, tmp_path):
+    model = model_for(gendered_catalog)
+    signatures.export(model, gendered_catalog.transform_output, str(tmp_path))
+    served = tf.saved_model.load(str(tmp_path)).signatures
+    products = gendered_catalog.splits["test"]
+    answer = served["serving_default"](tf.constant([x.image for x in products]))
+    scores, labels = answer["gender_scores"].numpy(), answer["gender_labels"].numpy()
+    assert sorted(labels[0]) == [b"Men", b"Women"]
+    likeliest = labels[np.arange(len(labels)), scores.argmax(1)]
+    np.testing.assert_array_equal(answer["gender"].numpy(), likeliest)
+    np.testing.assert_allclose(answer["gender_score"].numpy(), scores.max(1))
+    truth = served["transform_labels"](tf.constant([x.serialized() for x in products]))
+    assert [
+        labels[0][index].decode() if index >= 0 else "unknown"
+        for index in truth["gender_label"].numpy()
+    ] == [x.extras["gender"] for x in products]
 
 
 @pytest.fixture(scope="module")

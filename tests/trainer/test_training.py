@@ -12,7 +12,11 @@ import pytest
 import tensorflow as tf
 
 from schema.errors import UserError
-from trainer import training
+from trainer import objective, training
+from trainer.callbacks import EpochReport, StopWithoutNumbers
+from trainer.options import override
+from trainer.resumable_state import ResumableState
+from trainer.splits import Splits
 
 
 def without_times(epochs):
@@ -97,7 +101,7 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
     trained, catalog, tmp_path, history, monkeypatch
 ):
     fn_args = catalog.fn_args(tmp_path)
-    report = training.EpochReport.on_train_batch_end
+    report = EpochReport.on_train_batch_end
 
     def killed_in_epoch_3(self, batch, logs=None):
         if self._epoch == 2 and batch == 4:
@@ -105,7 +109,7 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
         report(self, batch, logs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.EpochReport, "on_train_batch_end", killed_in_epoch_3)
+        patched.setattr(EpochReport, "on_train_batch_end", killed_in_epoch_3)
         with pytest.raises(Killed):
             training.run_fn(fn_args)
     (state,) = (tmp_path / "resume").iterdir()
@@ -114,9 +118,9 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
     (state / "unfinished.weights.h5").write_bytes(b"half a file")
 
     begun = []
-    begin = training.ResumableState.on_epoch_begin
+    begin = ResumableState.on_epoch_begin
     monkeypatch.setattr(
-        training.ResumableState,
+        ResumableState,
         "on_epoch_begin",
         lambda self, epoch, logs=None: (begun.append(epoch), begin(self, epoch, logs)),
     )
@@ -149,7 +153,7 @@ def test_other_options_other_data_or_other_code_are_another_training(catalog, tm
     fn_args = catalog.fn_args(tmp_path)
 
     def name(fn_args):
-        return training.fingerprint(fn_args, training.override(fn_args.custom_config, {}))
+        return training.fingerprint(fn_args, override(fn_args.custom_config, {}))
 
     assert name(fn_args) == name(catalog.fn_args(tmp_path / "elsewhere"))
     swapped = catalog.fn_args(tmp_path)
@@ -163,7 +167,7 @@ def test_other_options_other_data_or_other_code_are_another_training(catalog, tm
 
 
 def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
-    state = training.ResumableState(tmp_path / "state", patience=2)
+    state = ResumableState(tmp_path / "state", patience=2)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile()
     state.set_model(model)
@@ -182,13 +186,13 @@ def test_patience_survives_a_kill(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer="adam")
     for epoch, mean in enumerate([0.5, 0.4, 0.3]):
-        state = training.ResumableState(tmp_path / "state", patience=2)
+        state = ResumableState(tmp_path / "state", patience=2)
         state.restore(model)
         state.set_model(model)
         assert not state.has_ended(epochs=10)
         state.on_epoch_begin(epoch)
         state.on_epoch_end(epoch, {"val_mean": mean})
-    again = training.ResumableState(tmp_path / "state", patience=2)
+    again = ResumableState(tmp_path / "state", patience=2)
     again.restore(model)
     assert again.has_ended(epochs=10) and again.best_epoch == 1
 
@@ -218,12 +222,12 @@ def test_tuned_values_override_the_config(catalog, tmp_path, history):
 
 def test_a_tuned_value_of_no_option_is_named(catalog, tmp_path):
     with pytest.raises(UserError, match=r"model\.depth, which is no option"):
-        training.override(catalog.fn_args(tmp_path).custom_config, {"model.depth": 3})
+        override(catalog.fn_args(tmp_path).custom_config, {"model.depth": 3})
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_advice():
     with pytest.raises(UserError, match="loss became nan in epoch 3.*training.learning_rate"):
-        training.StopWithoutNumbers().on_epoch_end(2, {"loss": float("nan")})
+        StopWithoutNumbers().on_epoch_end(2, {"loss": float("nan")})
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
@@ -251,7 +255,9 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("module", ["augmentation", "backbones", "hierarchical_model", "losses"])
+@pytest.mark.parametrize(
+    "module", ["augmentation", "backbones", "hierarchical_model", "label_space", "losses"]
+)
 def test_model_code_imports_no_tensorflow(module):
     """The model itself must run on other back ends of Keras."""
     source = (Path(training.__file__).parent / f"{module}.py").read_text()
@@ -259,8 +265,9 @@ def test_model_code_imports_no_tensorflow(module):
 
 
 def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
-    splits = training.Splits.read(catalog.fn_args(tmp_path))
-    assert training.level_loss_weights(splits) == {
+    fn_args = catalog.fn_args(tmp_path)
+    splits = Splits.read(fn_args)
+    assert objective.level_loss_weights(override(fn_args.custom_config, {}), splits) == {
         "category": 1.0,
         "subcategory": 1.0,
         "attributes": pytest.approx(2 * 3**0.5),
@@ -269,8 +276,8 @@ def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
 
 def test_without_class_weighting_all_labels_weigh_one(catalog, tmp_path):
     fn_args = catalog.fn_args(tmp_path)
-    splits = training.Splits.read(fn_args)
-    plain = training.override(fn_args.custom_config, {"training.class_weighting": "none"})
-    chosen = training.level_losses(plain, splits)
+    splits = Splits.read(fn_args)
+    plain = override(fn_args.custom_config, {"training.class_weighting": "none"})
+    chosen = objective.level_losses(plain, splits)
     assert chosen["category"].class_weights == [1, 1]
     assert chosen["attributes"].attribute_weights == [1, 1, 1]

@@ -7,6 +7,7 @@ import pytest
 from pipeline import config
 from schema.errors import UserError
 from trainer import training, tuning
+from trainer.options import tuned_options
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_best_trial_is_the_one_with_the_best_mean(fn_args_with, search, monk
     monkeypatch.setattr(training, "compiled_for_training", lambda options, *args: options)
     monkeypatch.setattr(training, "fit", fit)
     tuner = searched(fn_args_with(search=search, trials=12, epochs=2))
-    best = training.tuned_options(tuner.get_best_hyperparameters()[0].values)
+    best = tuned_options(tuner.get_best_hyperparameters()[0].values)
     scores = [x["model"]["dense_units"] / 100 + x["training"]["learning_rate"] for x in seen]
     assert best["model.dense_units"] / 100 + best["training.learning_rate"] == max(scores)
     assert {x["training"]["epochs"] for x in seen} <= {1, 2}
