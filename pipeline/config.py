@@ -34,6 +34,9 @@ IMAGENET = "imagenet"
 
 _PATHS = (("catalog", "folder"), ("catalog", "schema_file"), ("model", "weights"))
 
+TUNABLE = ("model", "augmentation", "training")
+"""Sections whose options a search may vary."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -281,6 +284,21 @@ class Training(Section):
     seed: int = Field(42, description="Seed of the weights, the shuffling and the augmentation.")
 
 
+class Range(Section):
+    """Numbers from `min` to `max`, both of them included."""
+
+    min: int | float = Field(description="The least.")
+    max: int | float = Field(description="The largest.")
+    step: int | float | None = Field(None, gt=0, description="Their distance; any by default.")
+    log: bool = Field(False, description="Draw evenly by order of magnitude.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        if not self.min < self.max or (self.log and self.min <= 0):
+            raise ValueError("min must be below max, and above 0 where log is on")
+        return self
+
+
 class Tuning(Section):
     """The search for better hyperparameters before training; off by default."""
 
@@ -290,13 +308,17 @@ class Tuning(Section):
     )
     trials: Positive = Field(10, description="Trials at most (for random and Bayesian search).")
     epochs: Positive = Field(5, description="Epochs of a trial at most.")
-    space: dict[str, list[Any]] = Field(
+    workers: Positive = Field(
+        1, description="Processes that run trials side by side, each on a GPU of its own if any."
+    )
+    space: dict[str, Range | list[Any]] = Field(
         default_factory=lambda: {
             "model.dropout": [0.1, 0.3, 0.5],
             "model.dense_units": [256, 512, 1024],
             "training.learning_rate": [0.0003, 0.001, 0.003],
         },
-        description="Values to try for each option of `model`, `augmentation` and `training`.",
+        description="Values to try for each option of `model`, `augmentation` and `training`: a "
+        "list, or a range as `{min: 0.0001, max: 0.01, log: true}`.",
     )
 
 
@@ -360,6 +382,25 @@ class Config(Section):
                 "themselves, so leave it out of the config"
             )
         return split
+
+    @model_validator(mode="after")
+    def _space_can_be_tried(self) -> Config:
+        for name, values in self.tuning.space.items():
+            section, _, option = name.partition(".")
+            if section not in TUNABLE or option not in type(getattr(self, section)).model_fields:
+                raise ValueError(
+                    f"tuning.space names {name}, which is no option of {', '.join(TUNABLE)}"
+                )
+            for value in [values.min, values.max] if isinstance(values, Range) else values:
+                try:
+                    of_section = getattr(self, section)
+                    type(of_section).model_validate({**of_section.model_dump(), option: value})
+                except ValidationError as error:
+                    problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ValueError(
+                        f"tuning.space cannot try {value!r} for {name}: {problem}"
+                    ) from error
+        return self
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:

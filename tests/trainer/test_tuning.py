@@ -1,6 +1,8 @@
 """The search tries the values that the config names, and never passes off nothing as a result."""
 
 import logging
+import threading
+import time
 
 import pytest
 
@@ -101,6 +103,87 @@ def test_single_failures_are_no_obstacle(fn_args_with, monkeypatch):
 def test_a_space_that_makes_no_sense_is_refused_before_training(fn_args_with, space, problem):
     with pytest.raises(UserError, match=problem):
         tuning.tuner_fn(fn_args_with(space=space))
+
+
+def test_a_killed_search_goes_on_with_the_trials_that_are_left(fn_args_with, monkeypatch):
+    class Killed(BaseException):
+        """Stands for kill -9."""
+
+    trained = []
+
+    def fit(*args, **kwargs):
+        trained.append(1)
+        if len(trained) == 3:
+            raise Killed
+        return {"val_mean": [0.1 * len(trained)]}
+
+    monkeypatch.setattr(training, "fit", fit)
+    fn_args = fn_args_with(trials=4)
+    with pytest.raises(Killed):
+        searched(fn_args)
+    tuner = searched(fn_args)
+    # Two were done, the third is tried again.
+    assert len(trained) == 5
+    scores = [trial.score for trial in tuner.oracle.trials.values()]
+    assert sorted(scores) == pytest.approx([0.1, 0.2, 0.4, 0.5])
+
+
+def test_another_space_is_another_search(fn_args_with, monkeypatch):
+    monkeypatch.setattr(training, "fit", lambda *args, **kwargs: {"val_mean": [0.5]})
+    searched(fn_args_with(trials=2))
+    tuner = searched(fn_args_with(trials=2, space={"model.dropout": [0.1, 0.2, 0.3]}))
+    assert [set(x.hyperparameters.values) for x in tuner.oracle.trials.values()] == [
+        {"model.dropout"},
+        {"model.dropout"},
+    ]
+
+
+def test_two_processes_share_the_trials_of_one_search(fn_args_with, caplog):
+    with caplog.at_level(logging.INFO, logger="seamline.progress"):
+        tuner = searched(fn_args_with(trials=3, workers=2))
+    trials = tuner.oracle.trials
+    assert sorted(trials) == ["0", "1", "2"]
+    assert all(0 <= trial.score <= 1 for trial in trials.values())
+    best = tuner.get_best_hyperparameters()[0].values
+    assert best == max(trials.values(), key=lambda x: x.score).hyperparameters.values
+    assert caplog.records[-1].message.startswith("3 of at most 3 trials in")
+
+
+def test_a_process_that_dies_costs_its_trial_and_no_more(fn_args_with, monkeypatch):
+    """The worker's death is real: it is killed while it trains."""
+    start, killed = tuning.TrainingTuner._watch, []
+
+    def watch(self, workers):
+        def kill_when_busy():
+            while "worker0" not in self.oracle.ongoing_trials:
+                time.sleep(0.1)
+            workers_at_start["worker0"].kill()
+            killed.append(True)
+
+        workers_at_start = dict(workers)
+        threading.Thread(target=kill_when_busy, daemon=True).start()
+        start(self, workers)
+
+    monkeypatch.setattr(tuning.TrainingTuner, "_watch", watch)
+    tuner = searched(fn_args_with(trials=3, workers=2))
+    assert killed
+    failed = [trial for trial in tuner.oracle.trials.values() if trial.status == "FAILED"]
+    assert [trial.message for trial in failed] == ["its process ended with exit status -9"]
+    assert len(tuner.oracle.trials) == 3
+
+
+def test_a_range_is_drawn_from_within_its_bounds(fn_args_with):
+    space = {
+        "model.dropout": {"min": 0.1, "max": 0.4},
+        "model.filters": {"min": 8, "max": 32, "step": 8},
+        "training.learning_rate": {"min": 0.0001, "max": 0.01, "log": True},
+    }
+    drawn = tuning.tuner_fn(fn_args_with(space=space)).tuner.oracle
+    for _ in range(20):
+        values = drawn.populate_space("0")["values"]
+        assert 0.1 <= values["model.dropout"] <= 0.4
+        assert values["model.filters"] in (8, 16, 24, 32)
+        assert 0.0001 <= values["training.learning_rate"] <= 0.01
 
 
 def test_whole_numbers_among_fractions_are_fractions(fn_args_with):
