@@ -213,9 +213,13 @@ class Beam(Section):
 class Model(Section):
     """The network: one backbone and the three-level heads on it."""
 
-    backbone: Literal["small_residual", "resnet50", "efficientnetv2b0", "mobilenetv3small"] = Field(
-        "small_residual", description="The convolutional network below the heads."
-    )
+    backbone: Literal[
+        "small_residual",
+        "efficientnetlite0",
+        "resnet50",
+        "efficientnetv2b0",
+        "mobilenetv3small",
+    ] = Field("small_residual", description="The convolutional network below the heads.")
     weights: str | None = Field(
         None, description="`imagenet`, or a weights file for the backbone; random by default."
     )

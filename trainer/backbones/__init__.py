@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from schema.errors import UserError
+from trainer.backbones.efficientnet_lite0 import efficientnet_lite0, load_imagenet_weights
 
 IMAGENET = "imagenet"
 
@@ -33,7 +34,8 @@ def build_backbone(
     """Builds a backbone.
 
     Args:
-        name: `small_residual`, `resnet50`, `efficientnetv2b0` or `mobilenetv3small`.
+        name: `small_residual`, `efficientnetlite0`, `resnet50`, `efficientnetv2b0` or
+            `mobilenetv3small`.
         image_height: Height of the pictures in pixels.
         image_width: Width of the pictures in pixels.
         filters: Filters of the first stage of `small_residual`; the others have their own.
@@ -55,6 +57,10 @@ def build_backbone(
                 "in. Leave weights out, name a weights file, or choose another backbone."
             )
         backbone = keras.Model(inputs, _small_residual(inputs, filters))
+    elif name == "efficientnetlite0":
+        backbone = keras.Model(inputs, efficientnet_lite0(inputs))
+        if weights == IMAGENET:
+            load_imagenet_weights(backbone)
     elif name in _APPLICATIONS:
         backbone = _application(name, inputs, weights)
     else:
