@@ -266,7 +266,7 @@ def write_locks() -> None:
     compile_lock += ["--generate-hashes", "--no-header", "--no-annotate"]
     for needs, lock in (
         ([BOOTSTRAP.with_suffix(".in")], BOOTSTRAP),
-        ([SETUP, "--extra", "test"], LOCK),
+        ([SETUP, "--extra", "imagenet", "--extra", "test"], LOCK),
     ):
         with stage(lock.name):
             run([*compile_lock, *needs, "--output-file", lock], env=variables, cwd=ROOT)

@@ -216,15 +216,34 @@ class Beam(Section):
 class Model(Section):
     """The network: one backbone and the three-level heads on it."""
 
-    backbone: Literal["small_residual", "resnet50", "efficientnetv2b0", "mobilenetv3small"] = Field(
-        "small_residual", description="The convolutional network below the heads."
-    )
+    backbone: Literal[
+        "small_residual",
+        "efficientnetlite0",
+        "densenet121",
+        "densenet169",
+        "densenet201",
+        "efficientnetb4",
+        "efficientnetv2b0",
+        "inceptionresnetv2",
+        "inceptionv3",
+        "mobilenetv3large",
+        "mobilenetv3small",
+        "resnet50",
+        "vgg16",
+    ] = Field("small_residual", description="The convolutional network below the heads.")
     weights: str | None = Field(
         None, description="`imagenet`, or a weights file for the backbone; random by default."
     )
     image_height: Positive = Field(80, description="Height in pixels that pictures are resized to.")
     image_width: Positive = Field(60, description="Width in pixels that pictures are resized to.")
     filters: Positive = Field(32, description="Filters of `small_residual`'s first stage.")
+    kernel_size: Positive = Field(
+        3, description="Side of the kernels in `small_residual`'s residual blocks."
+    )
+    blocks: Positive = Field(1, description="Residual blocks in each stage of `small_residual`.")
+    batch_normalization: Literal["every_convolution", "block_end", "none"] = Field(
+        "every_convolution", description="Where `small_residual` normalizes by batch."
+    )
     heads: Literal["message_passing", "plain"] = Field(
         "message_passing",
         description="`message_passing` lets the levels inform one another; `plain` does not.",

@@ -104,6 +104,9 @@ def network(options: Options, splits: Splits) -> keras.Model:
             image_width=settings["image_width"],
             filters=settings["filters"],
             weights=settings["weights"],
+            kernel_size=settings["kernel_size"],
+            blocks=settings["blocks"],
+            batch_normalization=settings["batch_normalization"],
         )
         heads = build_heads(
             backbone.output_shape[-1],
