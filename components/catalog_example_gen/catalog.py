@@ -8,18 +8,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from components.catalog_example_gen.deepfashion import INSHOP
-from components.catalog_example_gen.ingestion import Plan, created, ingest, opened
+from components.catalog_example_gen.ingestion import Plan, ingest, parts_of
 from components.catalog_example_gen.preflight import check_folders
 from components.catalog_example_gen.progress import ProgressWatch
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
 from components.catalog_example_gen.rows import Columns
+from components.catalog_example_gen.sampling import quotas
 from components.catalog_example_gen.sources import CSV, source_of
+from components.catalog_example_gen.storage import created, opened, remove_folder
 from schema import features
 from schema.errors import UserError
 
@@ -62,9 +66,16 @@ def ingest_catalog(
     source = source_of(catalog, split)
     images = os.path.join(catalog["folder"], catalog["images"])
     check_folders(catalog["folder"], source, images)
-    found = source.survey(opened)
+    found = source.survey()
+    kept = quotas(found.sizes, catalog["class_cap"], catalog["sample"])
+    expected = sum(sampled for _, sampled in kept.values())
 
-    with tempfile.TemporaryDirectory() as scratch:
+    # Below the output, which every worker can reach and which is deleted with a run that was
+    # killed; by a name of its own, so that of two runs at once neither takes the other's away.
+    scratch = f"{examples}/scratch-{uuid4().hex}"
+    with ExitStack() as at_the_end:
+        at_the_end.callback(remove_folder, scratch)
+        marks = at_the_end.enter_context(tempfile.TemporaryDirectory())
         plan = Plan(
             source=source,
             images=images,
@@ -79,13 +90,14 @@ def ingest_catalog(
             given_splits=found.splits,
             eval_part=split["eval"],
             test_part=split["test"],
-            rows=min(found.rows, catalog["sample"] or found.rows),
+            parts=parts_of(found.rows),
             examples=examples,
             rejects=rejects,
             conflicts=conflicts,
-            progress=os.path.join(scratch, "progress"),
+            scratch=scratch,
+            progress=os.path.join(marks, "progress"),
         )
-        with ProgressWatch(plan.progress, plan.rows, _READINGS), make_pipeline() as pipeline:
+        with ProgressWatch(plan.progress, expected, _READINGS), make_pipeline() as pipeline:
             ingest(pipeline, plan)
 
     summary = _finished_summary(rejects, found.notes, time.monotonic() - started)

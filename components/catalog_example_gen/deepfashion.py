@@ -28,11 +28,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from components.catalog_example_gen.rejects import Reason, Reject, printable
 from components.catalog_example_gen.rows import (
@@ -42,9 +42,10 @@ from components.catalog_example_gen.rows import (
     Row,
     RowParser,
     Survey,
-    counted_rows,
+    category_sizes,
 )
 from components.catalog_example_gen.splits import draw
+from components.catalog_example_gen.storage import is_file, opened
 from schema import features
 from schema.errors import UserError
 
@@ -95,7 +96,6 @@ _SEPARATOR = "\n"
 _POSITIVE = "1"
 _ATTRIBUTE_VALUES = frozenset({"-1", "0", _POSITIVE})
 
-_OpenFile = Callable[[str], IO[bytes]]
 _Line = tuple[int, list[str]]
 
 
@@ -153,14 +153,14 @@ class DeepFashion:
             UserError: One is not there.
         """
         for name in self._names():
-            if not os.path.isfile(self.path(name)):
+            if not is_file(self.path(name)):
                 raise UserError(
                     f"There is no file {name} in {self.name}, nor in {' or '.join(self._below())} "
                     f"below it. The format {self.format} needs it{self._remedy(name)}. Unpack the "
                     "data set's annotations there, or check `catalog.folder` and `catalog.format`."
                 )
 
-    def glance(self, open_file: _OpenFile) -> None:
+    def glance(self) -> None:
         """Reads until two categories were met.
 
         Raises:
@@ -168,17 +168,17 @@ class DeepFashion:
         """
         met: set[str] = set()
 
-        def until_two_categories() -> Iterator[str | None]:
-            with closing(self._category_of_each(open_file, [])) as categories:
+        def until_two_categories() -> Iterator[str]:
+            with closing(self._category_of_each([])) as categories:
                 for category in categories:
                     yield category
-                    met.add(category or "")
+                    met.add(category)
                     if len(met - {""}) > 1:
                         return
 
-        counted_rows(until_two_categories(), self.columns.category, self.name)
+        category_sizes(until_two_categories(), self.columns.category, self.name)
 
-    def survey(self, open_file: _OpenFile) -> Survey:
+    def survey(self) -> Survey:
         """Reads everything once; notes where a file's first line counts otherwise.
 
         Raises:
@@ -187,13 +187,12 @@ class DeepFashion:
                 picture, or no two differ in their category; or a column is unknown.
         """
         notes: list[str] = []
-        categories = self._category_of_each(open_file, notes)
-        rows = counted_rows(categories, self.columns.category, self.name)
-        return Survey(rows, frozenset(features.SPLITS), tuple(notes))
+        categories = self._category_of_each(notes)
+        sizes = category_sizes(categories, self.columns.category, self.name)
+        return Survey(sizes.total(), sizes, frozenset(features.SPLITS), tuple(notes))
 
     def rows(
         self,
-        open_file: _OpenFile,
         domains: Mapping[str, Sequence[str]],
         seed: int,
         eval_part: float,
@@ -201,7 +200,6 @@ class DeepFashion:
         """Every picture that the files name.
 
         Args:
-            open_file: Opens a path for reading.
             domains: The allowed labels of the levels that the schema closes.
             seed: Of the draw of in-shop's `eval`.
             eval_part: The part of in-shop's `train` items that becomes `eval`.
@@ -210,7 +208,7 @@ class DeepFashion:
             UserError: As `survey`.
         """
         parse = RowParser(replace(self.columns, separator=_SEPARATOR), domains)
-        for record in self._records(open_file, []):
+        for record in self._records([]):
             if record.fault:
                 yield _rejected(record, record.fault)
                 continue
@@ -223,9 +221,9 @@ class DeepFashion:
                 row = row._replace(result=row.result._replace(split=split, box=record.box))
             yield row
 
-    def _category_of_each(self, open_file: _OpenFile, notes: list[str]) -> Iterator[str | None]:
-        for record in self._records(open_file, notes):
-            yield record.cells.get(self.columns.category)
+    def _category_of_each(self, notes: list[str]) -> Iterator[str]:
+        for record in self._records(notes):
+            yield record.cells.get(self.columns.category, "")
 
     # Which files.
 
@@ -255,7 +253,7 @@ class DeepFashion:
         """Where a file is; of one that is missing, where it is expected."""
         places = [os.path.join(self.name, below, name) for below in self._below()]
         places.append(os.path.join(self.name, name))
-        return next((path for path in places if os.path.isfile(path)), places[0])
+        return next((path for path in places if is_file(path)), places[0])
 
     def _remedy(self, name: str) -> str:
         if name.startswith("list_bbox") and self.format != INSHOP or name.endswith("_bbox.txt"):
@@ -269,9 +267,9 @@ class DeepFashion:
 
     # What they say.
 
-    def _records(self, open_file: _OpenFile, notes: list[str]) -> Iterator[_Record]:
+    def _records(self, notes: list[str]) -> Iterator[_Record]:
         with ExitStack() as files:
-            texts = _Texts(self, open_file, files, notes)
+            texts = _Texts(self, files, notes)
             if self.format == INSHOP:
                 self._require_columns([])
                 yield from self._inshop(texts)
@@ -430,11 +428,8 @@ def _rejected(record: _Record, fault: _Fault) -> Row:
 class _Texts:
     """The files as lines of words, with line numbers from 1 as an editor shows them."""
 
-    def __init__(
-        self, source: DeepFashion, open_file: _OpenFile, files: ExitStack, notes: list[str]
-    ) -> None:
+    def __init__(self, source: DeepFashion, files: ExitStack, notes: list[str]) -> None:
         self._source = source
-        self._open_file = open_file
         self._files = files
         self._notes = notes
 
@@ -495,10 +490,10 @@ class _Texts:
     def _lines(self, name: str) -> Iterator[_Line]:
         path = self.path(name)
         try:
-            file = self._files.enter_context(self._open_file(path))
+            file = self._files.enter_context(opened(path))
         except OSError as error:
             raise UserError(
-                f"{path} cannot be read: {error.strerror}. Check that you may read it."
+                f"{path} cannot be read: {error.strerror or error}. Check that you may read it."
             ) from error
         try:
             text = io.TextIOWrapper(file, self._source.encoding, errors="surrogateescape")

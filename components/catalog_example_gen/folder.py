@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
+from components.catalog_example_gen import storage
 from components.catalog_example_gen.pictures import SUFFIXES
 from schema.errors import UserError
 
@@ -17,12 +19,12 @@ class Found(NamedTuple):
     Attributes:
         path: Relative to the folder.
         inside: False for a symbolic link that leads out of the folder.
-        entry: The directory entry, for its size and time.
+        stamp: Gives what changes when the file does, as `storage.stamp`.
     """
 
     path: str
     inside: bool
-    entry: os.DirEntry[str]
+    stamp: Callable[[], str]
 
     @property
     def is_picture(self) -> bool:
@@ -31,14 +33,27 @@ class Found(NamedTuple):
 
 
 def files_below(folder: str) -> Iterator[Found]:
-    """All files below `folder`, in an order that depends on their names alone.
+    """All files below `folder`, a path or a URL, in an order that depends on their names alone.
 
     Links to folders are not followed, because they can lead out of the folder or around in it.
-    Pipes, sockets and dangling links are no files.
+    Pipes, sockets and dangling links are no files. Behind a URL are no links.
 
     Raises:
         UserError: A folder cannot be listed.
     """
+    return _behind_url(folder) if storage.is_url(folder) else _on_disk(folder)
+
+
+def _behind_url(folder: str) -> Iterator[Found]:
+    root = folder.rstrip("/") + "/"
+    for file in sorted(storage.listed(folder), key=lambda file: file.path):
+        # Object stores show a folder as a file of that name.
+        if not file.path.endswith("/"):
+            path = file.path.removeprefix(root)
+            yield Found(path, True, partial(storage.listed_stamp, file))
+
+
+def _on_disk(folder: str) -> Iterator[Found]:
     root = os.path.realpath(folder)
     pending = [""]
     while pending:
@@ -58,7 +73,11 @@ def files_below(folder: str) -> Iterator[Found]:
                 pending.append(path)
             elif entry.is_file():
                 inside = not entry.is_symlink() or is_inside(entry.path, root)
-                yield Found(path, inside, entry)
+                yield Found(path, inside, partial(_stamp, entry))
+
+
+def _stamp(entry: os.DirEntry[str]) -> str:
+    return storage.local_stamp(entry.stat())
 
 
 def is_inside(path: str, root: str) -> bool:
@@ -69,24 +88,23 @@ def is_inside(path: str, root: str) -> bool:
 def fingerprint(labels: Iterable[str], images: str) -> str:
     """Changes when a file of labels or a picture changes, comes or goes; looks into none.
 
-    Made of each file's relative path, size in bytes and modification time in nanoseconds. A file or
-    folder that is missing counts as empty: saying so is the ingest's business.
+    Made of each file's relative path, size and time of modification. A file or folder that is
+    missing counts as empty: saying so is the ingest's business.
 
     Args:
-        labels: Paths of the CSV, or of the annotation files.
-        images: Path of the folder of pictures.
+        labels: Paths or URLs of the CSV, or of the annotation files.
+        images: Path or URL of the folder of pictures.
     """
     digest = blake2b(digest_size=16)
 
-    def add(path: str, stat: os.stat_result) -> None:
-        line = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))
+    def add(path: str, stamp: str) -> None:
+        digest.update(f"{path}\0{stamp}\n".encode("utf-8", "surrogateescape"))
 
     for path in labels:
-        if os.path.isfile(path):
-            add(os.path.basename(path), os.stat(path))
-    if os.path.isdir(images):
+        if storage.is_file(path):
+            add(os.path.basename(path), storage.stamp(path))
+    if storage.is_url(images) or os.path.isdir(images):
         for found in files_below(images):
             if found.is_picture:
-                add(found.path, found.entry.stat())
+                add(found.path, found.stamp())
     return digest.hexdigest()

@@ -89,18 +89,18 @@ def _linked(hashes: np.ndarray, most_bits: int) -> np.ndarray:
     if not most_bits or number < 2:
         return roots
     words = np.ascontiguousarray(hashes).view(np.uint64)
-    bits = np.unpackbits(hashes, axis=1)
     # Dealt at random, or a band would hold neighboring frequencies, which are alike in many
     # pictures. The generator's seed fixes which pairs are compared, never which are found.
     generator = np.random.default_rng(0)
-    dealt = generator.permutation(bits.shape[1])
-    weights = generator.integers(1, 2**63, bits.shape[1], dtype=np.uint64)
+    dealt = generator.permutation(_BITS)
+    weights = generator.integers(1, 2**63, _BITS, dtype=np.uint64)
     for band in range(most_bits + 1):
         columns = dealt[band :: most_bits + 1]
         keys = np.zeros(number, dtype=np.uint64)
         for column in columns:
             # Equal bits have equal sums; that others may too costs a comparison and no more.
-            keys += bits[:, column] * weights[column]
+            bits = hashes[:, column // 8] >> np.uint8(column % 8) & np.uint8(1)
+            keys += bits * weights[column]
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         at = np.arange(number)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from components.catalog_example_gen.near_duplicates import perceptual_hash
+from components.catalog_example_gen.near_duplicates import HASH_BYTES, perceptual_hash
 from components.catalog_example_gen.rejects import Reason
 from components.catalog_example_gen.rows import Box
 
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
     Attributes:
         height, width, aspect, brightness, sharpness: As in `features.PICTURE_STATISTICS`.
         look: The picture's `near_duplicates.perceptual_hash`, or, of a blank picture, a hash of the
-            file's bytes, which is shorter.
+            file's bytes, which has as many bits and is like no other's.
         is_plain: Whether it is an upright baseline RGB JPEG, which any decoder reads as it is, and
             nothing is to be cut off.
     """
@@ -90,7 +90,7 @@ def measured(content: bytes, box: Box | None = None) -> Measured:
         aspect=width / height,
         brightness=float(light.mean()) / 255,
         sharpness=float(np.abs(laplacian).mean()) / 255,
-        look=perceptual_hash(luminance) or blake2b(content, digest_size=16).digest(),
+        look=perceptual_hash(luminance) or blake2b(content, digest_size=HASH_BYTES).digest(),
         is_plain=is_plain,
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from components.catalog_example_gen import folder
 from components.catalog_example_gen.sources import Source, source_of
+from components.catalog_example_gen.storage import is_url
 from schema.errors import UserError
 
 
@@ -16,7 +16,7 @@ def check_catalog(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     """Looks at the folders, the CSV's header or the annotation files, and the first rows.
 
     Args:
-        catalog: The config's section `catalog` as a plain dict, its folder a local path.
+        catalog: The config's section `catalog` as a plain dict.
         split: The config's section `split` as a plain dict.
 
     Raises:
@@ -25,7 +25,7 @@ def check_catalog(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> None:
     """
     source = source_of(catalog, split)
     check_folders(catalog["folder"], source, os.path.join(catalog["folder"], catalog["images"]))
-    source.glance(partial(open, mode="rb"))
+    source.glance()
 
 
 def check_folders(catalog_folder: str, source: Source, images: str) -> None:
@@ -35,7 +35,8 @@ def check_folders(catalog_folder: str, source: Source, images: str) -> None:
         UserError: One of them is not there.
     """
     for path, option in ((catalog_folder, "folder"), (images, "images")):
-        if not os.path.isdir(path):
+        # Object stores have files alone: whether a picture is there is looked at below.
+        if not is_url(path) and not os.path.isdir(path):
             state = "is a file, not a folder" if os.path.exists(path) else "is not there"
             raise UserError(f"The folder {path} {state}. Check `catalog.{option}` in the config.")
     source.check()

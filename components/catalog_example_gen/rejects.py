@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import IO, NamedTuple
@@ -96,13 +97,17 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> None:
-    """Writes a UTF-8 CSV with a header, ordered by row."""
+def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> Counter[str]:
+    """Writes a UTF-8 CSV with a header, in the order given; returns how many have each reason."""
+    counts: Counter[str] = Counter()
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text)
     writer.writerow(Reject._fields)
-    writer.writerows(sorted(rejects))
+    for reject in rejects:
+        counts[str(reject.reason)] += 1
+        writer.writerow(reject)
     text.detach()
+    return counts
 
 
 def top_reasons(by_reason: Mapping[str, int], most: int = 3) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -103,11 +104,13 @@ class Survey:
 
     Attributes:
         rows: Rows below the header, blank lines not counted.
+        sizes: How many of them each category has; "" where a row has none.
         splits: The splits that the catalog itself gives to some row; none where it does not.
         notes: Sentences on what is odd, but harms nothing.
     """
 
     rows: int
+    sizes: Mapping[str, int]
     splits: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -171,35 +174,30 @@ def survey(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels
     split_at = reader.header.index(columns.split) if columns.split else len(reader.header)
     splits: set[str] = set()
 
-    def categories() -> Iterator[str | None]:
+    def categories() -> Iterator[str]:
         for _, fields in reader:
             if split_at < len(fields):
                 splits.add(GIVEN.get(fields[split_at].strip().lower(), ""))
-            yield fields[category_at].strip() if category_at < len(fields) else None
+            yield fields[category_at].strip() if category_at < len(fields) else ""
 
-    rows = counted_rows(categories(), columns.category, name)
-    return Survey(rows, frozenset(splits - {""}))
+    sizes = category_sizes(categories(), columns.category, name)
+    return Survey(sizes.total(), sizes, frozenset(splits - {""}))
 
 
-def counted_rows(found: Iterable[str | None], column: str, name: str) -> int:
-    """Counts rows by their categories, of which there must be two; None where a row has none.
+def category_sizes(found: Iterable[str], column: str, name: str) -> Counter[str]:
+    """Counts the rows of each category, of which there must be two.
 
     Args:
-        found: The category of every row.
+        found: The category of every row; "" where it has none.
         column: The column of the category in messages.
         name: The file or folder in messages.
 
     Raises:
         UserError: There is no row, or no two differ in their category.
     """
-    rows = 0
-    categories: set[str] = set()
-    for category in found:
-        rows += 1
-        if len(categories) < 2 and category:
-            categories.add(category)
-    _require_something_to_learn(rows, categories, column, name)
-    return rows
+    sizes = Counter(found)
+    _require_something_to_learn(sizes.total(), set(sizes), column, name)
+    return sizes
 
 
 def _require_something_to_learn(rows: int, categories: set[str], column: str, name: str) -> None:

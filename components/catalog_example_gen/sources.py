@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Protocol
 
+from components.catalog_example_gen import storage
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, DeepFashion
 from components.catalog_example_gen.rows import Columns, Row, Survey, glance, read_rows, survey
 from schema.errors import UserError
 
 CSV = "csv"
 """The format that is not DeepFashion's."""
-
-OpenFile = Callable[[str], IO[bytes]]
-"""Opens a path for reading: on the local disk, or on any of Beam's file systems."""
 
 
 class Source(Protocol):
@@ -32,19 +29,18 @@ class Source(Protocol):
     def check(self) -> None:
         """Raises a UserError if a file is not there."""
 
-    def glance(self, open_file: OpenFile) -> None:
+    def glance(self) -> None:
         """Reads as little as tells what `survey` would refuse at once."""
 
-    def survey(self, open_file: OpenFile) -> Survey:
+    def survey(self) -> Survey:
         """Reads everything once: see `rows.survey`."""
 
     def rows(
-        self, open_file: OpenFile, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
+        self, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
     ) -> Iterator[Row]:
         """Every row, as `rows.read_rows` yields them.
 
         Args:
-            open_file: Opens a path for reading.
             domains: The allowed labels of the levels that the schema closes.
             seed: Of the split.
             eval_part: The part of what is learned from that is to choose instead, for a source
@@ -83,32 +79,33 @@ class Csv:
         return [self.name]
 
     def check(self) -> None:  # noqa: D102
-        if not os.path.isfile(self.name):
-            found = sorted(path.name for path in Path(self.name).parent.glob("*.csv"))
+        if not storage.is_file(self.name):
+            found = storage.names(os.path.dirname(self.name), ".csv")
             raise UserError(
                 f"There is no file {self.name}; the folder has {', '.join(found) or 'no CSV file'}."
                 " Check `catalog.labels_csv` in the config."
             )
 
-    def glance(self, open_file: OpenFile) -> None:  # noqa: D102
-        with self._readable(open_file) as file:
+    def glance(self) -> None:  # noqa: D102
+        with self._readable() as file:
             glance(file, self.encoding, self.columns, self.name)
 
-    def survey(self, open_file: OpenFile) -> Survey:  # noqa: D102
-        with self._readable(open_file) as file:
+    def survey(self) -> Survey:  # noqa: D102
+        with self._readable() as file:
             return survey(file, self.encoding, self.columns, self.name)
 
     def rows(  # noqa: D102
-        self, open_file: OpenFile, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
+        self, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
     ) -> Iterator[Row]:
         del seed, eval_part
-        with self._readable(open_file) as file:
+        with self._readable() as file:
             yield from read_rows(file, self.encoding, self.columns, domains, self.name)
 
-    def _readable(self, open_file: OpenFile) -> IO[bytes]:
+    def _readable(self) -> IO[bytes]:
         try:
-            return open_file(self.name)
+            return storage.opened(self.name)
         except OSError as error:
             raise UserError(
-                f"{self.name} cannot be read: {error.strerror}. Check that you may read it."
+                f"{self.name} cannot be read: {error.strerror or error}. "
+                "Check that you may read it."
             ) from error

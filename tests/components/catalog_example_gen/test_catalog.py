@@ -634,17 +634,14 @@ def test_a_picture_that_changes_while_it_is_read_is_rejected(
     from components.catalog_example_gen import ingestion
 
     folder = shutil.copytree(demo, tmp_path / "catalog")
-    read = ingestion._with_group
+    divide = ingestion.divide
 
-    def meddle(pictured: Any, *rest: Any) -> Any:
-        path = folder / "images" / os.fsdecode(pictured.path)
-        if pictured.product.id == "10001":
-            path.unlink()
-        elif pictured.product.id == "10002":
-            path.write_bytes(picture(5))
-        return read(pictured, *rest)
+    def meddle(*between_the_readings: Any) -> Any:
+        (folder / "images" / "10001.jpg").unlink()
+        (folder / "images" / "10002.jpg").write_bytes(picture(5))
+        return divide(*between_the_readings)
 
-    monkeypatch.setattr(ingestion, "_with_group", meddle)
+    monkeypatch.setattr(ingestion, "divide", meddle)
     result = ingest(folder, tmp_path / "out")
     changed = {one["id"] for one in result.rejects if one["reason"] == "changed_during_run"}
     assert changed == {"10001", "10002"}
@@ -664,7 +661,7 @@ def test_a_huge_file_and_one_that_may_not_be_read_are_rejected(
         return open(path, *rest, **options)
 
     # Patched, because a test that runs as root may read everything.
-    monkeypatch.setattr("components.catalog_example_gen.ingestion.open", locked_open, raising=False)
+    monkeypatch.setattr("components.catalog_example_gen.storage.open", locked_open, raising=False)
     monkeypatch.setattr("components.catalog_example_gen.pictures.MOST_BYTES", 10_000)
     result = ingest(folder, tmp_path / "out")
     assert {one["id"]: (one["reason"], one["found"]) for one in result.rejects} == {

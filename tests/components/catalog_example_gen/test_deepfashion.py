@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
+
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from components.catalog_example_gen.sources import source_of
 from pipeline.config import Catalog, Split
 from schema.errors import UserError
 
-open_file = partial(open, mode="rb")
 
 # Real copies pad with blanks, count 50 categories and list 46, and have names with spaces.
 CATEGORIES = """\
@@ -172,7 +171,7 @@ def source(folder: Path, kind: str, **options: Any) -> DeepFashion:
 
 
 def rows(one: DeepFashion, eval_part: float = 0.1) -> list[Row]:
-    return list(one.rows(open_file, {}, 42, eval_part))
+    return list(one.rows({}, 42, eval_part))
 
 
 def rejects(found: list[Row]) -> list[tuple[int, str, str, str]]:
@@ -247,7 +246,7 @@ def test_fine_files_of_unlike_length_are_refused_for_nobody_knows_what_is_missin
 ) -> None:
     folder = write(tmp_path, FINE, {"train_attr.txt": lambda text: text.splitlines()[0]})
     with pytest.raises(UserError, match=r"train_attr\.txt has fewer lines"):
-        source(folder, "deepfashion_fine").survey(open_file)
+        source(folder, "deepfashion_fine").survey()
 
 
 def test_a_blank_line_in_the_middle_shifts_nothing_and_those_at_the_end_are_none(
@@ -342,7 +341,7 @@ def test_coarse_files_in_another_order_give_the_same_rows(tmp_path: Path) -> Non
 
 def test_a_count_that_is_not_the_number_of_rows_is_a_note(tmp_path: Path) -> None:
     folder = write(tmp_path, COARSE, {"list_bbox.txt": lambda text: text.replace("4", "1234", 1)})
-    survey = source(folder, "deepfashion_coarse").survey(open_file)
+    survey = source(folder, "deepfashion_coarse").survey()
     assert survey.rows == 4
     assert survey.notes == (
         f"{folder}/Anno_coarse/list_category_cloth.txt says 50 in its first line and lists 4.",
@@ -395,7 +394,7 @@ def test_lines_without_a_picture_in_the_list_are_rejected_too(tmp_path: Path) ->
         reject(7, "img/Lost/6.jpg", "list_eval_partition.txt", "missing_annotation"),
         reject(8, "img/Dress/3.jpg", "list_eval_partition.txt", "missing_annotation"),
     ]
-    assert one.survey(open_file).rows == len(found) == 7
+    assert one.survey().rows == len(found) == 7
 
 
 @pytest.mark.parametrize(
@@ -413,8 +412,8 @@ def test_files_that_nothing_can_be_made_of_are_refused(
 ) -> None:
     folder = write(tmp_path, COARSE, {name: change})
     for look in (
-        lambda one: one.survey(open_file),
-        lambda one: one.glance(open_file),
+        lambda one: one.survey(),
+        lambda one: one.glance(),
     ):
         with pytest.raises(UserError, match=expected or "fewer than two .* `category_type`"):
             look(source(folder, "deepfashion_coarse"))
@@ -543,7 +542,7 @@ def test_a_column_that_the_format_does_not_have_is_refused(
     tmp_path: Path, kind: str, options: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(UserError, match=expected):
-        source(write(tmp_path, FILES[kind]), kind, **options).glance(open_file)
+        source(write(tmp_path, FILES[kind]), kind, **options).glance()
 
 
 # Whole catalogs.

@@ -1,0 +1,111 @@
+"""Files on the local disk and, by a URL, on any of Beam's file systems.
+
+Local files are read without Beam, which takes seconds to load and a part of each small file's time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import IO, TYPE_CHECKING
+
+from schema.errors import UserError
+
+if TYPE_CHECKING:
+    from apache_beam.io.filesystem import FileMetadata
+    from apache_beam.io.filesystems import FileSystems
+
+# `CompressionTypes.UNCOMPRESSED`. Beam would guess from the suffix otherwise, and unpack.
+_AS_IT_IS = "uncompressed"
+
+
+def is_url(path: str) -> bool:
+    """Whether the path begins with a scheme, as in `gs://bucket/catalog`."""
+    return re.match(r"[a-zA-Z][-a-zA-Z0-9+.]*://", path) is not None
+
+
+def opened(path: str) -> IO[bytes]:
+    """Opens a file for reading.
+
+    Raises:
+        OSError: It cannot be opened.
+        UserError: No file system is installed for the URL.
+    """
+    if is_url(path):
+        return _file_systems(path).open(path, compression_type=_AS_IT_IS)
+    return open(path, "rb")
+
+
+def created(path: str) -> IO[bytes]:
+    """Opens a new file for writing; its folder is made."""
+    if is_url(path):
+        return _file_systems(path).create(path, compression_type=_AS_IT_IS)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return open(path, "wb")
+
+
+def is_file(path: str) -> bool:
+    """Whether a file is there.
+
+    Raises:
+        UserError: No file system is installed for the URL.
+    """
+    if is_url(path):
+        return _file_systems(path).exists(path)
+    return os.path.isfile(path)
+
+
+def stamp(path: str) -> str:
+    """Size in bytes and time of modification, which change when the file does."""
+    if is_url(path):
+        (found,) = _file_systems(path).match([path])
+        return listed_stamp(found.metadata_list[0])
+    return local_stamp(os.stat(path))
+
+
+def local_stamp(stat: os.stat_result) -> str:
+    """As `stamp`."""
+    return f"{stat.st_size}\0{stat.st_mtime_ns}"
+
+
+def listed_stamp(file: FileMetadata) -> str:
+    """As `stamp`."""
+    return f"{file.size_in_bytes}\0{file.last_updated_in_seconds}"
+
+
+def listed(folder: str) -> list[FileMetadata]:
+    """The files at any depth below the folder of a URL; none where it is not there."""
+    # Brackets around a sign are the only way to quote it.
+    quoted = re.sub(r"([\[*?])", r"[\1]", folder.rstrip("/"))
+    (found,) = _file_systems(folder).match([f"{quoted}/**"])
+    return found.metadata_list
+
+
+def names(folder: str, suffix: str) -> list[str]:
+    """The names of the files in a folder that end with `suffix`, sorted."""
+    if is_url(folder):
+        paths = (file.path.removeprefix(folder.rstrip("/") + "/") for file in listed(folder))
+        return sorted(path for path in paths if path.endswith(suffix) and "/" not in path)
+    return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
+
+
+def remove_folder(path: str) -> None:
+    """Deletes a folder and what is in it; it need not be there."""
+    if not is_url(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif files := listed(path):
+        _file_systems(path).delete([file.path for file in files])
+
+
+def _file_systems(url: str) -> type[FileSystems]:
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        FileSystems.get_filesystem(url)
+    except ValueError as error:
+        raise UserError(
+            f"Nothing that is installed can read {url}. Install Apache Beam with what its scheme "
+            "needs, for example apache-beam[gcp] for gs:// or apache-beam[aws] for s3://."
+        ) from error
+    return FileSystems
