@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_NAME
+from components.catalog_example_gen.storage import is_url
 from components.evaluation.figures import FIGURES
 from schema import features
 from schema.errors import UserError
@@ -50,7 +51,10 @@ class Section(BaseModel):
 class Catalog(Section):
     """Where the catalog is and what its columns mean."""
 
-    folder: str = Field(description="Folder of the catalog; `~` and `${VARIABLE}` are expanded.")
+    folder: str = Field(
+        description="Folder of the catalog, or its URL (`gs://...`) on a file system that Beam "
+        "knows; `~` and `${VARIABLE}` are expanded."
+    )
     format: Literal["csv", "deepfashion_fine", "deepfashion_coarse", "deepfashion_inshop"] = Field(
         "csv",
         description="A CSV with a header, or the annotation files of a DeepFashion benchmark, with "
@@ -461,7 +465,10 @@ def _make_absolute(options: dict[str, Any], folder: Path) -> None:
         path = of_section.get(option) if isinstance(of_section, dict) else None
         if isinstance(path, str) and path != IMAGENET:
             expanded = os.path.expanduser(os.path.expandvars(path))
-            of_section[option] = os.path.normpath(folder.absolute() / expanded)
+            # A URL is absolute; normalized, it would lose a slash.
+            if not is_url(expanded):
+                expanded = os.path.normpath(folder.absolute() / expanded)
+            of_section[option] = expanded
 
 
 def _override(options: dict[str, Any], override: str) -> None:

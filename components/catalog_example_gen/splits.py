@@ -67,6 +67,9 @@ def side(drawn: float, cuts: Cuts) -> str:
 def exact_cuts(draws_and_sizes: Iterable[tuple[float, int]], parts: Cuts) -> Cuts:
     """The cuts that divide one category's products as `parts` says, to within one group.
 
+    Where a category is so small that one group only is held out, that one judges: it would be the
+    eval part's by its place, but every published figure is the test part's.
+
     Args:
         draws_and_sizes: Of every group, its draw and its number of products.
         parts: Where to cut, as parts of all products.
@@ -82,4 +85,8 @@ def exact_cuts(draws_and_sizes: Iterable[tuple[float, int]], parts: Cuts) -> Cut
         test = above if middle < parts.test else test
         evaluation = above if middle < parts.eval else evaluation
         before += size
+    held_out = [size for drawn, size in ordered if drawn < evaluation]
+    for_eval = (parts.eval - parts.test) * total
+    if parts.test and not test and len(held_out) == 1 and for_eval <= held_out[0]:
+        test = evaluation
     return Cuts(test, evaluation)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from schema.errors import UserError
@@ -87,7 +88,7 @@ def names(folder: str, suffix: str) -> list[str]:
     if is_url(folder):
         paths = (file.path.removeprefix(folder.rstrip("/") + "/") for file in listed(folder))
         return sorted(path for path in paths if path.endswith(suffix) and "/" not in path)
-    return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
+    return sorted(path.name for path in Path(folder).glob(f"*{suffix}"))
 
 
 def remove_folder(path: str) -> None:

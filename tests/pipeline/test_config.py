@@ -54,6 +54,13 @@ def test_variables_in_paths_are_expanded(write_config, monkeypatch):
     assert load_config(path).catalog.folder == "/data/shop/a"
 
 
+def test_a_url_stays_as_it_is_but_for_its_variables(write_config, monkeypatch):
+    monkeypatch.setenv("BUCKET", "shop-data")
+    path = write_config(CATALOG.replace("shop", "'gs://${BUCKET}/shop'"))
+    assert load_config(path).catalog.folder == "gs://shop-data/shop"
+    assert load_config(path, ["catalog.folder=s3://a/b"]).catalog.folder == "s3://a/b"
+
+
 def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_config):
     text = "catalog: {folder: shop, format: deepfashion_fine, attributes: [fabric, fit]}\n"
     catalog = load_config(write_config(text)).catalog

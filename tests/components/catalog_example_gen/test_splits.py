@@ -54,6 +54,13 @@ def test_exact_cuts_divide_a_category_to_within_one_group(
         assert abs(products[name] - part * sum(sizes)) <= max(sizes) + 1e-9
 
 
+@pytest.mark.parametrize("groups", [3, 4, 5, 6])
+def test_the_only_group_of_a_category_that_is_held_out_judges(groups: int) -> None:
+    draws = [(number + 0.5) / groups for number in range(groups)]
+    cuts = exact_cuts([(drawn, 2) for drawn in draws], Cuts(0.1, 0.2))
+    assert [side(drawn, cuts) for drawn in draws] == ["test"] + ["train"] * (groups - 1)
+
+
 def test_exact_cuts_of_equal_groups_are_those_of_a_ruler() -> None:
     draws = [number / 100 for number in range(100)]
     cuts = exact_cuts([(drawn, 3) for drawn in draws], Cuts(0.15, 0.25))
