@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "summary.json"
@@ -71,6 +71,21 @@ IN_WORDS: Mapping[Reason, str] = {
 """What each code means, to finish the sentence "12 rows: ..."."""
 
 
+_LOOKED_INTO = frozenset(
+    {
+        Reason.UNREADABLE_FILE,
+        Reason.EMPTY_FILE,
+        Reason.NOT_A_PICTURE,
+        Reason.TRUNCATED,
+        Reason.TOO_LARGE,
+        Reason.TOO_SMALL,
+        Reason.EMPTY_BOX,
+        Reason.CHANGED_DURING_RUN,
+    }
+)
+"""Reasons that only show when a picture is opened."""
+
+
 class Reject(NamedTuple):
     """One rejected row.
 
@@ -108,6 +123,22 @@ def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> Counter[str]:
         writer.writerow(reject)
     text.detach()
     return counts
+
+
+def expected_rejects(summary: Mapping[str, Any]) -> float:
+    """How many rows would be rejected if every picture had been looked into.
+
+    Where the class cap or the sample leaves products out, all rows are read and all pictures looked
+    for, but only those of the other products are opened: as many of the rest are taken to be bad.
+
+    Args:
+        summary: What stands in summary.json.
+    """
+    opened = sum(summary["rejected_by_reason"].get(reason, 0) for reason in _LOOKED_INTO)
+    unopened = summary["rejected"] - opened
+    if not opened:
+        return unopened
+    return unopened + (summary["rows"] - unopened) * opened / (opened + summary["accepted"])
 
 
 def top_reasons(by_reason: Mapping[str, int], most: int = 3) -> str:

@@ -15,7 +15,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
+from components.catalog_example_gen.rejects import (
+    REJECTS_FILE,
+    SUMMARY_FILE,
+    expected_rejects,
+    top_reasons,
+)
 from components.data_gate.distances import Statistics, drift, skew, too_far
 from components.data_gate.findings import WARNING, Distance, Finding, findings, stopping
 from components.data_gate.previous import STATISTICS_ID
@@ -97,9 +102,14 @@ class Executor(base_executor.BaseExecutor):
 
 def _require_few_rejects(ingested: dict[str, Any], max_rejected: float, rejects: str) -> None:
     rows, rejected = ingested["rows"], ingested["rejected"]
-    if rejected > max_rejected * rows:
+    expected = expected_rejects(ingested)
+    if expected > max_rejected * rows:
+        left_out = rows - ingested["accepted"] - rejected
+        share = f"{expected / rows:.1%}"
+        if left_out:
+            share += f", if the {left_out:,} that were left out are like the rest"
         raise UserError(
-            f"{rejected:,} of {rows:,} rows ({rejected / rows:.1%}) were rejected, and "
+            f"{rejected:,} of {rows:,} rows ({share}) were rejected, and "
             f"`checks.max_rejected` allows {max_rejected:.1%}: "
             f"{top_reasons(ingested['rejected_by_reason'])}. "
             f"Every rejected row is in {os.path.join(rejects, REJECTS_FILE)}."

@@ -8,6 +8,9 @@ from typing import Any
 from components.data_gate.findings import Distance, Finding
 from components.evaluation.results import Evaluation
 
+MOST_REJECTS = 50
+"""Rejected rows that are listed; the rejects artifact has them all."""
+
 MOST_CONFLICTS = 20
 """Conflicts of a kind that are listed; the conflicts artifact has them all."""
 

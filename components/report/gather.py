@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from typing import Any
@@ -14,15 +15,15 @@ from tfx.dsl.io import fileio
 
 from components.catalog_example_gen.conflicts import CONFLICTS_FILE, COUNTS_FILE, KINDS
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
-from components.report.contents import MOST_CONFLICTS, Answer, Expectation
+from components.report.contents import MOST_CONFLICTS, MOST_REJECTS, Answer, Expectation
 from schema import features
 from schema.vocabulary import vocabulary_labels
 
 
 def read_ingest(rejects: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Returns the counts and the rejected rows that the ingest wrote into the folder `rejects`."""
+    """Returns what the ingest wrote into the folder `rejects`: counts, and the first rejects."""
     with fileio.open(os.path.join(rejects, REJECTS_FILE)) as file:
-        rows = list(csv.DictReader(file))
+        rows = list(itertools.islice(csv.DictReader(file), MOST_REJECTS))
     return _json(rejects, SUMMARY_FILE), rows
 
 

@@ -20,11 +20,8 @@ from components.data_gate.findings import DRIFT, SKEW
 from components.evaluation import figures
 from components.evaluation.results import class_name, number
 from components.report import charts
-from components.report.contents import Answer, Contents
+from components.report.contents import MOST_REJECTS, Answer, Contents
 from schema import features
-
-MOST_REJECTS = 50
-"""Rejected rows that are listed; the rejects artifact has them all."""
 
 MOST_PAIRS = 15
 """Pairs of classes in a list of the most frequent confusions."""
@@ -244,6 +241,7 @@ def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[st
         "capped": ingest.get("capped", 0),
         "not_sampled": ingest.get("not_sampled", 0),
         "unreferenced": ingest.get("pictures_without_row", 0),
+        "notes": ingest.get("notes", []),
         "splits": ingest.get("products_by_split", {}),
         "reasons": [
             {

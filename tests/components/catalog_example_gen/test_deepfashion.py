@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from components.catalog_example_gen.rows import Product, Row
 from components.catalog_example_gen.sources import source_of
 from pipeline.config import Catalog, Split
 from schema.errors import UserError
-
 
 # Real copies pad with blanks, count 50 categories and list 46, and have names with spaces.
 CATEGORIES = """\

@@ -102,6 +102,19 @@ def test_more_rejects_than_allowed_stop_the_run(tmp_path: Path) -> None:
     assert str(tmp_path / "rejects" / "rejects.csv") in str(raised.value)
 
 
+def test_rejects_of_a_sample_are_held_against_what_was_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One row was rejected of all 5,200; of the others 1,199 pictures were opened, 9 of them bad.
+    monkeypatch.setitem(INGESTED, "rows", 5200)
+    expected = (1 + 5199 * 9 / 1199) / 5200
+    (tmp_path / "pass").mkdir()
+    judge(tmp_path / "pass", {"train": ["Summer"]}, "error", max_rejected=expected + 1e-6)
+    with pytest.raises(UserError) as raised:
+        judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=expected - 1e-6)
+    assert "10 of 5,200 rows (0.8%, if the 4,000 that were left out are" in str(raised.value)
+
+
 def test_as_many_rejects_as_allowed_pass(tmp_path: Path) -> None:
     judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=10 / 1200)
 

@@ -72,6 +72,7 @@ def contents():
             "pictures_without_row": 1,
             "rejected_by_reason": {"missing_picture": 4, "empty_label": 1},
             "products_by_split": {"train": 800, "eval": 100, "test": 100},
+            "notes": ["list_category_cloth.txt says 50 in its first line and lists 46."],
         },
         rejects=[
             {

@@ -96,6 +96,7 @@ def test_the_page_tells_everything(contents):
         "1,012 rows in the catalog, 1,000 accepted, 5 rejected.",
         "7 rows were left out by the class cap.",
         "1 picture belongs to no row.",
+        "says 50 in its first line and lists 46.",
         "no picture",
         "images/p2.jpg",
         "train gender error gender has 1 value outside its domain.",
