@@ -1,6 +1,7 @@
 """Whole catalogs through the Beam pipeline: nothing lost, nothing doubled, no split that leaks."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from components.catalog_example_gen import ingestion
 from components.catalog_example_gen.catalog import ingest_catalog
 from components.catalog_example_gen.rejects import IN_WORDS, Reason
 from pipeline.config import Catalog, Split
@@ -631,8 +633,6 @@ def test_names_in_any_script_and_either_unicode_form_find_their_picture(tmp_path
 def test_a_picture_that_changes_while_it_is_read_is_rejected(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.catalog_example_gen import ingestion
-
     folder = shutil.copytree(demo, tmp_path / "catalog")
     divide = ingestion.divide
 
@@ -646,6 +646,39 @@ def test_a_picture_that_changes_while_it_is_read_is_rejected(
     changed = {one["id"] for one in result.rejects if one["reason"] == "changed_during_run"}
     assert changed == {"10001", "10002"}
     assert not changed & splits_by_id(result).keys()
+
+
+def test_a_run_that_breaks_leaves_no_scratch_files(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(*_: Any) -> None:
+        assert list(tmp_path.glob("examples/scratch-*/*"))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ingestion, "divide", disk_full)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        ingest(demo, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_two_runs_at_once_and_the_rest_of_a_killed_one_do_not_disturb_each_other(
+    demo: Path, demo_result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "examples" / "scratch-of-a-killed-run" / "part"
+    killed.parent.mkdir(parents=True)
+    killed.write_bytes(b"half")
+    divide = ingestion.divide
+
+    def run_another_meanwhile(*between_the_readings: Any) -> Any:
+        monkeypatch.setattr(ingestion, "divide", divide)
+        ingest(demo, tmp_path, domains=DEMO_DOMAINS, **DEMO_COLUMNS)
+        return divide(*between_the_readings)
+
+    monkeypatch.setattr(ingestion, "divide", run_another_meanwhile)
+    result = ingest(demo, tmp_path, domains=DEMO_DOMAINS, **DEMO_COLUMNS)
+    shutil.rmtree(killed.parent)
+    assert result.digests() == demo_result.digests()
+    assert result.summary["accepted"] == demo_result.summary["accepted"]
 
 
 def test_a_huge_file_and_one_that_may_not_be_read_are_rejected(
