@@ -55,14 +55,14 @@ print(json.dumps(summary))
 """
 
 
-def ingested(config: Config, workers: int = 1) -> dict[str, Any]:
+def ingested(config: Config, workers: int = 1, mode: str = "multi_processing") -> dict[str, Any]:
     """Runs the ingest in a process of its own: summary.json, `seconds` and `peak_mb` (MiB).
 
     The peak is that of the largest process: the one that waits, or one of the workers.
     """
     beam_args = []
     if workers > 1:
-        beam_args = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+        beam_args = [f"--direct_num_workers={workers}", f"--direct_running_mode={mode}"]
     with tempfile.TemporaryDirectory() as out:
         options = (config.catalog.model_dump(), config.split.model_dump(), out, beam_args)
         done = subprocess.run(
@@ -118,14 +118,14 @@ def plain_loop(config: Config) -> tuple[int, float]:
     return written, time.perf_counter() - started
 
 
-def measure_speed(config: Config, repeat: int) -> None:
+def measure_speed(config: Config, repeat: int, mode: str) -> None:
     plain = 0.0
     best = dict.fromkeys((1, 2), 0.0)
     for _ in range(repeat):
         products, seconds = plain_loop(config)
         plain = max(plain, products / seconds)
         for workers in best:
-            summary = ingested(config, workers)
+            summary = ingested(config, workers, mode)
             best[workers] = max(best[workers], summary["accepted"] / summary["seconds"])
     print(f"plain loop: {plain:,.0f} products/s ({products:,} products), the yardstick")
     for workers, speed in best.items():
@@ -244,6 +244,12 @@ def main() -> None:
     parser.add_argument("--only", choices=("speed", "growth", "cache", "rejects"))
     parser.add_argument("--repeat", type=int, default=3, help="take the best speed of so many runs")
     parser.add_argument("--copies", type=int, default=1, help="measure speed on so many copies")
+    parser.add_argument(
+        "--mode",
+        choices=("multi_processing", "multi_threading"),
+        default="multi_processing",
+        help="what two workers are; `beam.workers` means processes",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.config:
@@ -255,7 +261,7 @@ def main() -> None:
         if arguments.only in (None, "speed"):
             if arguments.copies > 1:
                 config = copied(config, arguments.copies, Path(folder) / "copies")
-            measure_speed(config, arguments.repeat)
+            measure_speed(config, arguments.repeat, arguments.mode)
         if arguments.only in (None, "growth"):
             measure_growth()
         if arguments.only in (None, "cache"):
