@@ -51,6 +51,8 @@ from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_
 from components.catalog_example_gen.storage import created, is_url, opened
 from schema import features
 
+_REJECTS_AT_ONCE = 10_000
+
 _MAIN = "main"
 _REPORTED = "reported"
 _MENTIONS = "mentions"
@@ -68,7 +70,7 @@ def parts_of(rows: int) -> int:
     """Into how many parts a catalog is divided: each is one file of every split.
 
     About 2,000 rows are a part. A small catalog has some parts too, so that workers can share it,
-    and a huge one no more than a stage can take in at once: then its parts grow.
+    and a huge one at most 512, which then grow: every part of a stage writes for all of the next.
     """
     return max(1, min(rows // 100, 8), min(rows // 2_000, 512))
 
@@ -263,10 +265,10 @@ def _key(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _routed(chunks: Iterable[tuple[tuple[str, int | None], Chunk]]) -> Iterator[Any]:
-    """Chunks whose key is (output, part), each to its output; None is no part."""
+def _routed(chunks: Iterable[tuple[tuple[str, int], Chunk]]) -> Iterator[Any]:
+    """Chunks whose key is (output, part), each to its output."""
     for (output, part), chunk in chunks:
-        element = chunk if part is None else (part, chunk)
+        element = (part, chunk)
         yield element if output == _MAIN else beam.pvalue.TaggedOutput(output, element)
 
 
@@ -290,6 +292,7 @@ class _ReadRows(beam.DoFn):
         plan = self._plan
         rows = 0
         labels = LabelConflicts()
+        rejects: list[Reject] = []
         spill = Spill(plan.scratch)
         for picture, result in plan.source.rows(plan.domains, plan.seed, plan.eval_part):
             rows += 1
@@ -298,10 +301,14 @@ class _ReadRows(beam.DoFn):
                 part = plan.part(_key(result.id))
                 yield from _routed(spill.add((_MAIN, part), (picture, result)))
                 continue
-            yield from _routed(spill.add((_REPORTED, None), result))
             if picture:
                 key = _key(picture)
                 yield from _routed(spill.add((_MENTIONS, plan.part(key)), (key, None)))
+            rejects.append(result)
+            if len(rejects) == _REJECTS_AT_ONCE:
+                yield from _rejected(rejects, plan)
+                rejects.clear()
+        yield from _rejected(rejects, plan)
         yield from _routed(spill.flush())
         yield from _reported(Counter({_ROWS: rows}), *labels.found())
 
@@ -335,12 +342,12 @@ class _KeepFirst(beam.DoFn):
         first: dict[bytes, int] = {}
         rejects = []
         for picture, product in _in_order_of_rows(part[1]):
-            key = _key(picture)
-            kept = first.setdefault(_key(product.id), product.row)
-            if kept == product.row:
+            key, product_id = _key(picture), _key(product.id)
+            if product_id not in first:
+                first[product_id] = product.row
                 yield from spill.add(plan.part(key), (key, product))
                 continue
-            found = f"row {kept} has it already"
+            found = f"row {first[product_id]} has it already"
             rejects.append(
                 Reject(product.row, product.id, plan.columns.id, Reason.DOUBLED_ID, found)
             )

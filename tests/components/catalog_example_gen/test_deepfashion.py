@@ -634,6 +634,22 @@ def test_an_ingest_keeps_the_given_split_and_crops_to_the_box(tmp_path: Path, ki
     assert b"texture=" + texture in anorak["attributes"].bytes_list.value
 
 
+def test_a_picture_on_the_same_line_of_two_files_is_taken_once(tmp_path: Path) -> None:
+    again = {
+        f"val{part}.txt": lambda text, part=part: (
+            FINE[f"Anno_fine/train{part}.txt"].splitlines(keepends=True)[0] + text
+        )
+        for part in ("", "_attr", "_cate", "_bbox")
+    }
+    folder = write(tmp_path / "catalog", FINE, again)
+    write_pictures(folder, CLIPPED)
+    _, examples, rejected = ingest(folder, tmp_path / "out", "deepfashion_fine")
+    assert {name: split for name, (split, _) in examples.items()} == SPLIT_OF
+    assert [(one["row"], one["id"], one["reason"]) for one in rejected] == [
+        ("1", "img/Anorak/1.jpg", "doubled_id")
+    ]
+
+
 def test_an_ingest_of_inshop_judges_on_query_and_gallery(tmp_path: Path) -> None:
     # More items, so that some of them choose and some are learned from.
     more = [f"img/WOMEN/Denim/id_1{n:07}/01_1_front.jpg" for n in range(12)]

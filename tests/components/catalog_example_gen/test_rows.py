@@ -187,8 +187,10 @@ def surveyed(text: str, columns: Columns = COLUMNS):
     return survey(io.BytesIO(text.encode()), "utf-8-sig", columns)
 
 
-def test_the_survey_counts_rows_and_not_blank_lines() -> None:
-    assert surveyed(HEADER + SOUND + "\n" + "2,Bag,Tote,,,x\n").rows == 2
+def test_the_survey_counts_the_rows_of_each_category_and_not_blank_lines() -> None:
+    found = surveyed(HEADER + SOUND + "\n" + "2, Bag,Tote,,,x\n3,Bag,Tote,,,x\n4\n")
+    assert found.rows == 4
+    assert found.sizes == {"Top": 1, "Bag": 2, "": 1}
 
 
 def test_a_csv_without_rows_or_with_one_category_is_refused() -> None:
