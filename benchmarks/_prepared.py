@@ -21,7 +21,7 @@ from pipeline.demo_catalog import draw_demo_catalog  # noqa: E402
 from pipeline.local_runner import ObservedLocalDagRunner  # noqa: E402
 from pipeline.pipeline import create_pipeline  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
-from trainer import training  # noqa: E402
+from trainer.splits import Splits  # noqa: E402
 
 DRAWN_PRODUCTS = 2_000
 
@@ -41,7 +41,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 @contextmanager
-def prepared(arguments: argparse.Namespace) -> Iterator[tuple[Config, training.Splits]]:
+def prepared(arguments: argparse.Namespace) -> Iterator[tuple[Config, Splits]]:
     """The config, and the splits that the pipeline's steps up to Transform make of its catalog."""
     with TemporaryDirectory() as scratch:
         if arguments.config:
@@ -59,7 +59,7 @@ def prepared(arguments: argparse.Namespace) -> Iterator[tuple[Config, training.S
         graph = runner.results["Transform"].outputs["transform_graph"][0].uri
         yield (
             config,
-            training.Splits.read(
+            Splits.read(
                 FnArgs(
                     train_files=[f"{examples}/Split-train/*"],
                     eval_files=[f"{examples}/Split-eval/*"],

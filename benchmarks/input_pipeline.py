@@ -24,7 +24,9 @@ from tempfile import TemporaryDirectory
 
 from _prepared import parser, prepared
 
-from trainer import input_pipeline, training
+from trainer import input_pipeline
+from trainer.options import SECTIONS, Options
+from trainer.splits import Splits
 
 import tensorflow as tf  # isort: skip
 
@@ -32,7 +34,7 @@ EPOCHS = 4
 MOST_IN_LOOP = 500
 
 
-def encoded_pictures(splits: training.Splits) -> list[bytes]:
+def encoded_pictures(splits: Splits) -> list[bytes]:
     """The train split's picture files."""
     files = tf.io.gfile.glob(splits.train_files)
     spec = {"image": tf.io.FixedLenFeature([], tf.string)}
@@ -74,7 +76,7 @@ def decoding_alone(pictures: list[bytes], size: tuple[int, int], batch_size: int
     return len(pictures) / (time.perf_counter() - started)
 
 
-def epochs(splits: training.Splits, options: training.Options) -> Iterator[float]:
+def epochs(splits: Splits, options: Options) -> Iterator[float]:
     """Pictures a second of each epoch, what comes before the first one counted in."""
     options["training"]["epochs"] = EPOCHS
     steps = splits.steps_per_epoch(options)
@@ -89,7 +91,7 @@ def epochs(splits: training.Splits, options: training.Options) -> Iterator[float
 def main() -> None:
     arguments = parser(__doc__).parse_args()
     with prepared(arguments) as (config, splits):
-        options = {name: getattr(config, name).model_dump() for name in training.SECTIONS}
+        options = {name: getattr(config, name).model_dump() for name in SECTIONS}
         size = (config.model.image_height, config.model.image_width)
         pictures = encoded_pictures(splits)
         figures = {"loop": [], "alone": [], "first": [], "later": [], "anew": []}

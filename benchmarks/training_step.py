@@ -25,7 +25,11 @@ from tempfile import TemporaryDirectory
 from _prepared import parser, prepared
 
 from schema import features
-from trainer import training
+from trainer import objective, training
+from trainer.callbacks import MeanOfLevels
+from trainer.options import SECTIONS, Options
+from trainer.resumable_state import ResumableState
+from trainer.splits import Splits
 
 import keras  # isort: skip
 import numpy as np  # isort: skip
@@ -67,10 +71,10 @@ class Turns(keras.callbacks.Callback):
         self._started = time.perf_counter()
 
 
-def bare_step(splits: training.Splits, options: training.Options) -> Callable[[], object]:
+def bare_step(splits: Splits, options: Options) -> Callable[[], object]:
     """One step of a loop over batches in memory; has run, so that nothing is left to compile."""
     network = training.network(options, splits)
-    levels = training.levels_of(splits)
+    levels = objective.levels_of(splits)
     model = keras.Model(network.inputs, {level: network.output[level] for level in levels})
     model.compile(
         keras.optimizers.Adam(options["training"]["learning_rate"]),
@@ -104,7 +108,7 @@ def main() -> None:
     common.add_argument("--steps", type=int, default=20, help="steps of a turn")
     arguments = common.parse_args()
     with prepared(arguments) as (config, splits), TemporaryDirectory() as scratch:
-        options = {name: getattr(config, name).model_dump() for name in training.SECTIONS}
+        options = {name: getattr(config, name).model_dump() for name in SECTIONS}
         in_an_epoch = splits.steps_per_epoch(options) - WARM_UP_STEPS
         steps = min(arguments.steps, in_an_epoch)
         options["training"]["epochs"] = -(-arguments.rounds // (in_an_epoch // steps))
@@ -116,8 +120,8 @@ def main() -> None:
             splits,
             [
                 turns,
-                training.MeanOfLevels(),
-                training.ResumableState(Path(scratch) / "state", patience=0),
+                MeanOfLevels(),
+                ResumableState(Path(scratch) / "state", patience=0),
                 keras.callbacks.TensorBoard(f"{scratch}/log", write_graph=False),
             ],
             report=lambda message, done: None,
