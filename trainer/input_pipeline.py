@@ -17,9 +17,12 @@ CACHE_LIMIT_BYTES = 2 * 2**30
 """Decoded pictures of a split are kept in memory up to this size, and decoded anew above it."""
 
 _SHUFFLED_AT_ONCE = 4096
-"""Encoded pictures, of a split too large to be kept, among which the next one is drawn."""
+"""Examples, of a split too large to be kept, among which the next one is drawn."""
 
-_PARSED_AT_ONCE = 256
+_DECODED_AT_ONCE = 64
+
+_REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
+"""How many times to halve a JPEG that is so many times as long as needed, by whole times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,7 @@ def count_labels(
     parse = _label_parser(transform_output)
     counts = {level: np.zeros(size, np.int64) for level, size in sizes.items()}
     products = 0
-    for labels in _serialized(file_patterns).batch(1024).map(parse).prefetch(2):
+    for labels in _serialized(_files(file_patterns)).batch(1024).map(parse).prefetch(2):
         products += len(labels[features.CATEGORY])
         for level in sizes.keys() - {features.ATTRIBUTES}:
             indices = labels[level].numpy()
@@ -94,30 +97,41 @@ def training_batches(
         Dataset of `steps_per_epoch(products, batch_size)` batches an epoch, each of pictures uint8
         (N, image_height, image_width, 3) and a dict of labels, see `evaluation_batches`.
     """
-    decode = _decoder(image_height, image_width)
     size = (image_height, image_width)
+    batch_size = min(batch_size, products)
+    steps = steps_per_epoch(products, batch_size)
+    epoch_numbers = tf.data.Dataset.range(first_epoch, epochs)
     if _fits_in_memory(products, size):
-        kept = _examples(file_patterns, transform_output).map(decode, tf.data.AUTOTUNE).cache()
+        kept = _in_memory(_serialized(_files(file_patterns)), transform_output, products, size)
 
-        def epoch_of(epoch):
-            return kept.shuffle(products, seed=seed + epoch)
+        def order(epoch):
+            places = tf.random.experimental.stateless_shuffle(tf.range(products), (seed, epoch))
+            return tf.reshape(places[: steps * batch_size], (steps, batch_size))
 
+        batches = (
+            epoch_numbers.map(order)
+            .unbatch()
+            .map(
+                lambda places: tf.nest.map_structure(lambda x: tf.gather(x, places), kept),
+                tf.data.AUTOTUNE,
+            )
+        )
     else:
-        encoded = _examples(file_patterns, transform_output)
+        files = _files(file_patterns)
 
-        def epoch_of(epoch):
-            return encoded.shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch).map(
-                decode, tf.data.AUTOTUNE
+        def examples(epoch):
+            return (
+                _serialized(files.shuffle(len(files), seed=seed + epoch))
+                .shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch)
+                .batch(batch_size, drop_remainder=True)
             )
 
-    batches = (epochs - first_epoch) * steps_per_epoch(products, batch_size)
-    batch_size = min(batch_size, products)
-    return (
-        tf.data.Dataset.range(first_epoch, epochs)
-        .flat_map(lambda epoch: epoch_of(epoch).batch(batch_size, drop_remainder=True))
-        .apply(tf.data.experimental.assert_cardinality(batches))
-        .prefetch(tf.data.AUTOTUNE)
-    )
+        batches = epoch_numbers.flat_map(examples).map(
+            _reader(transform_output, size), tf.data.AUTOTUNE
+        )
+    return batches.apply(
+        tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps)
+    ).prefetch(tf.data.AUTOTUNE)
 
 
 def steps_per_epoch(products: int, batch_size: int) -> int:
@@ -149,21 +163,26 @@ def evaluation_batches(
         `category`, `subcategory` and the extra labels int64 (N), -1 for unknown, and, where the
         catalog has attributes, `attributes` float32 (N, A).
     """
-    examples = _examples(file_patterns, transform_output)
-    decoded = examples.map(_decoder(image_height, image_width), tf.data.AUTOTUNE)
-    if _fits_in_memory(products, (image_height, image_width)):
-        decoded = decoded.cache()
-    batches = -(-products // batch_size)
-    return (
-        decoded.batch(batch_size)
-        # Keras averages losses wrongly over a dataset whose length it must find out.
-        .apply(tf.data.experimental.assert_cardinality(batches))
-        .prefetch(tf.data.AUTOTUNE)
+    size = (image_height, image_width)
+    batches = (
+        _serialized(_files(file_patterns))
+        .batch(batch_size)
+        .map(_reader(transform_output, size), tf.data.AUTOTUNE)
     )
+    if _fits_in_memory(products, size):
+        batches = batches.cache()
+    # Keras averages losses wrongly over a dataset whose length it must find out.
+    return batches.apply(
+        tf.data.experimental.assert_cardinality(-(-products // batch_size))
+    ).prefetch(tf.data.AUTOTUNE)
 
 
 def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
     """Decodes one picture and resizes it, in training and in serving alike.
+
+    A JPEG that is much too large is decoded at a half, a quarter or an eighth of its sides, as far
+    as both stay at least twice as long as in the result: a JPEG's blocks of 8 x 8 pixels are sums
+    of waves, and without the short ones decoding takes a part of the time.
 
     Args:
         encoded: A JPEG, PNG, GIF (its first frame) or BMP file, string ().
@@ -171,20 +190,40 @@ def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> t
         image_width: Width in pixels of the result.
 
     Returns:
-        RGB, uint8 (image_height, image_width, 3); the sides are scaled independently, smaller ones
-        by area (antialiased).
+        RGB, uint8 (image_height, image_width, 3); the sides are scaled independently, to fewer
+        pixels by averaging over areas, to more pixels bilinearly.
 
     Raises:
         tf.errors.InvalidArgumentError: when run on something that is none of these.
     """
-    picture = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     size = (image_height, image_width)
 
-    def resized():
-        scaled = tf.image.resize(picture, size, method="bilinear", antialias=True)
-        return tf.cast(tf.round(tf.clip_by_value(scaled, 0, 255)), tf.uint8)
+    def jpeg():
+        times_too_large = tf.reduce_min(tf.io.extract_jpeg_shape(encoded)[:2] // size)
+        return tf.switch_case(
+            tf.gather(_REDUCTIONS, tf.minimum(times_too_large, len(_REDUCTIONS) - 1)),
+            [
+                lambda ratio=ratio: tf.io.decode_jpeg(encoded, channels=3, ratio=ratio)
+                for ratio in (1, 2, 4, 8)
+            ],
+        )
 
-    fits = tf.reduce_all(tf.equal(tf.shape(picture)[:2], size))
+    def other():
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+    picture = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    found = tf.shape(picture)[:2]
+
+    def resized():
+        # By area is twice as fast as the antialiased bilinear kernel, but does not interpolate.
+        scaled = tf.cond(
+            tf.reduce_prod(found) >= image_height * image_width,
+            lambda: tf.image.resize(picture, size, method="area"),
+            lambda: tf.image.resize(picture, size, method="bilinear", antialias=True),
+        )
+        return tf.cast(scaled + 0.5, tf.uint8)
+
+    fits = tf.reduce_all(tf.equal(found, size))
     return tf.ensure_shape(tf.cond(fits, lambda: picture, resized), (*size, 3))
 
 
@@ -272,45 +311,70 @@ def _label_parser(transform_output: tft.TFTransformOutput):
     return parse
 
 
-def _examples(
-    file_patterns: Sequence[str], transform_output: tft.TFTransformOutput
-) -> tf.data.Dataset:
-    """Dataset of (encoded picture string (), labels) product by product, in the files' order."""
+def _reader(transform_output: tft.TFTransformOutput, size: tuple[int, int]):
+    """Maps serialized Examples (N) to pictures and labels.
+
+    The pictures of a batch are decoded one after another: batches are read in parallel, and a task
+    of its own for every small picture would cost as much as decoding it.
+    """
     parse = _label_parser(transform_output)
     image_spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
 
-    def parse_batch(serialized):
+    def read(serialized):
         labels = parse(serialized)
         if not labels[features.ATTRIBUTES].shape[1]:
             del labels[features.ATTRIBUTES]
-        return tf.io.parse_example(serialized, image_spec)[features.IMAGE], labels
+        pictures = tf.map_fn(
+            lambda encoded: decode_picture(encoded, *size),
+            tf.io.parse_example(serialized, image_spec)[features.IMAGE],
+            fn_output_signature=tf.TensorSpec((*size, 3), tf.uint8),
+            parallel_iterations=1,
+        )
+        return pictures, labels
 
-    return (
-        _serialized(file_patterns)
-        .batch(_PARSED_AT_ONCE)
-        .map(parse_batch, tf.data.AUTOTUNE)
-        .unbatch()
-    )
+    return read
 
 
-def _serialized(file_patterns: Sequence[str]) -> tf.data.Dataset:
+def _in_memory(
+    serialized: tf.data.Dataset,
+    transform_output: tft.TFTransformOutput,
+    products: int,
+    size: tuple[int, int],
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """All pictures, uint8 (products, height, width, 3), and labels of a split, decoded."""
+    pictures = np.empty((products, *size, 3), np.uint8)
+    labels, read = [], 0
+    for decoded, of_decoded in (
+        serialized.batch(_DECODED_AT_ONCE)
+        .map(_reader(transform_output, size), tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    ):
+        pictures[read : read + len(decoded)] = decoded
+        labels.append(of_decoded)
+        read += len(decoded)
+    # They may be too much for a GPU, and batches are made on the CPU anyway.
+    with tf.device("CPU"):
+        return tf.constant(pictures), tf.nest.map_structure(lambda *x: tf.concat(x, 0), *labels)
+
+
+def _files(file_patterns: Sequence[str]) -> tf.data.Dataset:
     files = sorted(file for pattern in file_patterns for file in tf.io.gfile.glob(pattern))
     if not files:
         raise UserError(
             f"No Examples are at {', '.join(file_patterns)}. Run the pipeline again from its first "
             "step; artifacts of an earlier run may have been deleted by hand."
         )
-    return tf.data.Dataset.from_tensor_slices(files).interleave(
+    return tf.data.Dataset.from_tensor_slices(files)
+
+
+def _serialized(files: tf.data.Dataset) -> tf.data.Dataset:
+    return files.interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         # A number of our own, because TensorFlow's depends on the machine, and the order on it.
         cycle_length=4,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-
-
-def _decoder(image_height: int, image_width: int):
-    return lambda encoded, labels: (decode_picture(encoded, image_height, image_width), labels)
 
 
 def _fits_in_memory(products: int, size: tuple[int, int]) -> bool:

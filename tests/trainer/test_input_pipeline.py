@@ -102,6 +102,37 @@ def test_a_split_too_large_for_memory_is_decoded_anew_each_epoch(catalog, monkey
         assert len({picture.tobytes() for pictures in epoch for picture in pictures}) == 144
 
 
+def test_a_split_too_large_for_memory_is_shuffled_by_seed_and_epoch_too(catalog, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", 0)
+    batches = batches_of(catalog)
+    np.testing.assert_array_equal(batches[4:], batches_of(catalog, first_epoch=1))
+    assert not np.array_equal(batches[:4], batches[4:])
+    assert not np.array_equal(batches, batches_of(catalog, seed=2))
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_each_picture_keeps_its_labels(catalog, monkeypatch, limit):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+    vocabulary = preprocessing.vocabulary(catalog.transform_output, "category")
+    known = {
+        input_pipeline.decode_picture(product.image, 32, 24).numpy().tobytes(): product.category
+        for product in catalog.splits["train"]
+    }
+    [(pictures, labels)] = input_pipeline.training_batches(
+        [catalog.pattern("train")],
+        catalog.transform_output,
+        products=144,
+        image_height=32,
+        image_width=24,
+        batch_size=144,
+        seed=1,
+        first_epoch=0,
+        epochs=1,
+    )
+    for picture, category in zip(pictures.numpy(), labels["category"].numpy(), strict=True):
+        assert known[picture.tobytes()] == vocabulary[category]
+
+
 def test_fewer_products_than_a_batch_are_one_batch(catalog):
     assert [len(pictures) for pictures in batches_of(catalog, batch_size=500)] == [144, 144]
 
@@ -151,6 +182,54 @@ def test_shrinking_averages_over_areas():
     np.testing.assert_allclose(shrunk[1:-1, 1:-1], 127.5, atol=2)
     by_pillow = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(shrunk.astype(int), by_pillow, atol=2)
+
+
+def photo(height, width):
+    """Smooth shapes and some noise, as a JPEG."""
+    generator = np.random.default_rng(height)
+    coarse = Image.fromarray(generator.integers(0, 256, (9, 7, 3)).astype("uint8"))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype("int16")
+    pixels += generator.integers(-8, 9, pixels.shape).astype("int16")
+    return encoded(pixels.clip(0, 255).astype("uint8"), "JPEG")
+
+
+@pytest.mark.parametrize("times", [4, 8, 16, 20])
+def test_a_large_jpeg_looks_as_if_decoded_whole(times):
+    file = photo(32 * times, 24 * times)
+    whole = Image.open(io.BytesIO(file)).resize((24, 32), Image.Resampling.BOX)
+    decoded = input_pipeline.decode_picture(file, 32, 24).numpy()
+    assert np.abs(decoded.astype(int) - np.asarray(whole)).mean() < 1.5
+
+
+def test_a_large_jpeg_is_not_decoded_whole(monkeypatch):
+    """Run eagerly, only the branch that is taken decodes."""
+    ratios = []
+    decode_jpeg = tf.io.decode_jpeg
+
+    def noted(contents, channels, ratio):
+        decoded = decode_jpeg(contents, channels=channels, ratio=ratio)
+        ratios.append(ratio)
+        return decoded
+
+    monkeypatch.setattr(tf.io, "decode_jpeg", noted)
+    for times in (1, 3, 4, 7, 8, 15, 16):
+        input_pipeline.decode_picture(photo(32 * times, 24 * (times + 2)), 32, 24)
+    assert ratios == [1, 1, 2, 2, 4, 4, 8]
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
+def test_what_is_no_jpeg_is_decoded_whole_and_shrunk(form):
+    with Image.open(io.BytesIO(photo(256, 192))) as image:
+        pixels = np.asarray(image.quantize().convert("RGB"))
+    shrunk = Image.fromarray(pixels).resize((24, 32), Image.Resampling.BOX)
+    decoded = input_pipeline.decode_picture(encoded(pixels, form), 32, 24).numpy()
+    np.testing.assert_allclose(decoded.astype(int), np.asarray(shrunk), atol=1)
+
+
+def test_a_small_picture_is_enlarged_without_blocks():
+    ramp = np.broadcast_to(np.arange(0, 160, 10)[:, None, None], (16, 16, 3)).astype("uint8")
+    enlarged = input_pipeline.decode_picture(encoded(ramp), 64, 64).numpy()[:, 32, 0]
+    assert np.abs(np.diff(enlarged.astype(int))).max() <= 3
 
 
 def test_a_batch_keeps_its_order_and_may_be_empty():
