@@ -1,5 +1,7 @@
 """Names of the Example features, the label levels and the model's outputs, each in one place."""
 
+from collections.abc import Iterable
+
 ID = "id"
 IMAGE = "image"
 CATEGORY = "category"
@@ -12,6 +14,14 @@ extra label: a slice column (`gender`) that the model names as well, one value a
 
 UNKNOWN = "unknown"
 """What a slice column's feature says where the catalog says nothing; no label to learn."""
+
+NOT_IN_TRAIN = -1
+"""Index after Transform of a label that the train split did not have. No model can name it, so it
+is learned from by none, and counts as an error of every model."""
+
+NOT_GIVEN = -2
+"""Index after Transform of an extra label that is `UNKNOWN`: nobody knows what would be right, so
+the product is left out of that label's figures."""
 
 EMBEDDING = "embedding"
 """The model's output beside the labels: a vector of unit length."""
@@ -68,6 +78,23 @@ def labels(level: str) -> str:
     return f"{level}_labels"
 
 
+def independent(level: str) -> str:
+    """Output of the evaluate signature: the level's probabilities without joint decoding."""
+    return f"{level}_independent"
+
+
+def uncalibrated(level: str) -> str:
+    """Output of the evaluate signature: the level's probabilities without calibration."""
+    return f"{level}_uncalibrated"
+
+
+def outputs(level: str) -> list[str]:
+    """All outputs of the model and its signatures that a level has, or would have."""
+    if level == ATTRIBUTES:
+        return [ATTRIBUTES, ATTRIBUTE_SCORES, uncalibrated(ATTRIBUTES), EMBEDDING]
+    return [of(level) for of in (str, score, scores, labels, independent, uncalibrated)]
+
+
 def attribute_label(group: str, value: str) -> str:
     """Names one attribute: `attribute_label("season", "Summer")` is `"season=Summer"`.
 
@@ -85,3 +112,13 @@ def split_attribute_label(label: str) -> tuple[str, str]:
 def transformed_label(level: str) -> str:
     """Name of a level's label after Transform: an index, or multi-hot for the attributes."""
     return f"{level}_label"
+
+
+def transformed_levels(names: Iterable[str]) -> list[str]:
+    """The levels whose labels are among `names` after Transform: `LEVELS`, then the extra labels.
+
+    The levels themselves are always there, because Transform has a label for each.
+    """
+    suffix = transformed_label("")
+    extras = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
+    return [*LEVELS, *sorted(extras.difference(LEVELS))]

@@ -32,10 +32,12 @@ class LabelCounts:
     Attributes:
         products: Number of products.
         labels: For each level, the products of each label, int64 (number of labels).
+        pairs: The products of each category and sub-category, int64 (C1, C2).
     """
 
     products: int
     labels: dict[str, np.ndarray]
+    pairs: np.ndarray
 
 
 def count_labels(
@@ -50,19 +52,22 @@ def count_labels(
     sizes = {level: len(labels) for level, labels in vocabularies.items()}
     parse = _label_parser(transform_output)
     counts = {level: np.zeros(size, np.int64) for level, size in sizes.items()}
+    pairs = np.zeros((sizes[features.CATEGORY], sizes[features.SUBCATEGORY]), np.int64)
     products = 0
     for labels in _serialized(_files(file_patterns)).batch(1024).map(parse).prefetch(2):
         products += len(labels[features.CATEGORY])
         for level in sizes.keys() - {features.ATTRIBUTES}:
             indices = labels[level].numpy()
             counts[level] += np.bincount(indices[indices >= 0], minlength=sizes[level])
+        both = np.stack([labels[features.CATEGORY], labels[features.SUBCATEGORY]])
+        np.add.at(pairs, tuple(both[:, (both >= 0).all(axis=0)]), 1)
         counts[features.ATTRIBUTES] += labels[features.ATTRIBUTES].numpy().sum(0).astype(np.int64)
     if not products:
         raise UserError(
             f"There is no product in {', '.join(file_patterns)}. Give the catalog more products, "
             "or a larger part to this split (split.eval, split.test)."
         )
-    return LabelCounts(products, counts)
+    return LabelCounts(products, counts, pairs)
 
 
 def training_batches(
@@ -160,8 +165,8 @@ def evaluation_batches(
 
     Returns:
         Dataset of pictures uint8 (N, image_height, image_width, 3) and a dict of labels:
-        `category`, `subcategory` and the extra labels int64 (N), -1 for unknown, and, where the
-        catalog has attributes, `attributes` float32 (N, A).
+        `category`, `subcategory` and the extra labels int64 (N), negative for unknown, and, where
+        the catalog has attributes, `attributes` float32 (N, A).
     """
     size = (image_height, image_width)
     batches = (

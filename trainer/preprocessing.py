@@ -23,14 +23,17 @@ def preprocessing_fn(
         custom_config: `extra_labels`, the names of the extra labels; none where it is missing.
 
     Returns:
-        `category_label`, `subcategory_label` and one of each extra label: int64 (N), -1 for a label
-        that train did not have, and where an extra label is `features.UNKNOWN`.
+        `category_label`, `subcategory_label` and one of each extra label: int64 (N),
+        `features.NOT_IN_TRAIN` for a label that train did not have, `features.NOT_GIVEN` where an
+        extra label is `features.UNKNOWN`.
         `attributes_label`: float32 (N, A) of zeros and ones; labels unknown to train are left out.
     """
     outputs = {}
     for level in (features.CATEGORY, features.SUBCATEGORY):
         outputs[features.transformed_label(level)] = tft.compute_and_apply_vocabulary(
-            tf.squeeze(inputs[level], axis=1), default_value=-1, vocab_filename=level
+            tf.squeeze(inputs[level], axis=1),
+            default_value=features.NOT_IN_TRAIN,
+            vocab_filename=level,
         )
     for level in custom_config.get("extra_labels", ()):
         outputs[features.transformed_label(level)] = _known_index(
@@ -44,10 +47,8 @@ def preprocessing_fn(
 
 def vocabularies(transform_output: tft.TFTransformOutput) -> dict[str, list[str]]:
     """The labels of every level in the order of their indices, the extra labels' last."""
-    suffix = features.transformed_label("")
-    levels = [name.removesuffix(suffix) for name in transform_output.transformed_feature_spec()]
-    extras = sorted(set(levels) - set(features.LEVELS))
-    return {level: vocabulary(transform_output, level) for level in (*features.LEVELS, *extras)}
+    levels = features.transformed_levels(transform_output.transformed_feature_spec())
+    return {level: vocabulary(transform_output, level) for level in levels}
 
 
 def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]:
@@ -56,9 +57,10 @@ def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]
 
 
 def _known_index(labels: tf.Tensor, vocabulary_name: str) -> tf.Tensor:
-    known = tf.boolean_mask(labels, tf.not_equal(labels, features.UNKNOWN))
-    learned = tft.vocabulary(known, vocab_filename=vocabulary_name)
-    return tft.apply_vocabulary(labels, learned, default_value=-1)
+    given = tf.not_equal(labels, features.UNKNOWN)
+    learned = tft.vocabulary(tf.boolean_mask(labels, given), vocab_filename=vocabulary_name)
+    indices = tft.apply_vocabulary(labels, learned, default_value=features.NOT_IN_TRAIN)
+    return tf.where(given, indices, tf.cast(features.NOT_GIVEN, tf.int64))
 
 
 def _multi_hot(labels: tf.SparseTensor, vocabulary_name: str) -> tf.Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features
-from trainer import input_pipeline, preprocessing
+from trainer import calibration, input_pipeline, preprocessing
+from trainer.decoding import JointDecoding
 
 KERAS_FILE = "model.keras"
 """Beside saved_model.pb: the Keras model alone, because Keras cannot load a SavedModel."""
@@ -18,7 +21,14 @@ _CHUNK = 64
 """Pictures that go through the network at once, so that a large request needs no more memory."""
 
 
-def export(model: keras.Model, transform_output: tft.TFTransformOutput, directory: str) -> None:
+def export(
+    model: keras.Model,
+    transform_output: tft.TFTransformOutput,
+    directory: str,
+    *,
+    pairs: np.ndarray | None = None,
+    temperatures: Mapping[str, float] | None = None,
+) -> None:
     """Writes a SavedModel with the three signatures, and `model.keras` beside it.
 
     Args:
@@ -26,8 +36,11 @@ def export(model: keras.Model, transform_output: tft.TFTransformOutput, director
             `trainer.hierarchical_model`.
         transform_output: The Transform graph whose vocabularies the outputs follow.
         directory: Where to write; TFX's `serving_model_dir`.
+        pairs: Products of the train split by category and sub-category, for joint decoding in the
+            signatures (`model.keras` is without it); None leaves the levels as they are.
+        temperatures: What `calibration.calibrate` made of the model.
     """
-    module = CatalogModel(model, transform_output)
+    module = CatalogModel(model, transform_output, pairs, temperatures or {})
     examples = tf.TensorSpec([None], tf.string, name="examples")
     tf.saved_model.save(
         module,
@@ -49,11 +62,21 @@ class CatalogModel(tf.Module):
     Args:
         model: See `export`.
         transform_output: See `export`.
+        pairs: See `export`.
+        temperatures: See `export`.
     """
 
-    def __init__(self, model: keras.Model, transform_output: tft.TFTransformOutput):
+    def __init__(
+        self,
+        model: keras.Model,
+        transform_output: tft.TFTransformOutput,
+        pairs: np.ndarray | None,
+        temperatures: Mapping[str, float],
+    ):
         super().__init__(name="catalog_model")
         self._model = model
+        self._joint_decoding = None if pairs is None else JointDecoding(pairs)
+        self._temperatures = dict(temperatures)
         self._transform_output = transform_output
         # As an attribute the layer becomes part of what is saved, its vocabulary files with it.
         self._transform_layer = transform_output.transform_features_layer()
@@ -66,6 +89,9 @@ class CatalogModel(tf.Module):
         Args:
             image_bytes: Encoded pictures, string (N).
 
+        With joint decoding no sub-category stands under a category that it was never seen with; see
+        `trainer.decoding` for what its score then means.
+
         Returns:
             `category`, `subcategory` string (N) and `category_score`, `subcategory_score` float32
             (N), the likeliest of each; `category_scores` (N, C1), `subcategory_scores` (N, C2) and
@@ -77,7 +103,7 @@ class CatalogModel(tf.Module):
         Raises:
             tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
         """
-        outputs = self._answer(image_bytes)
+        outputs = self._answers(image_bytes, self._decoded)
         answers = {
             features.ATTRIBUTES: self._label_rows(features.ATTRIBUTES, outputs),
             features.ATTRIBUTE_SCORES: outputs[features.ATTRIBUTES],
@@ -91,11 +117,13 @@ class CatalogModel(tf.Module):
 
     @tf.function
     def evaluate(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The model's outputs for serialized Examples, string (N): the signature `evaluate`.
+        """What is served for serialized Examples, string (N), as numbers: the signature `evaluate`.
 
         Returns:
             `category` (N, C1), `subcategory` (N, C2), `attributes` (N, A), `embedding` (N, E), and
-            the extra labels' probabilities.
+            the extra labels' probabilities. Beside them what would be served without one of two
+            things: with joint decoding `category_independent` and `subcategory_independent`, and
+            with temperatures `category_uncalibrated` and so on for every level that has one.
 
         Raises:
             tf.errors.InvalidArgumentError: a picture cannot be decoded; the message has its index.
@@ -103,15 +131,16 @@ class CatalogModel(tf.Module):
         parsed = tf.io.parse_example(
             examples, {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
         )
-        return self._answer(parsed[features.IMAGE])
+        return self._answers(parsed[features.IMAGE], self._compared)
 
     @tf.function
     def transform_labels(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The true labels of serialized Examples, string (N), as numbers.
 
         Returns:
-            `category_label`, `subcategory_label` and those of the extra labels int64 (N), -1 for
-            labels that train did not have, and `attributes_label` float32 (N, A).
+            `category_label`, `subcategory_label` and those of the extra labels int64 (N), negative
+            where they are unknown (`features.NOT_IN_TRAIN`, `features.NOT_GIVEN`), and
+            `attributes_label` float32 (N, A).
         """
         return input_pipeline.transformed_labels(
             input_pipeline.parse_labels(examples, self._transform_output),
@@ -119,16 +148,47 @@ class CatalogModel(tf.Module):
             len(self._labels[features.ATTRIBUTES]),
         )
 
-    def _answer(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _decoded(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The model's outputs as they are served."""
+        if self._joint_decoding is None:
+            return dict(outputs)
+        category, subcategory = self._joint_decoding(
+            outputs[features.CATEGORY], outputs[features.SUBCATEGORY]
+        )
+        return {**outputs, features.CATEGORY: category, features.SUBCATEGORY: subcategory}
+
+    def _compared(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The same, and what would be served without joint decoding or without calibration."""
+        answers = self._decoded(outputs)
+        if self._joint_decoding is not None:
+            for level in (features.CATEGORY, features.SUBCATEGORY):
+                answers[features.independent(level)] = outputs[level]
+        before = calibration.uncalibrated(self._model, outputs, self._temperatures)
+        before = self._decoded({**outputs, **before})
+        for level in self._temperatures:
+            answers[features.uncalibrated(level)] = before[level]
+        return answers
+
+    def _answers(
+        self,
+        image_bytes: tf.Tensor,
+        answer: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]],
+    ) -> dict[str, tf.Tensor]:
+        """What `answer` makes of the model's outputs, for all pictures, chunk by chunk."""
         _, height, width, _ = self._model.input_shape
         pictures = input_pipeline.decode_pictures(image_bytes, height, width)
-        widths = {name: output.shape[-1] for name, output in self._model.output.items()}
+        outputs = {
+            name: tf.TensorSpec([None, output.shape[-1]], tf.float32)
+            for name, output in self._model.output.items()
+        }
+        answers = tf.function(answer).get_concrete_function(outputs).structured_outputs
+        widths = {name: of.shape[-1] for name, of in answers.items()}
         count = tf.shape(pictures)[0]
         chunks = (count + _CHUNK - 1) // _CHUNK
 
         def run_chunk(index, collected):
             chunk = pictures[index * _CHUNK : (index + 1) * _CHUNK]
-            outputs = self._model(tf.cast(chunk, tf.float32), training=False)
+            outputs = answer(self._model(tf.cast(chunk, tf.float32), training=False))
             return index + 1, {
                 name: array.write(index, outputs[name]) for name, array in collected.items()
             }

@@ -8,13 +8,14 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer import objective, preprocessing, signatures
+from trainer import calibration, objective, preprocessing, signatures
 from trainer.augmentation import Augmentation
 from trainer.backbones import build_backbone
 from trainer.callbacks import EpochReport, MeanOfLevels, RandomnessByEpoch, StopWithoutNumbers
@@ -81,8 +82,19 @@ def run_fn(fn_args: FnArgs) -> None:
         weights = model.get_weights()
         model = network(in_32_bits, splits)
         model.set_weights(weights)
-    signatures.export(model, splits.transform_output, fn_args.serving_model_dir)
-    write_history(fn_args.model_run_dir, state, options, splits, parameters=model.count_params())
+    temperatures = {}
+    if options["training"]["calibrate"]:
+        batches = splits.evaluation_batches(options)
+        temperatures = calibration.calibrate(model, batches, LabelSpace.of(splits.labels))
+    signatures.export(
+        model,
+        splits.transform_output,
+        fn_args.serving_model_dir,
+        pairs=splits.train.pairs if options["model"]["joint_decoding"] else None,
+        temperatures=temperatures,
+    )
+    facts = {"parameters": model.count_params(), "temperatures": temperatures}
+    write_history(fn_args.model_run_dir, state, options, splits, facts)
     state.remove()
 
 
@@ -211,13 +223,13 @@ def fingerprint(fn_args: FnArgs, options: Options) -> str:
 
 
 def write_history(
-    directory: str, state: ResumableState, options: Options, splits: Splits, parameters: int
+    directory: str, state: ResumableState, options: Options, splits: Splits, facts: dict[str, Any]
 ) -> None:
-    """Writes `history.json`: epochs, the best one, sizes and the options that were used."""
+    """Writes `history.json`: epochs, the best one, `facts`, and the options that were used."""
     history = {
         "epochs": state.epochs,
         "best_epoch": state.best_epoch,
-        "parameters": parameters,
+        **facts,
         "stopped_early": state.stopped_early,
         "train_products": splits.train.products,
         "eval_products": splits.eval.products,

@@ -1,5 +1,6 @@
 """What is saved answers as the model does, in every signature."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import preprocessing, signatures
+from schema import features
+from trainer import calibration, input_pipeline, preprocessing, signatures
 from trainer.backbones import build_backbone
+from trainer.decoding import JointDecoding
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
 
@@ -35,9 +38,20 @@ def test_an_extra_label_is_answered_and_judged_like_a_category(gendered_catalog,
     np.testing.assert_allclose(answer["gender_score"].numpy(), scores.max(1))
     truth = served["transform_labels"](tf.constant([x.serialized() for x in products]))
     assert [
-        labels[0][index].decode() if index >= 0 else "unknown"
+        "unknown" if index == features.NOT_GIVEN else labels[0][index].decode()
         for index in truth["gender_label"].numpy()
     ] == [x.extras["gender"] for x in products]
+
+
+def test_a_value_that_train_never_had_is_told_apart_from_one_that_is_not_given(gendered_catalog):
+    output = gendered_catalog.transform_output
+    product = dataclasses.replace(gendered_catalog.splits["test"][0], extras={"gender": "Kids"})
+    labels = input_pipeline.transformed_labels(
+        input_pipeline.parse_labels(tf.constant([product.serialized()]), output),
+        output.transform_features_layer(),
+        len(preprocessing.vocabulary(output, "attributes")),
+    )
+    assert labels["gender_label"].numpy().tolist() == [features.NOT_IN_TRAIN]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +86,95 @@ def test_evaluate_gives_the_models_outputs(exported, loaded, products):
     assert set(outputs) == {"category", "subcategory", "attributes", "embedding"}
     for name, values in expected.items():
         np.testing.assert_allclose(outputs[name], values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def refined(gendered_catalog, tmp_path_factory):
+    """(model before calibration, temperatures, pairs, signatures) with all that is optional."""
+    catalog = gendered_catalog
+    model = model_for(catalog)
+    before = keras.models.clone_model(model)
+    before.set_weights(model.get_weights())
+    labels = preprocessing.vocabularies(catalog.transform_output)
+    counts = input_pipeline.count_labels([catalog.pattern("train")], catalog.transform_output)
+    batches = input_pipeline.evaluation_batches(
+        [catalog.pattern("eval")],
+        catalog.transform_output,
+        products=10,
+        image_height=40,
+        image_width=30,
+        batch_size=8,
+    )
+    temperatures = calibration.calibrate(model, batches, LabelSpace.of(labels))
+    folder = str(tmp_path_factory.mktemp("refined"))
+    signatures.export(
+        model,
+        catalog.transform_output,
+        folder,
+        pairs=counts.pairs,
+        temperatures=temperatures,
+    )
+    return before, temperatures, counts.pairs, tf.saved_model.load(folder).signatures
+
+
+def test_evaluate_gives_what_would_be_served_without_decoding_and_without_calibration(
+    refined, gendered_catalog
+):
+    before, temperatures, pairs, served = refined
+    products = [x for split in gendered_catalog.splits.values() for x in split]
+    raw = {name: x.numpy() for name, x in expected_outputs(before, products).items()}
+    outputs = served["evaluate"](examples=tf.constant([x.serialized() for x in products]))
+    levels = {"category", "subcategory", "attributes", "gender"}
+    assert set(temperatures) == levels
+    assert set(outputs) == {
+        *levels,
+        "embedding",
+        "category_independent",
+        "subcategory_independent",
+        *(f"{level}_uncalibrated" for level in levels),
+    }
+
+    def cooled(level):
+        powers = raw[level] ** (1 / temperatures[level])
+        return powers / powers.sum(1, keepdims=True)
+
+    def check(name, values):
+        np.testing.assert_allclose(outputs[name], values, rtol=1e-3, atol=1e-5, err_msg=name)
+
+    decoding = JointDecoding(pairs)
+    check("category_independent", cooled("category"))
+    check("subcategory_independent", cooled("subcategory"))
+    for name, values in zip(
+        ("category", "subcategory"),
+        decoding(np.float32(cooled("category")), np.float32(cooled("subcategory"))),
+        strict=True,
+    ):
+        check(name, values)
+    for name, values in zip(
+        ("category", "subcategory"),
+        decoding(raw["category"], raw["subcategory"]),
+        strict=True,
+    ):
+        check(f"{name}_uncalibrated", values)
+    check("gender", cooled("gender"))
+    check("gender_uncalibrated", raw["gender"])
+    check("attributes_uncalibrated", raw["attributes"])
+    odds = (raw["attributes"] / (1 - raw["attributes"])) ** (1 / temperatures["attributes"])
+    check("attributes", odds / (1 + odds))
+
+
+def test_what_is_served_is_what_is_judged(refined, gendered_catalog):
+    *_, served = refined
+    products = gendered_catalog.splits["train"]
+    judged = served["evaluate"](examples=tf.constant([x.serialized() for x in products]))
+    answer = served["serving_default"](image_bytes=tf.constant([x.image for x in products]))
+    for level in ("category", "subcategory", "gender"):
+        np.testing.assert_allclose(answer[f"{level}_scores"], judged[level], rtol=1e-5)
+        np.testing.assert_allclose(answer[f"{level}_score"], judged[level].numpy().max(1))
+    trained = {(x.category, x.subcategory) for x in products}
+    answered = zip(answer["category"].numpy(), answer["subcategory"].numpy(), strict=True)
+    assert {(c.decode(), s.decode()) for c, s in answered} <= trained
+    assert not any("independent" in name or "uncalibrated" in name for name in answer)
 
 
 def test_serving_names_the_likeliest_labels_with_their_scores(exported, loaded, catalog, products):

@@ -74,12 +74,41 @@ def test_the_served_model_is_the_one_of_the_best_epoch(trained, catalog, history
     examples = tf.constant([x.serialized() for x in catalog.splits["eval"]])
     scores = served["evaluate"](examples=examples)
     labels = served["transform_labels"](examples=examples)
-    right = scores["category"].numpy().argmax(1) == labels["category_label"].numpy()
+    right = scores["category_independent"].numpy().argmax(1) == labels["category_label"].numpy()
     assert right.mean() == pytest.approx(best["val_category_accuracy"], abs=1e-6)
-    found = scores["attributes"].numpy() >= 0.75
+    found = scores["attributes_uncalibrated"].numpy() >= 0.75
     true = labels["attributes_label"].numpy() > 0
     f1 = 2 * (found & true).sum() / max(1, found.sum() + true.sum())
     assert f1 == pytest.approx(best["val_attributes_f1"], abs=1e-6)
+
+
+def test_calibration_lowers_the_loss_on_the_part_that_it_is_fitted_on(trained, catalog, history):
+    served = tf.saved_model.load(str(trained / "serving")).signatures
+    examples = tf.constant([x.serialized() for x in catalog.splits["eval"]])
+    scores = served["evaluate"](examples=examples)
+    truths = served["transform_labels"](examples=examples)["attributes_label"].numpy()
+
+    def loss(name):
+        likelihood = np.where(truths > 0, scores[name], 1 - scores[name].numpy())
+        return -np.log(likelihood).sum(1).mean()
+
+    temperatures = history(trained)["temperatures"]
+    assert set(temperatures) == {"category", "subcategory", "attributes"}
+    assert abs(np.log(temperatures["attributes"])) > 0.01
+    assert loss("attributes") < loss("attributes_uncalibrated")
+
+
+def test_calibration_and_joint_decoding_can_be_switched_off(catalog, tmp_path, history):
+    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1, calibrate=False)
+    training.run_fn(changed(fn_args, "model", joint_decoding=False))
+    served = tf.saved_model.load(str(tmp_path / "serving")).signatures
+    assert set(served["evaluate"].structured_outputs) == {
+        "category",
+        "subcategory",
+        "attributes",
+        "embedding",
+    }
+    assert history(tmp_path)["temperatures"] == {}
 
 
 def test_the_state_is_gone_once_the_training_has_finished(trained):
