@@ -27,7 +27,7 @@ from pydantic import (
 
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_NAME
 from components.catalog_example_gen.storage import is_url
-from components.evaluation.figures import FIGURES
+from components.evaluation.figures import bounded_metrics, levels
 from schema import features
 from schema.errors import UserError
 
@@ -153,6 +153,14 @@ class Catalog(Section):
                 f"{', '.join(odd)} cannot name an output of the model: give the column a name of "
                 "letters, digits and `_`"
             )
+        outputs = [
+            name for level in (*features.LEVELS, *columns) for name in features.outputs(level)
+        ]
+        if taken := sorted({name for name in outputs if outputs.count(name) > 1}):
+            raise ValueError(
+                f"the outputs {', '.join(taken)} would stand for two things: rename the column, or "
+                "name it once"
+            )
         return columns
 
 
@@ -257,6 +265,11 @@ class Model(Section):
         description="One classifier over all attributes, or one for each attribute column, whose "
         "values are independent (sigmoid) or exclude one another (softmax).",
     )
+    joint_decoding: bool = Field(
+        True,
+        description="Never answer with a sub-category under a category that training never saw it "
+        "with.",
+    )
     embedding_size: Positive | None = Field(
         512, description="Size of the embedding; `null` takes the backbone's features as they are."
     )
@@ -302,6 +315,11 @@ class Training(Section):
         5,
         ge=0,
         description="Stop after so many epochs without a better mean of the levels; 0: never.",
+    )
+    calibrate: bool = Field(
+        True,
+        description="Fit a temperature a level on the eval part, so that of all answers with a "
+        "score of .75 three in four are right.",
     )
     mixed_precision: bool = Field(False, description="Compute in 16-bit floats (for GPUs).")
     seed: int = Field(42, description="Seed of the weights, the shuffling and the augmentation.")
@@ -353,22 +371,14 @@ class Evaluation(Section):
     )
     thresholds: dict[str, Fraction] = Field(
         default_factory=dict,
-        description="Least value of a metric on the test part, e.g. `category/accuracy: 0.9`.",
+        description="Least value of a metric on the test part, e.g. `category/accuracy: 0.9`; of a "
+        "`calibration_error` the largest.",
     )
     max_regression: dict[str, Fraction] = Field(
         default_factory=dict,
-        description="How far a metric may fall below the latest blessed model's.",
+        description="How far a metric may fall below the latest blessed model's, or a "
+        "`calibration_error` rise above it.",
     )
-
-    @field_validator("thresholds", "max_regression")
-    @classmethod
-    def _known_metrics(cls, bounds: dict[str, float]) -> dict[str, float]:
-        known = [f"{level}/{figure}" for level, of in FIGURES.items() for figure in of]
-        if unknown := sorted(set(bounds) - set(known)):
-            raise ValueError(
-                f"no metric is named {', '.join(unknown)}; there are {', '.join(known)}"
-            )
-        return bounds
 
 
 class Serving(Section):
@@ -394,6 +404,18 @@ class Config(Section):
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
+
+    @field_validator("evaluation")
+    @classmethod
+    def _bounds_known_metrics(cls, evaluation: Evaluation, validated: ValidationInfo) -> Evaluation:
+        if catalog := validated.data.get("catalog"):
+            known = bounded_metrics(levels(catalog.extra_labels))
+            if unknown := sorted({*evaluation.thresholds, *evaluation.max_regression} - set(known)):
+                raise ValueError(
+                    f"no metric that can have a bound is named {', '.join(unknown)}; there are "
+                    f"{', '.join(known)}"
+                )
+        return evaluation
 
     @field_validator("split")
     @classmethod

@@ -132,6 +132,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
             max_regression=config.evaluation.max_regression,
             attribute_threshold=config.evaluation.attribute_threshold,
             attributes=bool(config.catalog.attributes),
+            extra_labels=config.catalog.extra_labels,
+            joint_decoding=config.model.joint_decoding,
+            calibrated=config.training.calibrate,
         ),
     )
     canary = ModelCanary(

@@ -64,15 +64,18 @@ def _previous(outputs: Outputs) -> str:
 def _transform(outputs: Outputs) -> str:
     assets = Path(outputs["transform_graph"][0].uri) / "transform_fn" / "assets"
     sizes = {
-        level: len(vocabulary_labels((assets / level).read_bytes().splitlines()))
-        for level in features.LEVELS
-        if (assets / level).exists()
+        file.name: len(vocabulary_labels(file.read_bytes().splitlines()))
+        for file in sorted(assets.iterdir())
     }
-    return (
-        f"{sizes.get(features.CATEGORY, 0)} categories, "
-        f"{sizes.get(features.SUBCATEGORY, 0)} sub-categories, "
-        f"{sizes.get(features.ATTRIBUTES, 0)} attributes"
-    )
+    found = [
+        f"{sizes.pop(level, 0)} {words}"
+        for level, words in (
+            (features.CATEGORY, "categories"),
+            (features.SUBCATEGORY, "sub-categories"),
+            (features.ATTRIBUTES, "attributes"),
+        )
+    ]
+    return ", ".join([*found, *(f"{size} labels of {extra}" for extra, size in sizes.items())])
 
 
 def _tuner(outputs: Outputs) -> str:
@@ -85,10 +88,13 @@ def _trainer(outputs: Outputs) -> str:
     history = json.loads(
         (Path(outputs["model_run"][0].uri) / "history.json").read_text(encoding="utf-8")
     )
-    return (
+    told = (
         f"{history['parameters']:,} parameters; epoch {history['best_epoch']} is the best of "
         f"{len(history['epochs'])}"
     )
+    if temperatures := history["temperatures"]:
+        told += "; temperatures " + ", ".join(f"{t:.2f}" for t in temperatures.values())
+    return told
 
 
 def _resolver(outputs: Outputs) -> str:
@@ -100,13 +106,12 @@ def _resolver(outputs: Outputs) -> str:
 def _evaluator(outputs: Outputs) -> str:
     evaluation = read_evaluation(outputs["evaluation"][0].uri)
     shown = {
-        "category": "category/accuracy",
-        "sub-category": "subcategory/accuracy",
-        "attribute F1": "attributes/overall_f1",
-    }
+        f"{level}/accuracy": "sub-category" if level == features.SUBCATEGORY else level
+        for level in evaluation.confusion
+    } | {f"{features.ATTRIBUTES}/overall_f1": "attribute F1"}
     figures = [
         f"{name} {evaluation.metrics[metric]:.3f}"
-        for name, metric in shown.items()
+        for metric, name in shown.items()
         if metric in evaluation.metrics
     ]
     return f"{', '.join(figures)}: {'blessed' if evaluation.blessed else 'not blessed'}"

@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from serving.client import Prediction
 
-_LEVELS = {"category": "category", "subcategory": "sub-category", "attributes": "attributes"}
+_TITLES = {"subcategory": "sub-category"}
 _FIGURES = {
     "accuracy": "accuracy",
     "overall_precision": "OP",
@@ -22,26 +22,31 @@ _FIGURES = {
     "macro_precision": "macro P",
     "macro_recall": "macro R",
     "macro_f1": "macro F1",
+    "calibration_error": "ECE",
 }
-_SLICE_FIGURES = {
-    "category/accuracy": "category",
-    "subcategory/accuracy": "sub-category",
-    "attributes/overall_f1": "attributes OF1",
+_COMPARED = {
+    "independent_accuracy": "accuracy without joint decoding",
+    "changed_by_decoding": "changed by it",
+    "uncalibrated_calibration_error": "ECE without calibration",
 }
 
 
 def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
     """The metrics of `metrics.json`: a row a level, then a row a slice; no empty columns."""
     overall = evaluation["metrics"]
-    levels = [level for level in _LEVELS if any(name.startswith(level) for name in overall)]
-    figures = [name for name in _FIGURES if any(f"{level}/{name}" in overall for level in levels)]
-    tables = [
-        Table("level", *(_FIGURES[name] for name in figures), box=SIMPLE_HEAD, pad_edge=False)
-    ]
-    for level in levels:
-        values = [overall.get(f"{level}/{name}") for name in figures]
-        tables[0].add_row(_LEVELS[level], *map(_figure, values))
-    shown = {metric: title for metric, title in _SLICE_FIGURES.items() if metric in overall}
+    levels = list(dict.fromkeys(name.split("/")[0] for name in overall))
+    tables = []
+    for titles in (_FIGURES, _COMPARED):
+        figures = [of for of in titles if any(f"{level}/{of}" in overall for level in levels)]
+        if figures:
+            table = Table("level", *(titles[of] for of in figures), box=SIMPLE_HEAD, pad_edge=False)
+            for level in levels:
+                values = [overall.get(f"{level}/{of}") for of in figures]
+                table.add_row(_TITLES.get(level, level), *map(_figure, values))
+            tables.append(table)
+    shown = {f"{level}/accuracy": _TITLES.get(level, level) for level in levels}
+    shown["attributes/overall_f1"] = "attributes OF1"
+    shown = {metric: title for metric, title in shown.items() if metric in overall}
     for column, values in evaluation["slices"].items():
         table = Table(column, "products", *shown.values(), box=SIMPLE_HEAD, pad_edge=False)
         for value, of_slice in values.items():
@@ -52,16 +57,19 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
 
 
 def predictions_table(
-    names: Iterable[str], predictions: Iterable[Prediction], attribute_threshold: float
+    names: Iterable[str], predictions: Sequence[Prediction], attribute_threshold: float
 ) -> Table:
     """A row a picture: what the model sees in it, with scores."""
-    table = Table("picture", "category", "sub-category", "attributes")
+    extras = list(predictions[0].extra_labels) if predictions else []
+    table = Table("picture", "category", "sub-category", *extras, "attributes")
     for name, prediction in zip(names, predictions, strict=True):
         attributes = prediction.attributes_above(attribute_threshold)
+        named = [prediction.extra_labels[extra] for extra in extras]
         table.add_row(
             name,
             f"{prediction.category} {prediction.category_score:.2f}",
             f"{prediction.subcategory} {prediction.subcategory_score:.2f}",
+            *(f"{extra.label} {extra.score:.2f}" for extra in named),
             "\n".join(f"{label} {score:.2f}" for label, score in attributes.items()),
         )
     return table

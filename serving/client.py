@@ -13,8 +13,8 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,26 @@ MAX_BYTES_PER_REQUEST = 8 << 20
 MAX_MESSAGE_BYTES = 64 << 20
 """Largest message that either side accepts."""
 
+
+def _level_axes(level: str) -> dict[str, int]:
+    """The outputs of a level with one label a picture, with their axes."""
+    return {
+        level: 1,
+        features.score(level): 1,
+        features.labels(level): 2,
+        features.scores(level): 2,
+    }
+
+
 _AXES = {
-    features.CATEGORY: 1,
-    features.score(features.CATEGORY): 1,
-    features.labels(features.CATEGORY): 2,
-    features.scores(features.CATEGORY): 2,
-    features.SUBCATEGORY: 1,
-    features.score(features.SUBCATEGORY): 1,
-    features.labels(features.SUBCATEGORY): 2,
-    features.scores(features.SUBCATEGORY): 2,
+    **_level_axes(features.CATEGORY),
+    **_level_axes(features.SUBCATEGORY),
     features.ATTRIBUTES: 2,
     features.ATTRIBUTE_SCORES: 2,
     features.EMBEDDING: 2,
 }
-"""The outputs of the serving signature and how many axes each has; the first is the picture."""
+"""The outputs that every serving signature has and how many axes each has; the first is the
+picture. Those of extra labels are found in the answer."""
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.05, 1.0
 
@@ -54,8 +60,23 @@ _UNDECODABLE = re.compile(features.UNDECODABLE.format(r"(\d+)"))
 
 
 @dataclass(frozen=True)
+class ExtraLabel:
+    """What the model says about a picture in one further respect, e.g. its gender.
+
+    Attributes:
+        label: the likeliest label.
+        score: its probability, in [0, 1].
+        scores: probability of every label, highest first; they sum to 1.
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """What the model says about one picture. Every mapping is ordered, highest score first.
+    """What the model says about one picture. Scores are ordered, highest first.
 
     Attributes:
         category: the likeliest category.
@@ -66,6 +87,8 @@ class Prediction:
         category_scores: probability of every category; they sum to 1.
         subcategory_scores: probability of every sub-category; they sum to 1.
         embedding: a vector of unit length; similar products have similar ones.
+        extra_labels: each further label that the model names, by its column in the catalog, e.g.
+            `prediction.extra_labels["gender"].label`; empty if it names none.
     """
 
     category: str
@@ -76,6 +99,7 @@ class Prediction:
     category_scores: dict[str, float]
     subcategory_scores: dict[str, float]
     embedding: tuple[float, ...]
+    extra_labels: dict[str, ExtraLabel] = field(default_factory=dict)
 
     def top_categories(self, k: int = 5) -> list[tuple[str, float]]:
         """The k likeliest categories with their probabilities, highest first."""
@@ -91,7 +115,7 @@ class Prediction:
 
     def to_dict(self, embedding: bool = False) -> dict[str, Any]:
         """Everything as plain types for JSON; the embedding only if asked for, as it is long."""
-        plain = dict(vars(self))
+        plain = asdict(self)
         del plain["embedding"]
         if embedding:
             plain["embedding"] = list(self.embedding)
@@ -326,27 +350,38 @@ def _predictions(outputs: Mapping[str, messages.Tensor], count: int) -> Iterator
     """
     if missing := sorted(_AXES.keys() - outputs.keys()):
         raise ValueError(f"its answer lacks {', '.join(missing)}")
-    answer = {name: _array(outputs[name]) for name in _AXES}
+    extras = _extra_labels(outputs)
+    axes = _AXES | {name: axes for extra in extras for name, axes in _level_axes(extra).items()}
+    answer = {name: _array(outputs[name]) for name in axes}
     for name, values in answer.items():
-        if values.ndim != _AXES[name] or len(values) != count:
+        if values.ndim != axes[name] or len(values) != count:
             raise ValueError(f"its {name} has the shape {values.shape} for {count} pictures")
     for values in zip(*answer.values(), strict=True):
         row = dict(zip(answer, values, strict=True))
+
+        def named(level: str, row: Mapping[str, Any] = row) -> ExtraLabel:
+            scores = _highest_first(row[features.labels(level)], row[features.scores(level)])
+            return ExtraLabel(row[level], float(row[features.score(level)]), scores)
+
+        category, subcategory = named(features.CATEGORY), named(features.SUBCATEGORY)
         yield Prediction(
-            category=row[features.CATEGORY],
-            category_score=float(row[features.score(features.CATEGORY)]),
-            subcategory=row[features.SUBCATEGORY],
-            subcategory_score=float(row[features.score(features.SUBCATEGORY)]),
+            category=category.label,
+            category_score=category.score,
+            subcategory=subcategory.label,
+            subcategory_score=subcategory.score,
             attributes=_highest_first(row[features.ATTRIBUTES], row[features.ATTRIBUTE_SCORES]),
-            category_scores=_highest_first(
-                row[features.labels(features.CATEGORY)], row[features.scores(features.CATEGORY)]
-            ),
-            subcategory_scores=_highest_first(
-                row[features.labels(features.SUBCATEGORY)],
-                row[features.scores(features.SUBCATEGORY)],
-            ),
+            category_scores=category.scores,
+            subcategory_scores=subcategory.scores,
             embedding=tuple(row[features.EMBEDDING].tolist()),
+            extra_labels={extra: named(extra) for extra in extras},
         )
+
+
+def _extra_labels(outputs: Iterable[str]) -> list[str]:
+    """The labels beside category and sub-category that have all outputs of one."""
+    there = set(outputs)
+    levels = {name for name in there if there.issuperset(_level_axes(name))}
+    return sorted(levels - {features.CATEGORY, features.SUBCATEGORY})
 
 
 def _highest_first(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:

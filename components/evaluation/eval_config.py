@@ -23,7 +23,11 @@ def eval_config(
     thresholds: Mapping[str, float],
     max_regression: Mapping[str, float],
     attribute_threshold: float,
+    *,
     attributes: bool = True,
+    extra_labels: Sequence[str] = (),
+    joint_decoding: bool = False,
+    calibrated: bool = False,
 ) -> config_pb2.EvalConfig:
     """Makes the Evaluator's configuration.
 
@@ -33,21 +37,25 @@ def eval_config(
 
     Args:
         slices: Features by whose values every metric is also computed.
-        thresholds: Least value of a metric, by `level/metric`.
-        max_regression: How far a metric may fall below the baseline's, by `level/metric`.
+        thresholds: Least value of a metric, by `level/metric`; of a calibration error the largest.
+        max_regression: How far a metric may fall below the baseline's, by `level/metric`; how far
+            a calibration error may rise above it.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
         attributes: Whether the catalog has attributes; without, their metrics are left out.
+        extra_labels: Slice columns that the model names as well.
+        joint_decoding: Whether to measure what joint decoding changes.
+        calibrated: Whether to measure what calibration changes.
 
     Raises:
-        UserError: A bound is on a metric that is not computed.
+        UserError: A bound is on a metric that is not computed, or that is not of what is served.
     """
-    levels = features.LEVELS if attributes else (features.CATEGORY, features.SUBCATEGORY)
-    names = [f"{level}/{figure}" for level in levels for figure in figures.FIGURES[level]]
+    levels = figures.levels(extra_labels, attributes)
+    names = figures.bounded_metrics(levels)
     for option, bounds in (("thresholds", thresholds), ("max_regression", max_regression)):
         if unknown := sorted(set(bounds) - set(names)):
             raise UserError(
-                f"evaluation.{option} names {unknown[0]}, which is not computed for this catalog; "
-                f"there are {', '.join(names)}."
+                f"evaluation.{option} names {unknown[0]}, which cannot be asked of this catalog's "
+                f"models; there are {', '.join(names)}."
             )
     thresholds = {_ALWAYS_MET: 0.0, **thresholds}
 
@@ -63,8 +71,13 @@ def eval_config(
     config.metrics_specs.add().metrics.add(class_name="ExampleCount")
     for level in levels:
         spec = config.metrics_specs.add(output_names=[level])
-        table = figures.COUNTS if level == features.ATTRIBUTES else figures.CONFUSION
-        for figure in (*figures.FIGURES[level], table):
+        tables = [
+            figures.COUNTS if level == features.ATTRIBUTES else figures.CONFUSION,
+            figures.RELIABILITY,
+            *([figures.UNCALIBRATED_RELIABILITY] if calibrated else []),
+        ]
+        compared = figures.compared(level, joint_decoding, calibrated)
+        for figure in (*figures.bounded(level), *compared, *tables):
             metric = spec.metrics.add(module=metrics.__name__)
             options: dict[str, str | float] = {"name": figure}
             if level == features.ATTRIBUTES:
@@ -87,8 +100,16 @@ def _bound(
     if name not in thresholds and name not in max_regression:
         return
     threshold = metric.per_slice_thresholds.add(slicing_specs=[config_pb2.SlicingSpec()]).threshold
+    value, change = threshold.value_threshold, threshold.change_threshold
+    if name.endswith(f"/{figures.CALIBRATION_ERROR}"):
+        if name in thresholds:
+            value.upper_bound.value = thresholds[name] + _ROUNDING
+        if name in max_regression:
+            change.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
+            change.absolute.value = max_regression[name] + _ROUNDING
+        return
     if name in thresholds:
-        threshold.value_threshold.lower_bound.value = thresholds[name] - _ROUNDING
+        value.lower_bound.value = thresholds[name] - _ROUNDING
     if name in max_regression:
-        threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
-        threshold.change_threshold.absolute.value = -max_regression[name] - _ROUNDING
+        change.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
+        change.absolute.value = -max_regression[name] - _ROUNDING

@@ -3,9 +3,18 @@
 Every figure equals scikit-learn's with `zero_division=0`. Precision and recall are averaged over
 the classes in proportion to their support, as Ferreira et al. (arXiv 1806.09445, section 4) do:
 overall precision, recall and F1.
+
+The expected calibration error is that of Guo et al. 2017 (arXiv 1706.04599, equation 5): answers in
+bins by score, how far each bin's mean score is from its share of right answers, weighted by the
+bins' answers. A class level's answer is its likeliest class; every attribute of every product is an
+answer of its own, right where the product has it.
+
+Products whose label is `features.NOT_GIVEN` are left out of that label's figures.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,12 +30,19 @@ ATTRIBUTE_FIGURES = tuple(
 )
 """What is said of the attributes; `overall` pools all decisions (micro average)."""
 
-FIGURES = {
-    features.CATEGORY: CLASS_FIGURES,
-    features.SUBCATEGORY: CLASS_FIGURES,
-    features.ATTRIBUTES: ATTRIBUTE_FIGURES,
-}
-"""What is said of each level; a metric's full name is `level/figure`."""
+CALIBRATION_ERROR = "calibration_error"
+"""Said of every level: the expected calibration error of what is served; less is better."""
+
+UNCALIBRATED_ERROR = "uncalibrated_calibration_error"
+"""What `CALIBRATION_ERROR` would be without calibration."""
+
+INDEPENDENT_ACCURACY = "independent_accuracy"
+"""What the accuracy of category and sub-category would be without joint decoding."""
+
+CHANGED = "changed_by_decoding"
+"""Share of the products for which joint decoding changed the decision of the level."""
+
+DECODING_FIGURES = (INDEPENDENT_ACCURACY, CHANGED)
 
 CONFUSION = "confusion"
 """Name of a class level's table of pairs: int64 rows [truth, prediction, count]."""
@@ -34,8 +50,48 @@ CONFUSION = "confusion"
 COUNTS = "counts"
 """Name of the attributes' table: int64 rows [true positives, false positives, false negatives]."""
 
-UNKNOWN = -1
-"""Index of a true class that the model's vocabulary does not hold; always counted as an error."""
+RELIABILITY = "reliability"
+"""Name of a level's table of bins: float64 rows [answers, sum of their scores, right ones]."""
+
+UNCALIBRATED_RELIABILITY = "uncalibrated_reliability"
+"""The same without calibration."""
+
+BINS = 15
+"""Bins of equal width that the calibration error sorts scores into, as Guo et al. 2017 do."""
+
+
+def levels(extra_labels: Iterable[str] = (), attributes: bool = True) -> list[str]:
+    """The levels of a catalog in the order in which people read them.
+
+    Args:
+        extra_labels: The catalog's extra labels.
+        attributes: Whether it has attributes.
+    """
+    named = [level for level in features.LEVELS if attributes or level != features.ATTRIBUTES]
+    return [*named, *sorted(extra_labels)]
+
+
+def bounded(level: str) -> tuple[str, ...]:
+    """The figures of what a level serves; each can carry a bound."""
+    of_level = ATTRIBUTE_FIGURES if level == features.ATTRIBUTES else CLASS_FIGURES
+    return (*of_level, CALIBRATION_ERROR)
+
+
+def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, ...]:
+    """The figures of what a level would serve without joint decoding or without calibration.
+
+    Args:
+        level: Its name.
+        joint_decoding: Whether the model decodes jointly.
+        calibrated: Whether it is calibrated.
+    """
+    decoded = joint_decoding and level in (features.CATEGORY, features.SUBCATEGORY)
+    return (*(DECODING_FIGURES if decoded else ()), *((UNCALIBRATED_ERROR,) if calibrated else ()))
+
+
+def bounded_metrics(levels: Iterable[str]) -> list[str]:
+    """Full names, `level/figure`, of all metrics that can carry a bound."""
+    return [f"{level}/{figure}" for level in levels for figure in bounded(level)]
 
 
 def precision_recall_f1(
@@ -69,7 +125,7 @@ def per_class(confusion: np.ndarray) -> dict[int, dict[str, float]]:
         confusion: int64 (K, 3), one row [truth, prediction, count] for every pair that occurs.
 
     Returns:
-        Class index, `UNKNOWN` included, to {"support", "precision", "recall", "f1"}.
+        Class index, `features.NOT_IN_TRAIN` included, to {"support", "precision", "recall", "f1"}.
     """
     truth, prediction, count = np.asarray(confusion, np.int64).reshape(-1, 3).T
     classes = np.union1d(truth, prediction)
@@ -88,6 +144,46 @@ def per_class(confusion: np.ndarray) -> dict[int, dict[str, float]]:
         int(index): {"support": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
         for index, n, p, r, f in zip(classes, columns[2], precision, recall, f1, strict=True)
     }
+
+
+def confusion(decisions: np.ndarray) -> np.ndarray:
+    """Sums up decisions to the pairs of truth and prediction.
+
+    Args:
+        decisions: int64 (K, 4), rows [truth, prediction, independent prediction, count].
+
+    Returns:
+        int64 (P, 3), one row [truth, prediction, count] for every pair that occurs, sorted.
+    """
+    decisions = np.asarray(decisions, np.int64).reshape(-1, 4)
+    pairs, where = np.unique(decisions[:, :2], axis=0, return_inverse=True)
+    counts = np.bincount(where.ravel(), decisions[:, 3], len(pairs)).astype(np.int64)
+    return np.column_stack([pairs, counts])
+
+
+def decoding_figures(decisions: np.ndarray) -> dict[str, float]:
+    """Computes `DECODING_FIGURES`.
+
+    Args:
+        decisions: int64 (K, 4), rows [truth, prediction, independent prediction, count]; the
+            independent prediction is the one without joint decoding.
+    """
+    truth, prediction, independent, count = np.asarray(decisions, np.int64).reshape(-1, 4).T
+    total = max(int(count.sum()), 1)
+    return {
+        INDEPENDENT_ACCURACY: int(count[truth == independent].sum()) / total,
+        CHANGED: int(count[prediction != independent].sum()) / total,
+    }
+
+
+def calibration_error(reliability: np.ndarray) -> float:
+    """Computes the expected calibration error; 0 without answers.
+
+    Args:
+        reliability: float64 (BINS, 3), rows [answers, sum of their scores, right ones].
+    """
+    answers, scores, right = np.asarray(reliability, np.float64).reshape(-1, 3).T
+    return float(np.abs(right - scores).sum() / max(answers.sum(), 1))
 
 
 def class_figures(confusion: np.ndarray) -> dict[str, float]:

@@ -18,67 +18,113 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from components.evaluation import figures
+from schema import features
 
 
-class CountTable(types.StructuredMetricValue):
-    """An int64 (K, 3) table of counts, stored by TFMA as an array value."""
+class Table(types.StructuredMetricValue):
+    """A table of int64 or float64 counts (K, columns), stored by TFMA as an array value."""
 
     def __init__(self, rows: np.ndarray) -> None:
-        """Wraps `rows`, anything that makes an int64 array (K, 3)."""
-        self.rows = np.asarray(rows, np.int64).reshape(-1, 3)
+        """Wraps `rows`, which also say what kind of numbers they are."""
+        self.rows = rows
 
     def to_proto(self) -> metrics_for_slice_pb2.MetricValue:
         """Returns the table as an array value."""
         value = metrics_for_slice_pb2.MetricValue()
-        value.array_value.data_type = metrics_for_slice_pb2.ArrayValue.INT64
-        value.array_value.shape.extend(self.rows.shape)
-        value.array_value.int64_values.extend(self.rows.ravel().tolist())
+        array = value.array_value
+        array.shape.extend(self.rows.shape)
+        if self.rows.dtype == np.float64:
+            array.data_type = metrics_for_slice_pb2.ArrayValue.FLOAT64
+            array.float64_values.extend(self.rows.ravel().tolist())
+        else:
+            array.data_type = metrics_for_slice_pb2.ArrayValue.INT64
+            array.int64_values.extend(self.rows.ravel().tolist())
         return value
 
     # TFMA subtracts the baseline's value from every metric. The two models may have different
     # vocabularies, where index 3 is not the same class, so a difference of tables says nothing.
     def _apply_binary_op_elementwise(
-        self, other: CountTable, op: Callable[[float, float], float]
-    ) -> CountTable:
-        return CountTable(np.zeros((0, 3)))
+        self, other: Table, op: Callable[[float, float], float]
+    ) -> Table:
+        return Table(self.rows[:0])
 
     def _apply_binary_op_broadcast(
         self, other: float, op: Callable[[float, float], float]
-    ) -> CountTable:
-        return CountTable(np.zeros((0, 3)))
+    ) -> Table:
+        return Table(self.rows[:0])
 
 
-class _SumConfusion(beam.CombineFn):
-    """Counts (truth, prediction) pairs; only pairs that occur take memory."""
+class _SumDecisions(beam.CombineFn):
+    """Counts (truth, prediction, prediction without joint decoding); what occurs takes memory."""
 
     def __init__(self, key: metric_types.MetricKey) -> None:
         self._key = key
 
-    def create_accumulator(self) -> dict[tuple[int, int], int]:
+    def create_accumulator(self) -> dict[tuple[int, int, int], int]:
         return {}
 
     def add_input(
-        self, accumulator: dict[tuple[int, int], int], element: metric_types.StandardMetricInputs
-    ) -> dict[tuple[int, int], int]:
-        label, scores = _label_and_scores(element, self._key)
-        pair = int(label[0]), int(np.argmax(scores))
-        accumulator[pair] = accumulator.get(pair, 0) + 1
+        self,
+        accumulator: dict[tuple[int, int, int], int],
+        element: metric_types.StandardMetricInputs,
+    ) -> dict[tuple[int, int, int], int]:
+        label, scores, without = _label_and_scores(element, self._key, features.independent)
+        if len(label) and label[0] != features.NOT_GIVEN:
+            prediction = int(np.argmax(scores))
+            independent = prediction if without is scores else int(np.argmax(without))
+            decision = int(label[0]), prediction, independent
+            accumulator[decision] = accumulator.get(decision, 0) + 1
         return accumulator
 
     def merge_accumulators(
-        self, accumulators: Iterable[dict[tuple[int, int], int]]
-    ) -> dict[tuple[int, int], int]:
-        merged: dict[tuple[int, int], int] = {}
+        self, accumulators: Iterable[dict[tuple[int, int, int], int]]
+    ) -> dict[tuple[int, int, int], int]:
+        merged: dict[tuple[int, int, int], int] = {}
         for accumulator in accumulators:
-            for pair, count in accumulator.items():
-                merged[pair] = merged.get(pair, 0) + count
+            for decision, count in accumulator.items():
+                merged[decision] = merged.get(decision, 0) + count
         return merged
 
     def extract_output(
-        self, accumulator: dict[tuple[int, int], int]
-    ) -> dict[metric_types.MetricKey, CountTable]:
-        rows = [(*pair, count) for pair, count in sorted(accumulator.items())]
-        return {self._key: CountTable(rows)}
+        self, accumulator: dict[tuple[int, int, int], int]
+    ) -> dict[metric_types.MetricKey, np.ndarray]:
+        rows = [(*decision, count) for decision, count in sorted(accumulator.items())]
+        return {self._key: np.array(rows, np.int64).reshape(-1, 4)}
+
+
+class _SumReliability(beam.CombineFn):
+    """Sorts answers into bins by their scores, of what is served or what would be uncalibrated."""
+
+    def __init__(self, key: metric_types.MetricKey, uncalibrated: bool) -> None:
+        self._key = key
+        self._uncalibrated = uncalibrated
+
+    def create_accumulator(self) -> np.ndarray:
+        return np.zeros((figures.BINS, 3))
+
+    def add_input(
+        self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
+    ) -> np.ndarray:
+        label, scores, before = _label_and_scores(element, self._key, features.uncalibrated)
+        if self._uncalibrated:
+            scores = before
+        if self._key.output_name == features.ATTRIBUTES:
+            right = label > 0.5
+        elif len(label) and label[0] != features.NOT_GIVEN:
+            likeliest = int(np.argmax(scores))
+            scores, right = scores[likeliest : likeliest + 1], label == likeliest
+        else:
+            return accumulator
+        scores = scores.astype(np.float64)
+        bins = np.minimum((scores * figures.BINS).astype(int), figures.BINS - 1)
+        np.add.at(accumulator, bins, np.stack([np.ones_like(scores), scores, right], axis=1))
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        return sum(accumulators, self.create_accumulator())
+
+    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
+        return {self._key: accumulator}
 
 
 class _SumAttributeCounts(beam.CombineFn):
@@ -94,7 +140,7 @@ class _SumAttributeCounts(beam.CombineFn):
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
-        label, scores = _label_and_scores(element, self._key)
+        label, scores, _ = _label_and_scores(element, self._key, features.uncalibrated)
         true, predicted = label > 0.5, scores >= np.float32(self._threshold)
         outcomes = np.stack([true & predicted, ~true & predicted, true & ~predicted], axis=1)
         return _add(accumulator, outcomes)
@@ -105,15 +151,16 @@ class _SumAttributeCounts(beam.CombineFn):
             merged = _add(merged, accumulator)
         return merged
 
-    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, CountTable]:
-        return {self._key: CountTable(accumulator)}
+    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
+        return {self._key: accumulator}
 
 
 class ClassMetric(metric_types.Metric):
-    """One of `figures.CLASS_FIGURES`, or `figures.CONFUSION`, of a level with one class a product.
+    """A figure or a table of a level with one class a product, by its name in `figures`.
 
-    Labels are class indices int64 (1), `figures.UNKNOWN` where the vocabulary lacks the class;
-    predictions are float (C), the highest of which counts, the first of equals.
+    Labels are class indices int64 (1), `features.NOT_IN_TRAIN` where the vocabulary lacks the class
+    and `features.NOT_GIVEN` where the product is not judged; predictions are float (C), the highest
+    of which counts, the first of equals.
     """
 
     def __init__(self, name: str) -> None:
@@ -122,7 +169,7 @@ class ClassMetric(metric_types.Metric):
 
 
 class AttributeMetric(metric_types.Metric):
-    """One of `figures.ATTRIBUTE_FIGURES`, or `figures.COUNTS`, of the attributes.
+    """A figure or a table of the attributes, by its name in `figures`.
 
     Labels are multi-hot float (A); an attribute with a score of `threshold` or more is predicted.
     """
@@ -135,9 +182,16 @@ class AttributeMetric(metric_types.Metric):
 def _class_computations(
     name: str, model_names: list[str] | None = None, output_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    return _computations(
-        name, figures.CONFUSION, _SumConfusion, figures.class_figures, model_names, output_names
-    )
+    def value(decisions: np.ndarray) -> float | Table:
+        if name == figures.CONFUSION:
+            return Table(figures.confusion(decisions))
+        if name in figures.DECODING_FIGURES:
+            return figures.decoding_figures(decisions)[name]
+        return figures.class_figures(figures.confusion(decisions))[name]
+
+    if name in _RELIABILITY:
+        return _reliability_computations(name, model_names, output_names)
+    return _computations(name, "_decisions", _SumDecisions, value, model_names, output_names)
 
 
 def _attribute_computations(
@@ -146,11 +200,35 @@ def _attribute_computations(
     model_names: list[str] | None = None,
     output_names: list[str] | None = None,
 ) -> metric_types.MetricComputations:
+    def combiner(key: metric_types.MetricKey) -> beam.CombineFn:
+        return _SumAttributeCounts(key, threshold)
+
+    def value(counts: np.ndarray) -> float | Table:
+        return Table(counts) if name == figures.COUNTS else figures.attribute_figures(counts)[name]
+
+    if name in _RELIABILITY:
+        return _reliability_computations(name, model_names, output_names)
+    return _computations(name, "_counts", combiner, value, model_names, output_names)
+
+
+_RELIABILITY = {
+    figures.CALIBRATION_ERROR: (figures.calibration_error, False),
+    figures.RELIABILITY: (Table, False),
+    figures.UNCALIBRATED_ERROR: (figures.calibration_error, True),
+    figures.UNCALIBRATED_RELIABILITY: (Table, True),
+}
+"""What comes of a table of bins: how it is made of it, and whether it is the uncalibrated one's."""
+
+
+def _reliability_computations(
+    name: str, model_names: list[str] | None, output_names: list[str] | None
+) -> metric_types.MetricComputations:
+    value, uncalibrated = _RELIABILITY[name]
     return _computations(
         name,
-        figures.COUNTS,
-        lambda key: _SumAttributeCounts(key, threshold),
-        figures.attribute_figures,
+        f"_bins_{uncalibrated}",
+        lambda key: _SumReliability(key, uncalibrated),
+        value,
         model_names,
         output_names,
     )
@@ -160,7 +238,7 @@ def _computations(
     name: str,
     table_name: str,
     combiner: Callable[[metric_types.MetricKey], beam.CombineFn],
-    figures_of: Callable[[np.ndarray], dict[str, float]],
+    value: Callable[[np.ndarray], float | Table],
     model_names: list[str] | None,
     output_names: list[str] | None,
 ) -> metric_types.MetricComputations:
@@ -170,7 +248,7 @@ def _computations(
         for output_name in output_names or [""]:
             table_key, key = (
                 metric_types.MetricKey(name=of, model_name=model_name, output_name=output_name)
-                for of in (f"_{table_name}", name)
+                for of in (table_name, name)
             )
 
             def derive(
@@ -178,8 +256,7 @@ def _computations(
                 table_key: metric_types.MetricKey = table_key,
                 key: metric_types.MetricKey = key,
             ) -> metric_types.MetricsDict:
-                table = metrics[table_key]
-                return {key: table if name == table_name else figures_of(table.rows)[name]}
+                return {key: value(metrics[table_key])}
 
             computations += [
                 metric_types.MetricComputation(
@@ -191,12 +268,23 @@ def _computations(
 
 
 def _label_and_scores(
-    inputs: metric_types.StandardMetricInputs, key: metric_types.MetricKey
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns one product's label and prediction as vectors; TFMA squeezes those of size 1."""
+    inputs: metric_types.StandardMetricInputs,
+    key: metric_types.MetricKey,
+    without: Callable[[str], str],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns one product's label, prediction, and the prediction as it would be without something.
+
+    All are vectors; TFMA squeezes those of size 1. What a model does not have beside the prediction
+    it serves without, so the two are the same. A model that does not know the level at all, which a
+    baseline may not, has an empty label.
+    """
     label = inputs.get_labels(key.model_name, key.output_name)
-    scores = inputs.get_predictions(key.model_name, key.output_name)
-    return np.ravel(label), np.ravel(scores)
+    predictions = inputs.get_predictions(key.model_name)
+    if label is None or key.output_name not in predictions:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    scores = np.ravel(predictions[key.output_name])
+    other = predictions.get(without(key.output_name))
+    return np.ravel(label), scores, scores if other is None else np.ravel(other)
 
 
 def _add(counts: np.ndarray, more: np.ndarray) -> np.ndarray:

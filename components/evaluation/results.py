@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EXAMPLE_COUNT = "example_count"
 
+_BASELINE = "baseline"
+"""What TFMA calls the model that the candidate is compared with."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -28,10 +31,14 @@ class Evaluation:
         metrics: `level/metric` to its value over all products.
         baseline: The same of the last blessed model on the same products; empty without one.
         slices: Slice column to its values to `metrics` of that slice, with "example_count".
-        confusion: For category and subcategory an int64 (K, 3) array with a row
+        confusion: For each level with one label a product an int64 (K, 3) array with a row
             [truth, prediction, count] for every pair of class indices that occurs; truth is
-            `figures.UNKNOWN` for a class that is not in the vocabulary.
+            `features.NOT_IN_TRAIN` for a class that is not in the vocabulary.
         attribute_counts: int64 (A, 3): true positives, false positives, false negatives.
+        reliability: For each level float64 (`figures.BINS`, 3), one row of answers, sum of their
+            scores and right ones for each bin of scores.
+        uncalibrated_reliability: The same as it would be without calibration; empty where the
+            model is not calibrated.
         blessed: Whether every threshold is met.
         failures: One clause for each threshold that is not.
     """
@@ -42,6 +49,8 @@ class Evaluation:
     slices: dict[str, dict[str, dict[str, float]]]
     confusion: dict[str, np.ndarray]
     attribute_counts: np.ndarray
+    reliability: dict[str, np.ndarray]
+    uncalibrated_reliability: dict[str, np.ndarray]
     blessed: bool
     failures: list[str]
 
@@ -60,9 +69,10 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
     slices: dict[str, dict[str, dict[str, float]]] = {}
     tables: dict[str, np.ndarray] = {}
     for record in tfma.load_metrics(evaluation_uri):
-        candidate, of_baseline, of_slice = _values(record, tfma.BASELINE_KEY)
+        candidate, of_slice = _values(record, of_baseline=False)
         if not record.slice_key.single_slice_keys:
-            overall, baseline, tables = candidate, of_baseline, of_slice
+            overall, tables = candidate, of_slice
+            baseline, _ = _values(record, of_baseline=True)
             continue
         (key,) = record.slice_key.single_slice_keys
         value = getattr(key, key.WhichOneof("kind"))
@@ -80,13 +90,12 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
         metrics=_ordered(overall),
         baseline=_ordered(baseline),
         slices={column: dict(sorted(of.items())) for column, of in sorted(slices.items())},
-        confusion={
-            level: tables[f"{level}/{figures.CONFUSION}"]
-            for level in (features.CATEGORY, features.SUBCATEGORY)
-        },
+        confusion=_by_level(tables, figures.CONFUSION),
         attribute_counts=tables.get(
             f"{features.ATTRIBUTES}/{figures.COUNTS}", np.zeros((0, 3), np.int64)
         ),
+        reliability=_by_level(tables, figures.RELIABILITY),
+        uncalibrated_reliability=_by_level(tables, figures.UNCALIBRATED_RELIABILITY),
         blessed=validation.validation_ok,
         failures=[
             _in_words(failure)
@@ -134,8 +143,8 @@ def metrics_json(
 
 
 def class_name(vocabulary: Sequence[str], index: int) -> str:
-    """Names a class index; `figures.UNKNOWN` is told apart from any class of that name."""
-    return "(not in the train part)" if index == figures.UNKNOWN else vocabulary[index]
+    """Names a class index; `features.NOT_IN_TRAIN` is told apart from any class of that name."""
+    return "(not in the train part)" if index == features.NOT_IN_TRAIN else vocabulary[index]
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -144,29 +153,56 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def _values(
-    record: metrics_for_slice_pb2.MetricsForSlice, baseline_name: str
-) -> tuple[dict[str, float], dict[str, float], dict[str, np.ndarray]]:
-    """Splits a slice's metrics into the candidate's, the baseline's and the candidate's tables."""
-    candidate: dict[str, float] = {}
-    baseline: dict[str, float] = {}
+    record: metrics_for_slice_pb2.MetricsForSlice, of_baseline: bool
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Returns one model's figures and tables of a slice, of levels with something to judge.
+
+    A slice may be of products whose extra label nobody knows, and a baseline may not have the label
+    at all. Figures of nothing would read as those of a model that is always wrong.
+    """
+    values: dict[str, float] = {}
     tables: dict[str, np.ndarray] = {}
     for metric in record.metric_keys_and_values:
         key, value = metric.key, metric.value
-        if key.is_diff:
+        if key.is_diff or (key.model_name == _BASELINE) != of_baseline:
             continue
         name = f"{key.output_name}/{key.name}" if key.output_name else key.name
         if value.WhichOneof("type") == "double_value":
-            of = baseline if key.model_name == baseline_name else candidate
-            of[name] = value.double_value.value
-        elif key.model_name != baseline_name:
-            table = value.array_value
-            tables[name] = np.array(table.int64_values, np.int64).reshape(tuple(table.shape))
-    return candidate, baseline, tables
+            values[name] = value.double_value.value
+        else:
+            array = value.array_value
+            numbers = array.float64_values or array.int64_values
+            kind = np.float64 if array.float64_values else np.int64
+            tables[name] = np.array(numbers, kind).reshape(tuple(array.shape))
+    unjudged = {
+        level for level, table in _by_level(tables, figures.CONFUSION).items() if not len(table)
+    }
+    return {
+        name: value for name, value in values.items() if name.split("/")[0] not in unjudged
+    }, tables
+
+
+def _by_level(tables: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The tables called `name` of all levels that have one, by level."""
+    there = {of.split("/")[0] for of in tables}
+    return {
+        level: tables[f"{level}/{name}"]
+        for level in figures.levels(there - set(features.LEVELS))
+        if f"{level}/{name}" in tables
+    }
 
 
 def _ordered(values: Mapping[str, float]) -> dict[str, float]:
     """Picks the figures, in the order in which people read them; TFMA has none."""
-    names = (f"{level}/{figure}" for level, of in figures.FIGURES.items() for figure in of)
+    there = {name.split("/")[0] for name in values if "/" in name}
+    names = (
+        f"{level}/{figure}"
+        for level in figures.levels(there - set(features.LEVELS))
+        for figure in (
+            *figures.bounded(level),
+            *figures.compared(level, joint_decoding=True, calibrated=True),
+        )
+    )
     return {name: values[name] for name in names if name in values}
 
 
@@ -177,11 +213,17 @@ def _in_words(failure: validation_result_pb2.ValidationFailure) -> str:
     if not failure.HasField("metric_value"):
         return f"{name} could not be computed"
     value = failure.metric_value.double_value.value
+    upper = key.name == figures.CALIBRATION_ERROR
     if threshold.HasField("change_threshold"):
-        fall, allowed = _apart(-value, -threshold.change_threshold.absolute.value)
-        return f"{name} fell by {fall} against the last blessed model, at most {allowed} allowed"
-    value, bound = _apart(value, threshold.value_threshold.lower_bound.value)
-    return f"{name} is {value}, must be at least {bound}"
+        change, allowed = value, threshold.change_threshold.absolute.value
+        change, allowed = _apart(*((change, allowed) if upper else (-change, -allowed)))
+        return (
+            f"{name} {'rose' if upper else 'fell'} by {change} against the last blessed model, "
+            f"at most {allowed} allowed"
+        )
+    bounds = threshold.value_threshold
+    value, bound = _apart(value, (bounds.upper_bound if upper else bounds.lower_bound).value)
+    return f"{name} is {value}, must be at {'most' if upper else 'least'} {bound}"
 
 
 def _apart(value: float, bound: float) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image
 
 from schema import features
 from schema.errors import UserError
-from serving.client import CatalogClient, Prediction
+from serving.client import CatalogClient, ExtraLabel, Prediction
 from serving.model_server import ModelServer
 
 THUMBNAIL_SIDE = 96
@@ -37,13 +37,17 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True)
 class Question:
-    """A product of the test split: its encoded picture and its true labels."""
+    """A product of the test split: its encoded picture and what the catalog says of it.
+
+    `further` has the values of the slice columns, of which some may be extra labels.
+    """
 
     id: str
     image: bytes
     category: str
     subcategory: str
     attributes: tuple[str, ...]
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ def answers(
 
     Returns:
         One object a question that was answered: `id`; `truth` with `category`, `subcategory`,
-        `attributes`; `prediction` as `Prediction.to_dict`; `thumbnail`, a JPEG in base64 whose
-        sides are at most `THUMBNAIL_SIDE` pixels.
+        `attributes` and the extra labels; `prediction` as `Prediction.to_dict`; `thumbnail`, a
+        JPEG in base64 whose sides are at most `THUMBNAIL_SIDE` pixels.
     """
     return [
         {
@@ -136,6 +140,7 @@ def answers(
                 features.CATEGORY: question.category,
                 features.SUBCATEGORY: question.subcategory,
                 features.ATTRIBUTES: list(question.attributes),
+                **{extra: question.further.get(extra, "") for extra in prediction.extra_labels},
             },
             "prediction": prediction.to_dict(),
             "thumbnail": _thumbnail(question.image),
@@ -156,6 +161,11 @@ def _question(record: bytes) -> Question:
         category=first(features.CATEGORY).decode(),
         subcategory=first(features.SUBCATEGORY).decode(),
         attributes=tuple(label.decode() for label in feature[features.ATTRIBUTES].bytes_list.value),
+        further={
+            name: values.bytes_list.value[0].decode()
+            for name, values in feature.items()
+            if name not in features.RESERVED and values.bytes_list.value
+        },
     )
 
 
@@ -212,38 +222,31 @@ def _check_answer(
     question: Question, prediction: Prediction, own: Mapping[str, np.ndarray]
 ) -> None:
     """The answer is made of probabilities and is the model's own."""
-    levels = (
-        (
-            features.CATEGORY,
-            prediction.category,
-            prediction.category_score,
-            prediction.category_scores,
-            _by_label(
-                own[features.labels(features.CATEGORY)], own[features.scores(features.CATEGORY)]
-            ),
+    said = {
+        features.CATEGORY: ExtraLabel(
+            prediction.category, prediction.category_score, prediction.category_scores
         ),
-        (
-            features.SUBCATEGORY,
-            prediction.subcategory,
-            prediction.subcategory_score,
-            prediction.subcategory_scores,
-            _by_label(
-                own[features.labels(features.SUBCATEGORY)],
-                own[features.scores(features.SUBCATEGORY)],
-            ),
+        features.SUBCATEGORY: ExtraLabel(
+            prediction.subcategory, prediction.subcategory_score, prediction.subcategory_scores
         ),
-    )
+        **prediction.extra_labels,
+    }
     product = f"for product {question.id}"
-    for level, label, score, scores, own_scores in levels:
-        _check_scores(f"{level} scores {product}", scores, own_scores)
-        if abs(sum(scores.values()) - 1) > _TOLERANCE:
-            raise _Fault(f"the {level} scores {product} sum to {sum(scores.values()):.4f}, not 1")
-        if label not in scores:
-            raise _Fault(f"the {level} {product} is {label!r}, which is not among its labels")
-        if abs(score - max(scores.values())) > _TOLERANCE or scores[label] != score:
+    for level, answer in said.items():
+        own_scores = _by_label(own[features.labels(level)], own[features.scores(level)])
+        _check_scores(f"{level} scores {product}", answer.scores, own_scores)
+        total, highest = sum(answer.scores.values()), max(answer.scores.values())
+        if abs(total - 1) > _TOLERANCE:
+            raise _Fault(f"the {level} scores {product} sum to {total:.4f}, not 1")
+        if answer.label not in answer.scores:
             raise _Fault(
-                f"the {level} {product} is {label!r} with score {score:.4f}, but the highest of "
-                f"its scores is {max(scores.values()):.4f}"
+                f"the {level} {product} is {answer.label!r}, which is not among its labels"
+            )
+        given = answer.scores[answer.label]
+        if abs(answer.score - highest) > _TOLERANCE or given != answer.score:
+            raise _Fault(
+                f"the {level} {product} is {answer.label!r} with score {answer.score:.4f}, but the "
+                f"highest of its scores is {highest:.4f}"
             )
     _check_scores(
         f"attribute scores {product}",

@@ -7,12 +7,11 @@ in when it draws, so that every chart follows the reader's light or dark scheme.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from components.evaluation import figures
 from components.evaluation.results import class_name, number
 from schema import features
 
@@ -30,11 +29,8 @@ _MOST_WRITTEN = 12
 _AXIS_SIDE = 150
 """Pixels that the labels and the title take beside and below a confusion matrix."""
 
-_LEVEL_COLORS = {
-    features.CATEGORY: "--series-1",
-    features.SUBCATEGORY: "--series-2",
-    features.ATTRIBUTES: "--series-3",
-}
+_SERIES = 6
+"""Colors for levels that the page has; further levels begin with the first again."""
 
 
 def distribution(counts: Mapping[str, int]) -> Figure:
@@ -84,12 +80,13 @@ def losses(history: Mapping[str, Any]) -> Figure:
     return _curves(lines, history)
 
 
-def training_metrics(history: Mapping[str, Any]) -> Figure:
+def training_metrics(history: Mapping[str, Any], levels: Iterable[str]) -> Figure:
     """Each level's figure of every epoch, on the train part dashed, on the eval part solid."""
     lines = []
-    for level, color in _LEVEL_COLORS.items():
-        for metric in sorted(history["epochs"][0]):
-            if metric.startswith(f"{level}_") and not metric.endswith("loss"):
+    for index, level in enumerate(levels):
+        color = f"--series-{index % _SERIES + 1}"
+        for metric in (f"{level}_accuracy", f"{level}_f1"):
+            if metric in history["epochs"][0]:
                 name = metric.replace("_", " ")
                 lines += [
                     _line(history["epochs"], f"val_{metric}", name, color, "solid"),
@@ -98,6 +95,58 @@ def training_metrics(history: Mapping[str, Any]) -> Figure:
                     | {"showlegend": False},
                 ]
     return _curves(lines, history, range_=[0, 1.02])
+
+
+def reliability(served: np.ndarray, uncalibrated: np.ndarray | None) -> Figure:
+    """How often answers are right against the score that they come with, a point a bin of scores.
+
+    Args:
+        served: float64 (bins, 3), rows of answers, sum of their scores, right ones.
+        uncalibrated: The same as it would be without calibration, drawn dashed; None leaves it out.
+    """
+    lines = [] if uncalibrated is None else [("without calibration", uncalibrated, "--muted")]
+    lines.append(("as served", served, "--accent"))
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "as it should be",
+            "x": [0, 1],
+            "y": [0, 1],
+            "line": {"color": "--rule", "width": 2},
+            "hoverinfo": "skip",
+        }
+    ]
+    for name, bins, color in lines:
+        answers, scores, right = bins[bins[:, 0] > 0].T
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": (scores / answers).tolist(),
+                "y": (right / answers).tolist(),
+                "customdata": answers.tolist(),
+                "line": {"color": color, "dash": "solid" if bins is served else "dot", "width": 2},
+                # By area, and never too small to be seen.
+                "marker": {
+                    "color": color,
+                    "size": (6 + 18 * (answers / answers.sum()) ** 0.5).tolist(),
+                },
+                "hovertemplate": f"{name}: %{{customdata:,}} answers with a score of %{{x:.2f}}, "
+                "%{y:.2f} of them right<extra></extra>",
+            }
+        )
+    return {
+        "data": data,
+        "layout": {
+            "height": 340,
+            "margin": {"t": 8, "r": 8, "b": 80, "l": 48},
+            "xaxis": {"title": {"text": "score", "standoff": 8}, "range": [0, 1.02]},
+            "yaxis": {"title": {"text": "right", "standoff": 8}, "range": [0, 1.02]},
+            "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        },
+    }
 
 
 def confusion(pairs: np.ndarray, vocabulary: Sequence[str]) -> Figure:
@@ -215,11 +264,11 @@ def confusion_classes(pairs: np.ndarray) -> tuple[list[int], list[int]]:
             support.setdefault(index, 0)
             errors[index] = errors.get(index, 0) + count * (truth != prediction)
         support[truth] += count
-    known = [index for index in support if index != figures.UNKNOWN]
+    known = [index for index in support if index != features.NOT_IN_TRAIN]
     chosen = sorted(known, key=lambda index: (-errors[index], index))[:MOST_CLASSES]
     chosen.sort(key=lambda index: (-support[index], index))
     rows = [index for index in chosen if support[index]]
-    return rows + [figures.UNKNOWN] * (figures.UNKNOWN in support), chosen
+    return rows + [features.NOT_IN_TRAIN] * (features.NOT_IN_TRAIN in support), chosen
 
 
 def _line(

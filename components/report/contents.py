@@ -39,8 +39,9 @@ class Answer:
     Attributes:
         id: The product's id.
         truth: Level to its label, for the attributes a list of labels.
-        prediction: "category" and "subcategory" with "category_score" and "subcategory_score", and
-            "attributes", every label with its score.
+        prediction: "category" and "subcategory" with "category_score" and "subcategory_score",
+            "attributes", every label with its score, and "extra_labels", each with "label" and
+            "score".
         thumbnail: JPEG or PNG bytes in base64; empty where there is none.
     """
 

@@ -78,20 +78,21 @@ def _contents(
                 "pushed_version": model.get_string_custom_property("pushed_version"),
                 "pushed_destination": model.get_string_custom_property("pushed_destination"),
             }
+    labels = gather.read_labels(uri("transform_graph"))
     now = datetime.datetime.now(datetime.timezone.utc)
     return Contents(
         name=exec_properties["name"],
         created=f"{now:%B} {now.day}, {now:%Y, %H:%M} UTC",
         attribute_threshold=exec_properties["attribute_threshold"],
         evaluation=read_evaluation(uri("evaluation")),
-        labels=gather.read_labels(uri("transform_graph")),
+        labels=labels,
         ingest=ingest,
         rejects=rejects,
         expectations=gather.read_schema(uri("schema")),
         findings=verdict.findings,
         distances=verdict.distances,
         **conflicts,
-        class_counts=gather.read_class_counts(uri("statistics")),
+        class_counts=gather.read_class_counts(uri("statistics"), labels),
         history=gather.read_history(uri("model_run")),
         **canary,
         **pushed,

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow_transform as tft
@@ -35,19 +36,21 @@ def read_history(model_run: str) -> dict[str, Any]:
 def read_labels(transform_graph: str) -> dict[str, list[str]]:
     """Returns each level's vocabulary, in the order of the indices."""
     output = tft.TFTransformOutput(transform_graph)
-    return {level: vocabulary_labels(output.vocabulary_by_name(level)) for level in features.LEVELS}
+    levels = features.transformed_levels(output.transformed_feature_spec())
+    return {level: vocabulary_labels(output.vocabulary_by_name(level)) for level in levels}
 
 
-def read_class_counts(statistics: str) -> dict[str, dict[str, int]]:
+def read_class_counts(statistics: str, levels: Iterable[str]) -> dict[str, dict[str, int]]:
     """Returns each level's labels and their counts in the train part, the most frequent first.
 
     Args:
         statistics: Folder of StatisticsGen's output.
+        levels: Whose labels to count.
     """
     recorded = statistics_pb2.DatasetFeatureStatisticsList()
     train = os.path.join(statistics, f"Split-{features.TRAIN}")
     recorded.ParseFromString(_bytes(os.path.join(train, "FeatureStats.pb")))
-    counts: dict[str, dict[str, int]] = {level: {} for level in features.LEVELS}
+    counts: dict[str, dict[str, int]] = {level: {} for level in levels}
     for feature in recorded.datasets[0].features:
         name = ".".join(feature.path.step) or feature.name
         if name in counts:

@@ -32,12 +32,6 @@ SMALL_SUPPORT = 30
 _NOTABLE = 0.05
 """How far below the overall figure a slice is pointed out."""
 
-TITLES = {
-    features.CATEGORY: "Category",
-    features.SUBCATEGORY: "Sub-category",
-    features.ATTRIBUTES: "Attributes",
-}
-
 _FIGURE_TITLES = {
     "accuracy": "Accuracy",
     "overall_precision": "Precision",
@@ -46,6 +40,7 @@ _FIGURE_TITLES = {
     "macro_precision": "Macro precision",
     "macro_recall": "Macro recall",
     "macro_f1": "Macro F1",
+    figures.CALIBRATION_ERROR: "Calibration error",
 }
 
 _MOST_PLACES = 6
@@ -87,20 +82,12 @@ _COMPARED = {
     (SKEW, features.TEST): "Test from train",
 }
 
-_HEADLINE_METRICS = (
-    f"{features.CATEGORY}/accuracy",
-    f"{features.SUBCATEGORY}/accuracy",
-    f"{features.ATTRIBUTES}/overall_f1",
-)
-
-_SLICE_METRICS = (
-    f"{features.CATEGORY}/accuracy",
-    f"{features.CATEGORY}/overall_f1",
-    f"{features.SUBCATEGORY}/accuracy",
-    f"{features.SUBCATEGORY}/overall_f1",
-    f"{features.ATTRIBUTES}/overall_f1",
-    f"{features.ATTRIBUTES}/macro_f1",
-)
+_SLICE_FIGURES = {
+    features.CATEGORY: ("accuracy", "overall_f1"),
+    features.SUBCATEGORY: ("accuracy", "overall_f1"),
+    features.ATTRIBUTES: ("overall_f1", "macro_f1"),
+}
+"""Figures of a level in the tables of slices; of extra labels the accuracy."""
 
 
 def render_page(contents: Contents) -> str:
@@ -124,6 +111,8 @@ def render_page(contents: Contents) -> str:
         "training": training_section(contents, drawn),
         "levels": level_tables(contents),
         "slices": slice_tables(contents),
+        "decoding": decoding_rows(contents),
+        "calibration": calibration_section(contents, drawn),
         "confusions": confusion_section(contents, drawn),
         "attributes": attribute_rows(contents),
         "answers": [
@@ -134,12 +123,18 @@ def render_page(contents: Contents) -> str:
         contents=contents,
         **sections,
         small_support=SMALL_SUPPORT,
+        bins=figures.BINS,
         notable=_NOTABLE,
         style=Markup((folder / "page.css").read_text("utf-8")),
         script=Markup((folder / "page.js").read_text("utf-8")),
         plotly=Markup(get_plotlyjs()),
         figures=_json_for_script(drawn),
     )
+
+
+def title(level: str) -> str:
+    """A level's name for people; an extra label has its column's."""
+    return "Sub-category" if level == features.SUBCATEGORY else level[:1].upper() + level[1:]
 
 
 def verdict(contents: Contents) -> dict[str, Any]:
@@ -182,12 +177,15 @@ def cards(contents: Contents) -> list[dict[str, Any]]:
     """The key figures: {"title", "value", "note"} and, against a baseline, {"change"}."""
     evaluation = contents.evaluation
     found: list[dict[str, Any]] = []
-    for name in _metrics_shown(contents, _HEADLINE_METRICS):
-        level, figure = name.split("/")
+    for level in _levels(contents):
+        figure = "overall_f1" if level == features.ATTRIBUTES else "accuracy"
+        name = f"{level}/{figure}"
+        if name not in evaluation.metrics:
+            continue
         value = evaluation.metrics[name]
         found.append(
             {
-                "title": f"{TITLES[level]} {_FIGURE_TITLES[figure].lower().replace('f1', 'F1')}",
+                "title": _heading(level, figure),
                 "value": number(value),
                 "change": value - evaluation.baseline[name]
                 if name in evaluation.baseline
@@ -227,7 +225,7 @@ def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[st
         hidden = sorted(counts.values())[: -charts.MOST_BARS]
         distributions.append(
             {
-                "title": TITLES[level],
+                "title": title(level),
                 "chart": chart,
                 "classes": len(counts),
                 "hidden": len(hidden),
@@ -318,7 +316,9 @@ def training_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dic
         return {}
     return {
         "losses": drawn_as("losses", charts.losses(history), drawn),
-        "metrics": drawn_as("training-metrics", charts.training_metrics(history), drawn),
+        "metrics": drawn_as(
+            "training-metrics", charts.training_metrics(history, _levels(contents)), drawn
+        ),
         "note": _training_note(history),
         "seconds": sum(epoch.get("seconds", 0) for epoch in history["epochs"]),
         "hyperparameters": history.get("hyperparameters") or {},
@@ -331,8 +331,10 @@ def level_tables(contents: Contents) -> list[dict[str, Any]]:
     tables = []
     for level in _levels(contents):
         rows = []
-        for figure in figures.FIGURES[level]:
-            value = evaluation.metrics[f"{level}/{figure}"]
+        for figure in figures.bounded(level):
+            value = evaluation.metrics.get(f"{level}/{figure}")
+            if value is None:
+                continue
             before = evaluation.baseline.get(f"{level}/{figure}")
             rows.append(
                 {
@@ -340,20 +342,24 @@ def level_tables(contents: Contents) -> list[dict[str, Any]]:
                     "value": value,
                     "before": before,
                     "change": None if before is None else value - before,
+                    "less_is_better": figure == figures.CALIBRATION_ERROR,
                 }
             )
-        tables.append({"title": TITLES[level], "rows": rows})
+        tables.append({"title": title(level), "rows": rows})
     return tables
 
 
 def slice_tables(contents: Contents) -> list[dict[str, Any]]:
     """A table for each slice column: its values by support, each with the figures of all levels."""
     evaluation = contents.evaluation
-    shown = _metrics_shown(contents, _SLICE_METRICS)
-    heads = []
-    for name in shown:
-        level, figure = name.split("/")
-        heads.append(f"{TITLES[level]} {_FIGURE_TITLES[figure].lower().replace('f1', 'F1')}")
+    named = [
+        (level, figure)
+        for level in _levels(contents)
+        for figure in _SLICE_FIGURES.get(level, ("accuracy",))
+        if f"{level}/{figure}" in evaluation.metrics
+    ]
+    shown = [f"{level}/{figure}" for level, figure in named]
+    heads = [_heading(level, figure) for level, figure in named]
     tables = []
     for column, values in evaluation.slices.items():
         rows = []
@@ -366,8 +372,9 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
                     "small": support < SMALL_SUPPORT,
                     "cells": [
                         {
-                            "value": of[name],
-                            "low": support >= SMALL_SUPPORT
+                            "value": of.get(name),
+                            "low": name in of
+                            and support >= SMALL_SUPPORT
                             and of[name] < evaluation.metrics[name] - _NOTABLE,
                         }
                         for name in shown
@@ -385,16 +392,58 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
     return tables
 
 
-def confusion_section(contents: Contents, drawn: dict[str, charts.Figure]) -> list[dict[str, Any]]:
-    """A heat map and the most frequent confusions of category and sub-category."""
-    found = []
-    for level, pairs in contents.evaluation.confusion.items():
-        vocabulary = contents.labels[level]
-        chart = drawn_as(f"confusion-{level}", charts.confusion(pairs, vocabulary), drawn)
-        classes = len({*pairs[:, 0].tolist(), *pairs[:, 1].tolist()} - {figures.UNKNOWN})
+def decoding_rows(contents: Contents) -> list[dict[str, Any]]:
+    """What joint decoding changed: {"title", "served" and "independent" accuracy, "changed"}."""
+    metrics = contents.evaluation.metrics
+    return [
+        {
+            "title": title(level),
+            "served": metrics[f"{level}/accuracy"],
+            "independent": metrics[f"{level}/{figures.INDEPENDENT_ACCURACY}"],
+            "changed": round(
+                metrics[f"{level}/{figures.CHANGED}"] * contents.evaluation.example_count
+            ),
+        }
+        for level in (features.CATEGORY, features.SUBCATEGORY)
+        if f"{level}/{figures.INDEPENDENT_ACCURACY}" in metrics
+    ]
+
+
+def calibration_section(
+    contents: Contents, drawn: dict[str, charts.Figure]
+) -> list[dict[str, Any]]:
+    """For each level a reliability diagram, its errors and its temperature, None where not so."""
+    evaluation, found = contents.evaluation, []
+    temperatures = contents.history.get("temperatures", {})
+    for level, served in evaluation.reliability.items():
+        if not served[:, 0].any():
+            continue
+        before = evaluation.uncalibrated_reliability.get(level)
+        chart = charts.reliability(served, before)
         found.append(
             {
-                "title": TITLES[level],
+                "title": title(level),
+                "chart": drawn_as(f"reliability-{level}", chart, drawn),
+                "error": figures.calibration_error(served),
+                "before": None if before is None else figures.calibration_error(before),
+                "temperature": temperatures.get(level),
+            }
+        )
+    return found
+
+
+def confusion_section(contents: Contents, drawn: dict[str, charts.Figure]) -> list[dict[str, Any]]:
+    """A heat map and the most frequent confusions of each level with one label a product."""
+    found = []
+    for level, pairs in contents.evaluation.confusion.items():
+        if not len(pairs):
+            continue
+        vocabulary = contents.labels[level]
+        chart = drawn_as(f"confusion-{level}", charts.confusion(pairs, vocabulary), drawn)
+        classes = len({*pairs[:, 0].tolist(), *pairs[:, 1].tolist()} - {features.NOT_IN_TRAIN})
+        found.append(
+            {
+                "title": title(level),
                 "chart": chart,
                 "classes": classes,
                 "shown": min(classes, charts.MOST_CLASSES),
@@ -442,19 +491,24 @@ def attribute_rows(contents: Contents) -> list[dict[str, Any]]:
 
 def answer_card(answer: Answer, attribute_threshold: float) -> dict[str, Any]:
     """One picture of the gallery: what it is, what the candidate said, whether that is right."""
-    levels = []
-    for level in (features.CATEGORY, features.SUBCATEGORY):
-        truth, said = answer.truth.get(level, ""), answer.prediction.get(level, "")
-        score = answer.prediction.get(f"{level}_score")
-        levels.append(
-            {
-                "title": TITLES[level],
-                "truth": truth,
-                "said": said,
-                "right": truth == said,
-                "score": "" if score is None else number(score, 2),
-            }
-        )
+    said = {
+        level: (answer.prediction[level], answer.prediction[f"{level}_score"])
+        for level in (features.CATEGORY, features.SUBCATEGORY)
+    } | {
+        extra: (of["label"], of["score"])
+        for extra, of in answer.prediction.get("extra_labels", {}).items()
+    }
+    levels = [
+        {
+            "title": title(level),
+            "truth": answer.truth[level],
+            "said": label,
+            # Nobody knows whether an answer is right where the catalog says nothing.
+            "right": answer.truth[level] in (label, features.UNKNOWN),
+            "score": number(score, 2),
+        }
+        for level, (label, score) in said.items()
+    ]
     true = set(answer.truth.get(features.ATTRIBUTES, ()))
     said = {
         label
@@ -464,7 +518,7 @@ def answer_card(answer: Answer, attribute_threshold: float) -> dict[str, Any]:
     return {
         "id": answer.id,
         "levels": levels,
-        "right": all(level["right"] for level in levels),
+        "right": all(level["right"] for level in levels[:2]),
         "attributes": [
             {
                 "label": label,
@@ -494,18 +548,13 @@ def with_code(sentence: str) -> Markup:
 def _levels(contents: Contents) -> list[str]:
     return [
         level
-        for level in features.LEVELS
-        if level != features.ATTRIBUTES or contents.labels.get(level)
+        for level in contents.labels
+        if level != features.ATTRIBUTES or contents.labels[features.ATTRIBUTES]
     ]
 
 
-def _metrics_shown(contents: Contents, names: Sequence[str]) -> list[str]:
-    levels = _levels(contents)
-    return [
-        name
-        for name in names
-        if name.split("/")[0] in levels and name in contents.evaluation.metrics
-    ]
+def _heading(level: str, figure: str) -> str:
+    return f"{title(level)} {_FIGURE_TITLES[figure].lower().replace('f1', 'F1')}"
 
 
 def _training_note(history: Mapping[str, Any]) -> str:

@@ -48,6 +48,12 @@ def test_paths_in_the_file_start_at_the_file_and_overrides_at_the_current_direct
     assert load_config(path, ["catalog.folder=shop"]).catalog.folder == str(here / "shop")
 
 
+def test_an_extra_label_has_metrics_of_its_own_to_bound(write_config):
+    text = CATALOG.replace("}", ", slices: [gender], extra_labels: [gender]}")
+    text += "evaluation: {thresholds: {gender/accuracy: 0.9, gender/calibration_error: 0.1}}\n"
+    assert load_config(write_config(text)).evaluation.thresholds["gender/accuracy"] == 0.9
+
+
 def test_variables_in_paths_are_expanded(write_config, monkeypatch):
     monkeypatch.setenv("SHOP_FOLDER", "/data/shop")
     path = write_config(CATALOG.replace("shop", "'${SHOP_FOLDER}/a'"))
@@ -83,7 +89,20 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
         (CATALOG + "split: {eval: 0.5, test: 0.5}\n", "leave a train part"),
         (
             CATALOG + "evaluation: {thresholds: {category/acc: 0.9}}\n",
-            "no metric is named category/acc",
+            "no metric that can have a bound is named category/acc;",
+        ),
+        (
+            CATALOG.replace("}", ", slices: [gender], extra_labels: [gender]}")
+            + "evaluation: {max_regression: {gender/acuracy: 0.1}}\n",
+            "is named gender/acuracy; there are category/accuracy",
+        ),
+        (
+            CATALOG + "evaluation: {thresholds: {gender/accuracy: 0.9}}\n",
+            "is named gender/accuracy",
+        ),
+        (
+            CATALOG.replace("}", ", slices: [attribute], extra_labels: [attribute]}"),
+            "the outputs attribute_scores would stand for two things",
         ),
         (CATALOG.replace("}", ", crop: true}"), "crop needs a DeepFashion format"),
         (

@@ -28,10 +28,14 @@ def picture(red: int, green: int, blue: int, size: int = 16, suffix: str = "png"
 
 
 class ColorModel(tf.Module):
-    """The model; `sharpness` sets its scores apart from another version's."""
+    """The model; `sharpness` sets its scores apart from another version's.
 
-    def __init__(self, sharpness: float = 4.0):
+    With `extra_label` it says under that name once more which color it is.
+    """
+
+    def __init__(self, sharpness: float = 4.0, extra_label: str = ""):
         super().__init__()
+        self._extra_label = extra_label
         self.sharpness = tf.Variable(sharpness, trainable=False)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
@@ -67,7 +71,18 @@ class ColorModel(tf.Module):
         tones = tf.stack([1 - bright, bright], 1)
         categories = tf.nn.softmax(self.sharpness * table)
         subcategories = tf.reshape(categories[:, :, None] * tones[:, None, :], [count, 6])
+        extra = {
+            self._extra_label + output: answer
+            for output, answer in (
+                ("", tf.gather(CATEGORIES, tf.argmax(categories, 1))),
+                ("_score", tf.reduce_max(categories, 1)),
+                ("_scores", categories),
+                ("_labels", _rows(CATEGORIES, count)),
+            )
+            if self._extra_label
+        }
         return {
+            **extra,
             "category": tf.gather(CATEGORIES, tf.argmax(categories, 1)),
             "category_score": tf.reduce_max(categories, 1),
             "category_scores": categories,

@@ -39,6 +39,28 @@ def test_a_prediction_holds_what_the_model_gives(client: CatalogClient):
     assert (blue.category, blue.subcategory) == ("blue", "dark blue")
 
 
+def test_a_model_without_extra_labels_gives_none(client: CatalogClient):
+    assert client.predict([RED])[0].extra_labels == {}
+
+
+def test_extra_labels_are_found_in_the_answer(tmp_path: Path):
+    model = color_model.ColorModel(extra_label="color")
+    color_model.save(model, str(tmp_path / "catalog" / "1"))
+    with ModelServer(tmp_path) as server, CatalogClient(server.endpoint) as client:
+        (prediction,) = client.predict([DARK_BLUE])
+
+    color = prediction.extra_labels["color"]
+    expected = color_model.expected_scores(0, 0, 100)
+    assert list(prediction.extra_labels) == ["color"]
+    assert (color.label, color.score) == ("blue", pytest.approx(expected[2], abs=1e-6))
+    assert color.scores["red"] == pytest.approx(expected[0], abs=1e-6)
+    assert list(color.scores)[0] == "blue"
+    plain = json.loads(json.dumps(prediction.to_dict()))["extra_labels"]
+    assert plain == {
+        "color": {"label": "blue", "score": color.score, "scores": pytest.approx(color.scores)}
+    }
+
+
 def test_scores_come_highest_first(client: CatalogClient):
     (prediction,) = client.predict([color_model.picture(0, 100, 200)])
 

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from schema import features
+
 
 @dataclasses.dataclass
 class Judged:
@@ -29,13 +31,14 @@ def _scores(generator, truth, vocabulary):
 
 @pytest.fixture(scope="session")
 def judged():
-    """120 products; "Saree" and "Clutch" are in no vocabulary, "Watch" is never true."""
+    """120 products; "Saree", "Clutch" and "Kids" are in no vocabulary, "Watch" is never true."""
     generator = np.random.default_rng(7)
     count = 120
     vocabularies = {
         "category": ["Apparel", "Footwear", "Accessories"],
         "subcategory": ["Tshirt", "Jeans", "Sandal", "Shoe", "Watch"],
         "attributes": ["season=Summer", "season=Winter", "usage=Casual", "usage=Sports"],
+        "gender": ["Women", "Men"],
     }
     category = generator.choice(
         [*vocabularies["category"], "Saree"], count, p=[0.5, 0.3, 0.15, 0.05]
@@ -48,17 +51,30 @@ def judged():
     attribute_scores = generator.random((count, 4)).astype(np.float32)
     # Just at the threshold: predicted.
     attribute_scores[:10, 0] = 0.75
+    gender = generator.choice(["Women", "Men", "Kids", "unknown"], count, p=[0.5, 0.3, 0.1, 0.1])
+    scores = {
+        "category": _scores(generator, category, vocabularies["category"]),
+        "subcategory": _scores(generator, subcategory, vocabularies["subcategory"]),
+        "attributes": attribute_scores,
+        "gender": _scores(generator, gender, vocabularies["gender"]),
+    }
+    for level in ("category", "subcategory"):
+        # What would be said without joint decoding differs for every fourth product or so.
+        scores[f"{level}_independent"] = scores[level] ** generator.choice([1, -1], (count, 1))
+    for level in vocabularies:
+        # Three times as sure as what is served.
+        powers = scores[level] ** 3
+        rest = (
+            (1 - scores[level]) ** 3 + powers if level == "attributes" else powers.sum(1)[:, None]
+        )
+        scores[f"{level}_uncalibrated"] = powers / rest
     return Judged(
         vocabularies=vocabularies,
         category=category,
         subcategory=subcategory,
         attributes=attributes,
-        gender=generator.choice(["Women", "Men", "unknown"], count, p=[0.5, 0.4, 0.1]),
-        scores={
-            "category": _scores(generator, category, vocabularies["category"]),
-            "subcategory": _scores(generator, subcategory, vocabularies["subcategory"]),
-            "attributes": attribute_scores,
-        },
+        gender=gender,
+        scores=scores,
     )
 
 
@@ -97,14 +113,16 @@ def save_model(judged):
     """Writes a SavedModel that answers the Examples' own scores.
 
     `order` permutes the category vocabulary (dropping what it leaves out), `attributes=False` makes
-    a model of a catalog without attributes.
+    a model of a catalog without attributes, `gender=False` one that does not know the extra label,
+    `compared=False` one that says nothing of what it would serve without decoding or calibration.
     """
     import tensorflow as tf
 
-    def save(folder, order=(0, 1, 2), attributes=True):
+    def save(folder, order=(0, 1, 2), attributes=True, gender=True, compared=True):
         vocabularies = {
             "category": [judged.vocabularies["category"][index] for index in order],
             "subcategory": judged.vocabularies["subcategory"],
+            "gender": judged.vocabularies["gender"],
         }
         label_names = judged.vocabularies["attributes"] if attributes else []
         module = tf.Module()
@@ -124,16 +142,19 @@ def save_model(judged):
             parsed = tf.io.parse_example(
                 examples,
                 {
-                    f"scores_{level}": tf.io.FixedLenFeature([len(vocabulary)], tf.float32)
-                    for level, vocabulary in judged.vocabularies.items()
+                    f"scores_{name}": tf.io.FixedLenFeature([scores.shape[1]], tf.float32)
+                    for name, scores in judged.scores.items()
                 },
             )
-            return {
-                "category": tf.gather(parsed["scores_category"], list(order), axis=1),
-                "subcategory": parsed["scores_subcategory"],
-                "attributes": parsed["scores_attributes"][:, : len(label_names)],
-                "embedding": tf.ones([tf.shape(examples)[0], 8]),
-            }
+            outputs = {"embedding": tf.ones([tf.shape(examples)[0], 8])}
+            for name in judged.scores:
+                if name.startswith("category"):
+                    outputs[name] = tf.gather(parsed[f"scores_{name}"], list(order), axis=1)
+                elif name.startswith("attributes"):
+                    outputs[name] = parsed[f"scores_{name}"][:, : len(label_names)]
+                elif gender or not name.startswith("gender"):
+                    outputs[name] = parsed[f"scores_{name}"]
+            return {name: values for name, values in outputs.items() if compared or "_" not in name}
 
         @tf.function(input_signature=[serialized])
         def transform_labels(examples):
@@ -143,17 +164,25 @@ def save_model(judged):
                     "category": tf.io.FixedLenFeature([], tf.string),
                     "subcategory": tf.io.FixedLenFeature([], tf.string),
                     "attributes": tf.io.VarLenFeature(tf.string),
+                    "gender": tf.io.FixedLenFeature([], tf.string),
                 },
             )
             present = tf.sparse.to_dense(parsed["attributes"])[:, :, None]
             names = tf.constant(label_names, tf.string, shape=[len(label_names)])
-            return {
+            labels = {
                 "category_label": module.tables["category"].lookup(parsed["category"]),
                 "subcategory_label": module.tables["subcategory"].lookup(parsed["subcategory"]),
                 "attributes_label": tf.cast(
                     tf.reduce_any(present == names[None, None, :], axis=1), tf.float32
                 ),
             }
+            if gender:
+                labels["gender_label"] = tf.where(
+                    parsed["gender"] == features.UNKNOWN,
+                    tf.constant(features.NOT_GIVEN, tf.int64),
+                    module.tables["gender"].lookup(parsed["gender"]),
+                )
+            return labels
 
         tf.saved_model.save(
             module,

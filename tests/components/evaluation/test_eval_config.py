@@ -1,9 +1,10 @@
 """The EvalConfig says what our options say."""
 
 import pytest
+from tensorflow_model_analysis.proto.config_pb2 import MetricDirection
 
 from components.evaluation.eval_config import eval_config
-from components.evaluation.figures import FIGURES
+from components.evaluation.figures import bounded_metrics
 from schema.errors import UserError
 
 
@@ -43,9 +44,24 @@ def test_bounds_stand_on_their_metric_and_on_all_products_together():
 
 
 def test_every_metric_that_a_config_may_bound_is_computed():
-    names = {f"{level}/{figure}" for level, of in FIGURES.items() for figure in of}
+    names = set(bounded_metrics(["category", "subcategory", "attributes", "gender"]))
     everything = dict.fromkeys(names, 0.5)
-    assert set(bounds(eval_config([], everything, {}, 0.75))) == names
+    assert set(bounds(eval_config([], everything, {}, 0.75, extra_labels=["gender"]))) == names
+
+
+def test_a_calibration_error_is_bounded_from_above():
+    name = "category/calibration_error"
+    (threshold,) = (
+        of_slice.threshold
+        for spec in eval_config([], {name: 0.05}, {name: 0.01}, 0.75).metrics_specs
+        for metric in spec.metrics
+        for of_slice in metric.per_slice_thresholds
+        if '"calibration_error"' in metric.config
+    )
+    assert threshold.value_threshold.upper_bound.value == pytest.approx(0.05)
+    assert not threshold.value_threshold.HasField("lower_bound")
+    assert threshold.change_threshold.absolute.value == pytest.approx(0.01)
+    assert threshold.change_threshold.direction == MetricDirection.LOWER_IS_BETTER
 
 
 def test_metrics_are_sliced_by_each_column_and_given_overall():
@@ -55,6 +71,11 @@ def test_metrics_are_sliced_by_each_column_and_given_overall():
         ["gender"],
         ["season"],
     ]
+
+
+def test_a_bound_on_what_would_be_served_without_calibration_is_refused():
+    with pytest.raises(UserError, match="names category/uncalibrated_calibration_error"):
+        eval_config([], {"category/uncalibrated_calibration_error": 0.1}, {}, 0.75, calibrated=True)
 
 
 def test_a_bound_on_attributes_that_the_catalog_does_not_have_is_refused():

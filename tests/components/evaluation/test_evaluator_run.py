@@ -1,6 +1,7 @@
 """TFX's Evaluator, run with our metrics and bounds on SavedModels, against scikit-learn."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn import metrics as truth
 
 import schema
 from components.evaluation.eval_config import eval_config
+from components.evaluation.figures import bounded_metrics
 from components.evaluation.results import metrics_json, read_evaluation
 
 SLICES = ["gender"]
@@ -21,7 +23,7 @@ def evaluate(examples_folder, schema_folder, tmp_path_factory):
     from tfx.types import standard_artifacts
     from tfx.utils import proto_utils
 
-    def run(config, model, baseline=None):
+    def run(bounds, model, baseline=None):
         folder = tmp_path_factory.mktemp("evaluation")
 
         def artifact(kind, uri, number):
@@ -52,7 +54,7 @@ def evaluate(examples_folder, schema_folder, tmp_path_factory):
             inputs,
             outputs,
             {
-                "eval_config": proto_utils.proto_to_json(config),
+                "eval_config": proto_utils.proto_to_json(bounds),
                 "example_splits": json.dumps(["test"]),
             },
         )
@@ -90,37 +92,71 @@ def other_model(save_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_run(evaluate, model):
     """No baseline, no threshold that a person set, but a regression bound."""
-    return evaluate(eval_config(SLICES, {}, {"category/accuracy": 0.0}, 0.75), model)
+    return evaluate(config({}, {"category/accuracy": 0.0}), model)
+
+
+def config(thresholds, max_regression, slices=SLICES, **changes):
+    """The configuration of a catalog that has everything."""
+    everything = {"extra_labels": ["gender"], "joint_decoding": True, "calibrated": True}
+    return eval_config(slices, thresholds, max_regression, 0.75, **everything | changes)
 
 
 @pytest.fixture(scope="module")
 def second_run(evaluate, model, other_model):
     """The worse model is the candidate, the better one the baseline."""
-    config = eval_config(
-        SLICES,
+    bounds = config(
         {"category/accuracy": 0.95, "subcategory/accuracy": 0.1},
         {"category/overall_f1": 0.01, "subcategory/accuracy": 0.0},
-        0.75,
     )
-    return evaluate(config, model=other_model, baseline=model)
+    return evaluate(bounds, model=other_model, baseline=model)
 
 
 def expected(judged, chosen):
-    """All figures of the products `chosen`, by scikit-learn."""
+    """All figures of the products `chosen`, by scikit-learn and by counting one by one."""
     found = {}
-    for level, labels in (("category", judged.category), ("subcategory", judged.subcategory)):
-        vocabulary = judged.vocabularies[level]
-        true = [vocabulary.index(label) if label in vocabulary else -1 for label in labels[chosen]]
-        predicted = judged.scores[level][chosen].argmax(axis=1)
+    for level in ("category", "subcategory", "gender"):
+        labels, vocabulary = getattr(judged, level), judged.vocabularies[level]
+        known = chosen & (labels != "unknown")
+        if not known.any():
+            continue
+        true = np.array([vocabulary.index(of) if of in vocabulary else -1 for of in labels[known]])
+        scores = {name: of[known] for name, of in judged.scores.items()}
+        predicted = scores[level].argmax(axis=1)
         found[f"{level}/accuracy"] = truth.accuracy_score(true, predicted)
         found |= _precision_recall_f1(f"{level}/overall", true, predicted, "weighted")
+        for prefix, of in (("", scores[level]), ("uncalibrated_", scores[f"{level}_uncalibrated"])):
+            error = calibration_error(of.max(axis=1), of.argmax(axis=1) == true)
+            found[f"{level}/{prefix}calibration_error"] = error
+        if level != "gender":
+            independent = scores[f"{level}_independent"].argmax(axis=1)
+            found[f"{level}/independent_accuracy"] = truth.accuracy_score(true, independent)
+            found[f"{level}/changed_by_decoding"] = np.mean(independent != predicted)
     true = np.array(
         [[label in of for label in judged.vocabularies["attributes"]] for of in judged.attributes]
     )[chosen]
     predicted = judged.scores["attributes"][chosen] >= 0.75
     found |= _precision_recall_f1("attributes/overall", true, predicted, "micro")
     found |= _precision_recall_f1("attributes/macro", true, predicted, "macro")
+    for prefix, name in (("", "attributes"), ("uncalibrated_", "attributes_uncalibrated")):
+        scores = judged.scores[name][chosen]
+        error = calibration_error(scores.ravel(), true.ravel())
+        found[f"attributes/{prefix}calibration_error"] = error
     return found
+
+
+def calibration_error(scores, right, bins=15):
+    """Guo et al. 2017, equation 5, answer by answer."""
+    error = 0.0
+    for low, high in zip(np.arange(bins) / bins, np.arange(1, bins + 1) / bins, strict=True):
+        inside = [
+            (score, hit)
+            for score, hit in zip(scores, right, strict=True)
+            if low <= score < high or score == high == 1
+        ]
+        if inside:
+            mean_score, share = np.mean(inside, axis=0)
+            error += len(inside) / len(scores) * abs(share - mean_score)
+    return error
 
 
 def short(value):
@@ -136,15 +172,18 @@ def _precision_recall_f1(prefix, true, predicted, average):
     }
 
 
-def test_metrics_over_all_products_equal_scikit_learn(first_run, judged):
+def test_metrics_over_all_products_are_those_of_scikit_learn_and_of_counting(first_run, judged):
     everyone = np.ones(len(judged.gender), bool)
     assert first_run.example_count == len(judged.gender)
     assert first_run.metrics == pytest.approx(expected(judged, everyone))
 
 
-@pytest.mark.parametrize("gender", ["Women", "Men", "unknown"])
-def test_metrics_of_every_slice_equal_scikit_learn(first_run, judged, gender):
+@pytest.mark.parametrize("gender", ["Women", "Men", "Kids", "unknown"])
+def test_metrics_of_every_slice_are_too_and_nothing_is_said_of_labels_that_nobody_knows(
+    first_run, judged, gender
+):
     chosen = judged.gender == gender
+    assert ("gender/accuracy" in first_run.slices["gender"][gender]) == (gender != "unknown")
     assert first_run.slices["gender"][gender] == pytest.approx(
         {**expected(judged, chosen), "example_count": chosen.sum()}
     )
@@ -155,6 +194,25 @@ def test_the_confusion_counts_every_product_once_and_unknown_classes_as_errors(f
     assert confusion[:, 2].sum() == len(judged.category)
     unknown = confusion[confusion[:, 0] == -1]
     assert unknown[:, 2].sum() == (judged.category == "Saree").sum() > 0
+
+
+def test_of_an_extra_label_unknown_products_are_left_out_and_values_new_to_the_model_are_errors(
+    first_run, judged
+):
+    confusion = first_run.confusion["gender"]
+    assert confusion[:, 2].sum() == (judged.gender != "unknown").sum()
+    assert confusion[confusion[:, 0] == -1][:, 2].sum() == (judged.gender == "Kids").sum() > 0
+
+
+def test_the_reliability_tables_hold_every_answer_and_every_right_one(first_run, judged):
+    for tables in (first_run.reliability, first_run.uncalibrated_reliability):
+        assert list(tables) == ["category", "subcategory", "attributes", "gender"]
+        assert tables["attributes"][:, 0].sum() == 4 * len(judged.category)
+        assert tables["attributes"][:, 2].sum() == sum(map(len, judged.attributes))
+    answers, scores, right = first_run.reliability["category"].sum(axis=0)
+    assert answers == len(judged.category)
+    assert right / answers == pytest.approx(first_run.metrics["category/accuracy"])
+    assert scores == pytest.approx(judged.scores["category"].max(axis=1).sum())
 
 
 def test_the_attribute_counts_have_each_attributes_support(first_run, judged):
@@ -192,17 +250,61 @@ def test_failed_thresholds_are_told_in_words(second_run, judged):
 
 
 def test_a_bound_that_is_met_exactly_is_met(evaluate, model, first_run):
-    bounds = {name: value for name, value in first_run.metrics.items()}
-    regression = {name: 0.0 for name in bounds}
-    again = evaluate(eval_config([], bounds, regression, 0.75), model, baseline=model)
+    levels = ("category", "subcategory", "attributes", "gender")
+    bounds = {name: first_run.metrics[name] for name in bounded_metrics(levels)}
+    again = evaluate(config(bounds, dict.fromkeys(bounds, 0.0), []), model, baseline=model)
     assert again.blessed, again.failures
+
+
+def test_a_calibration_error_has_its_bound_above(evaluate, model, other_model, first_run):
+    error = first_run.metrics["gender/calibration_error"]
+    bounds = config({"gender/calibration_error": error / 2}, {"category/calibration_error": 0.0})
+    evaluation = evaluate(bounds, model, baseline=other_model)
+    rise = evaluation.metrics["category/calibration_error"]
+    rise -= evaluation.baseline["category/calibration_error"]
+    assert sorted(evaluation.failures) == [
+        (
+            f"category/calibration_error rose by {short(rise)} against the last blessed model, "
+            "at most .000 allowed"
+        ),
+        f"gender/calibration_error is {short(error)}, must be at most {short(error / 2)}",
+    ]
+
+
+def test_a_baseline_that_does_not_know_the_extra_label_is_compared_in_the_rest(
+    evaluate, model, save_model, tmp_path, first_run
+):
+    older = save_model(tmp_path, gender=False, compared=False)
+    bounds = config({"gender/accuracy": 0.1}, {"gender/accuracy": 0.0, "category/accuracy": 0.0})
+    evaluation = evaluate(bounds, model, baseline=older)
+    assert evaluation.blessed, evaluation.failures
+    assert evaluation.metrics == pytest.approx(first_run.metrics)
+    assert not any(name.startswith("gender") for name in evaluation.baseline)
+    assert evaluation.baseline["category/accuracy"] == first_run.metrics["category/accuracy"]
+    # It serves what it would serve without decoding and calibration.
+    assert evaluation.baseline["category/changed_by_decoding"] == 0
+    before, after = (
+        evaluation.baseline[f"category/{name}calibration_error"] for name in ("uncalibrated_", "")
+    )
+    assert before == after
+
+
+def test_what_is_switched_off_is_not_measured(evaluate, save_model, tmp_path, first_run):
+    plain = save_model(tmp_path, compared=False)
+    evaluation = evaluate(config({}, {}, joint_decoding=False, calibrated=False), plain)
+    assert evaluation.metrics == {
+        name: pytest.approx(value)
+        for name, value in first_run.metrics.items()
+        if not re.search("independent|decoding|uncalibrated", name)
+    }
+    assert evaluation.uncalibrated_reliability == {}
 
 
 def test_a_catalog_without_attributes_is_judged_by_its_two_levels(
     evaluate, save_model, tmp_path, first_run
 ):
     bare = save_model(tmp_path, attributes=False)
-    evaluation = evaluate(eval_config(SLICES, {}, {}, 0.75, attributes=False), bare)
+    evaluation = evaluate(config({}, {}, attributes=False), bare)
     assert evaluation.metrics == {
         name: pytest.approx(value)
         for name, value in first_run.metrics.items()
@@ -213,7 +315,7 @@ def test_a_catalog_without_attributes_is_judged_by_its_two_levels(
 
 def test_attribute_columns_that_held_no_label_do_no_harm(evaluate, save_model, tmp_path):
     bare = save_model(tmp_path, attributes=False)
-    evaluation = evaluate(eval_config(SLICES, {}, {}, 0.75), bare)
+    evaluation = evaluate(config({}, {}), bare)
     assert evaluation.blessed
     assert evaluation.attribute_counts.shape == (0, 3)
 

@@ -77,9 +77,26 @@ def test_attribute_figures_are_scikit_learns_micro_and_macro_averages(judged):
         )
 
 
+def test_decisions_sum_up_to_the_confusion_and_tell_what_decoding_changed():
+    # Truth, prediction, the prediction without joint decoding, products.
+    decisions = np.array([[0, 0, 0, 5], [0, 0, 1, 2], [1, 0, 1, 1], [-1, 1, 0, 2]])
+    assert figures.confusion(decisions).tolist() == [[-1, 1, 2], [0, 0, 7], [1, 0, 1]]
+    found = figures.decoding_figures(decisions)
+    assert found == {"independent_accuracy": 0.6, "changed_by_decoding": 0.5}
+
+
+def test_the_calibration_error_weighs_each_bin_by_its_answers():
+    # Mean score .5 where .5 are right, mean score .9 where .6 are: half of .3.
+    bins = np.array([[10, 5.0, 5], [0, 0.0, 0], [10, 9.0, 6]])
+    assert figures.calibration_error(bins) == pytest.approx(0.15)
+
+
 def test_nothing_judged_is_nothing_reached():
     nothing = np.zeros((0, 3))
     assert set(figures.class_figures(nothing).values()) == {0}
     assert set(figures.attribute_figures(nothing).values()) == {0}
+    assert figures.calibration_error(nothing) == 0
+    assert figures.confusion(np.zeros((0, 4))).shape == (0, 3)
+    assert set(figures.decoding_figures(np.zeros((0, 4))).values()) == {0}
     assert figures.per_class(nothing) == {}
     assert figures.per_attribute(nothing) == []

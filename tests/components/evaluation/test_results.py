@@ -14,13 +14,15 @@ def test_numbers_are_written_without_the_leading_zero(value, text):
     assert number(value) == text
 
 
-def failure(value=None, least=None, change=None):
+def failure(value=None, least=None, most=None, change=None, name="accuracy"):
     made = validation_result_pb2.ValidationFailure()
-    made.metric_key.output_name, made.metric_key.name = "category", "accuracy"
+    made.metric_key.output_name, made.metric_key.name = "category", name
     if value is not None:
         made.metric_value.double_value.value = value
     if least is not None:
         made.metric_threshold.value_threshold.lower_bound.value = least
+    if most is not None:
+        made.metric_threshold.value_threshold.upper_bound.value = most
     if change is not None:
         made.metric_threshold.change_threshold.absolute.value = change
     return made
@@ -35,6 +37,17 @@ def test_a_value_that_is_too_low_is_told_with_its_bound():
 def test_a_fall_that_is_too_deep_is_told_with_its_bound():
     assert _in_words(failure(-0.031, change=-0.01)) == (
         "category/accuracy fell by .031 against the last blessed model, at most .010 allowed"
+    )
+
+
+def test_an_error_that_is_too_high_or_rose_too_far_is_told_with_its_bound():
+    name = "calibration_error"
+    assert _in_words(failure(0.061, most=0.05, name=name)) == (
+        "category/calibration_error is .061, must be at most .050"
+    )
+    assert _in_words(failure(0.031, change=0.01, name=name)) == (
+        "category/calibration_error rose by .031 against the last blessed model, "
+        "at most .010 allowed"
     )
 
 

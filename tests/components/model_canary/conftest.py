@@ -28,6 +28,7 @@ def _examples() -> list[tf.train.Example]:
                     "category": feature(name),
                     "subcategory": feature(f"bright {name}"),
                     "attributes": feature(*["tone=bright", "season=Fall"][: i % 3]),
+                    "color": feature(name),
                 }
             )
         )
@@ -57,6 +58,7 @@ def questions() -> list[Question]:
             name,
             f"bright {name}",
             ("tone=bright", "season=Fall")[: i % 3],
+            {"color": name},
         )
         for i, (name, color) in enumerate(COLORS.items())
     ]
@@ -66,13 +68,13 @@ def questions() -> list[Question]:
 def candidate(tmp_path: Path) -> Callable[..., Path]:
     """Saves the color model, its answers changed."""
 
-    def save(change: Callable[[dict], dict] = dict) -> Path:
+    def save(change: Callable[[dict], dict] = dict, extra_label: str = "") -> Path:
         class Changed(color_model.ColorModel):
             def answer(self, image_bytes):
                 return change(color_model.ColorModel.answer(self, image_bytes))
 
         folder = tmp_path / "candidate"
-        color_model.save(Changed(), str(folder))
+        color_model.save(Changed(extra_label=extra_label), str(folder))
         return folder
 
     return save

@@ -79,6 +79,23 @@ def test_an_unsound_answer_is_not_blessed(candidate, questions, change, reason):
     assert re.search(reason, verdict.summary)
 
 
+def test_extra_labels_are_examined_too(candidate, questions):
+    change = _overwritten("color_scores", 0.5)
+    verdict = canary.examine(candidate(change, extra_label="color"), questions, "catalog")
+
+    assert "the color scores for product 0 sum to 1.5000, not 1" in verdict.summary
+
+
+def test_extra_labels_stand_in_truth_and_prediction(candidate, questions):
+    verdict = canary.examine(candidate(extra_label="color"), questions, "catalog")
+
+    told = canary.answers(questions, verdict.predictions)
+
+    assert verdict.blessed
+    assert told[2]["truth"]["color"] == "blue"
+    assert told[2]["prediction"]["extra_labels"]["color"]["label"] == "blue"
+
+
 def test_a_model_that_answers_anything_is_not_blessed(tmp_path: Path, questions):
     class Credulous(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])

@@ -1,6 +1,7 @@
 """A small run's contents, and the same run with everything left out that may be missing."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ PNG = (
 CONFUSION = {
     "category": np.array([[-1, 0, 2], [0, 0, 60], [0, 1, 4], [1, 1, 34]]),
     "subcategory": np.array([[0, 0, 40], [0, 2, 10], [1, 1, 20], [1, 0, 5], [2, 2, 25]]),
+    "gender": np.array([[0, 0, 70], [0, 1, 5], [1, 1, 15]]),
 }
+# Answers, the sum of their scores, right ones; the other bins are empty.
+RELIABILITY = np.zeros((15, 3))
+RELIABILITY[[7, 14]] = [[20, 10.0, 12], [80, 76.0, 78]]
+UNCALIBRATED = np.zeros((15, 3))
+UNCALIBRATED[14] = [100, 99.0, 90]
+LEVELS = (*CONFUSION, "attributes")
 ATTRIBUTE_COUNTS = np.array([[30, 10, 20], [5, 0, 0]])
 
 
@@ -33,6 +41,14 @@ def contents():
         f"attributes/{name}": value
         for name, value in figures.attribute_figures(ATTRIBUTE_COUNTS).items()
     }
+    metrics |= {f"{level}/calibration_error": 0.04 for level in LEVELS}
+    metrics |= {f"{level}/uncalibrated_calibration_error": 0.09 for level in LEVELS}
+    metrics |= {
+        "category/independent_accuracy": 0.93,
+        "category/changed_by_decoding": 0.02,
+        "subcategory/independent_accuracy": 0.86,
+        "subcategory/changed_by_decoding": 0.03,
+    }
     women = {name: value - 0.1 for name, value in metrics.items()}
     return Contents(
         name="winter",
@@ -46,10 +62,17 @@ def contents():
                     "Women": {**women, "example_count": 80},
                     "Men": {**metrics, "example_count": 12},
                     "Kids": {**women, "example_count": 8},
+                    # Of these nobody knows the gender, so nothing is said of it.
+                    "unknown": {
+                        **{name: of for name, of in metrics.items() if "gender" not in name},
+                        "example_count": 5,
+                    },
                 }
             },
             confusion=CONFUSION,
             attribute_counts=ATTRIBUTE_COUNTS,
+            reliability=dict.fromkeys(LEVELS, RELIABILITY),
+            uncalibrated_reliability=dict.fromkeys(LEVELS, UNCALIBRATED),
             blessed=True,
             failures=[],
         ),
@@ -57,6 +80,7 @@ def contents():
             "category": ["Apparel", "Footwear"],
             "subcategory": ["Tshirt", "Shoe", "Shirt"],
             "attributes": ["season=Summer", "usage=Sports"],
+            "gender": ["Women", "Men"],
         },
         attribute_threshold=0.75,
         canary_passed=True,
@@ -115,6 +139,7 @@ def contents():
             "category": {"Apparel": 600, "Footwear": 200},
             "subcategory": {"Tshirt": 400, "Shoe": 200, "Shirt": 200},
             "attributes": {"season=Summer": 500, "usage=Sports": 50},
+            "gender": {"Women": 700, "Men": 100},
         },
         history={
             "epochs": [
@@ -125,6 +150,8 @@ def contents():
                     "val_loss": float("nan") if epoch == 3 else 4 / epoch,
                     "category_accuracy": 0.3 * epoch,
                     "val_category_accuracy": 0.25 * epoch,
+                    "gender_accuracy": 0.2 * epoch,
+                    "val_gender_accuracy": 0.15 * epoch,
                     "category_loss": 1 / epoch,
                     "val_category_loss": 1 / epoch,
                 }
@@ -132,31 +159,44 @@ def contents():
             ],
             "best_epoch": 2,
             "parameters": 930_000,
+            "temperatures": {"category": 1.3, "subcategory": 1.6, "attributes": 0.9},
             "stopped_early": True,
             "hyperparameters": {"training.learning_rate": 0.003},
         },
         answers=[
             Answer(
                 "p7",
-                {"category": "Apparel", "subcategory": "Shirt", "attributes": ["season=Summer"]},
+                {
+                    "category": "Apparel",
+                    "subcategory": "Shirt",
+                    "attributes": ["season=Summer"],
+                    "gender": "Men",
+                },
                 {
                     "category": "Apparel",
                     "category_score": 0.98,
                     "subcategory": "Tshirt",
                     "subcategory_score": 0.6,
                     "attributes": {"season=Summer": 0.2, "usage=Sports": 0.75},
+                    "extra_labels": {"gender": {"label": "Women", "score": 0.7}},
                 },
                 PNG,
             ),
             Answer(
                 "p8",
-                {"category": "Footwear", "subcategory": "Shoe", "attributes": []},
+                {
+                    "category": "Footwear",
+                    "subcategory": "Shoe",
+                    "attributes": [],
+                    "gender": "unknown",
+                },
                 {
                     "category": "Footwear",
                     "category_score": 0.9,
                     "subcategory": "Shoe",
                     "subcategory_score": 0.9,
                     "attributes": {"season=Summer": 0.74},
+                    "extra_labels": {"gender": {"label": "Men", "score": 0.8}},
                 },
                 PNG,
             ),
@@ -166,7 +206,7 @@ def contents():
 
 @pytest.fixture
 def bare_contents(contents):
-    """A first run without attributes, slices, rejects or anomalies, whose model was not blessed."""
+    """A first run with category and sub-category alone, whose model was not blessed."""
     evaluation = contents.evaluation
     return Contents(
         name="bare",
@@ -176,16 +216,22 @@ def bare_contents(contents):
             metrics={
                 name: value
                 for name, value in evaluation.metrics.items()
-                if not name.startswith("attributes")
+                if not re.search("attributes|gender|independent|decoding|uncalibrated", name)
             },
             baseline={},
             slices={},
-            confusion={level: np.array([[0, 0, 50]]) for level in evaluation.confusion},
+            confusion=dict.fromkeys(("category", "subcategory"), np.array([[0, 0, 50]])),
             attribute_counts=np.zeros((0, 3), np.int64),
+            reliability=dict.fromkeys(("category", "subcategory"), RELIABILITY),
+            uncalibrated_reliability={},
             blessed=False,
             failures=["category/accuracy is .940, must be at least .950"],
         ),
-        labels={**contents.labels, "attributes": []},
+        labels={
+            "category": ["Apparel", "Footwear"],
+            "subcategory": ["Tshirt", "Shoe", "Shirt"],
+            "attributes": [],
+        },
         attribute_threshold=0.75,
         ingest={**contents.ingest, "rejected": 0, "rejected_by_reason": {}, "accepted": 1005},
         class_counts={"category": {"Apparel": 800}, "subcategory": {}, "attributes": {}},

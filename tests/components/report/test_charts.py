@@ -1,6 +1,7 @@
 """The charts show the numbers that they are given."""
 
 import numpy as np
+import pytest
 
 from components.report import charts
 
@@ -41,12 +42,14 @@ def test_of_many_classes_those_with_the_most_errors_are_shown():
 def test_training_curves_pair_train_and_eval_and_mark_the_best_epoch():
     epochs = [
         {"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "category_accuracy": 0.5,
-         "val_category_accuracy": 0.4, "category_loss": 1.0, "val_category_loss": 1.0}
+         "val_category_accuracy": 0.4, "category_loss": 1.0, "val_category_loss": 1.0,
+         "gender_accuracy": 0.3, "val_gender_accuracy": 0.2}
         for e in (1, 2, 3)
     ]  # fmt: skip
     history = {"epochs": epochs, "best_epoch": 2}
-    chart = charts.training_metrics(history)
-    assert [line["y"][0] for line in chart["data"]] == [0.4, 0.5]
+    chart = charts.training_metrics(history, ["category", "subcategory", "gender"])
+    assert [line["y"][0] for line in chart["data"]] == [0.4, 0.5, 0.2, 0.3]
+    assert [line["line"]["color"] for line in chart["data"][::2]] == ["--series-1", "--series-3"]
     assert chart["layout"]["shapes"][0]["x0"] == 2
     assert [line["y"] for line in charts.losses(history)["data"]] == [
         [1, 1 / 2, 1 / 3],
@@ -57,3 +60,13 @@ def test_training_curves_pair_train_and_eval_and_mark_the_best_epoch():
 def test_a_loss_that_is_no_number_leaves_a_gap():
     history = {"epochs": [{"epoch": 1, "loss": float("nan"), "val_loss": 1.0}], "best_epoch": 1}
     assert charts.losses(history)["data"][0]["y"] == [None]
+
+
+def test_a_reliability_diagram_has_a_point_for_each_bin_with_answers():
+    served = np.array([[10, 4.0, 5], [0, 0.0, 0], [30, 27.0, 24]])
+    straight, before, after = charts.reliability(served, served * [1, 1.1, 1])["data"]
+    assert straight["x"] == straight["y"] == [0, 1]
+    assert (after["x"], after["y"]) == ([0.4, 0.9], [0.5, 0.8])
+    assert before["x"] == pytest.approx([0.44, 0.99])
+    assert after["marker"]["size"][1] > after["marker"]["size"][0]
+    assert len(charts.reliability(served, None)["data"]) == 2

@@ -34,10 +34,9 @@ def test_class_counts_are_those_of_the_train_part(tmp_path):
     file = tmp_path / "Split-train" / "FeatureStats.pb"
     file.parent.mkdir()
     file.write_bytes(statistics.SerializeToString())
-    assert gather.read_class_counts(str(tmp_path)) == {
+    assert gather.read_class_counts(str(tmp_path), ["category", "gender"]) == {
         "category": {"Apparel": 7, "Footwear": 2},
-        "subcategory": {},
-        "attributes": {},
+        "gender": {},
     }
 
 
@@ -80,21 +79,26 @@ def test_a_canary_that_got_no_answer_leaves_no_gallery(tmp_path):
 
 def test_vocabularies_come_in_the_order_of_their_indices_and_may_be_empty(tmp_path):
     def preprocessing_fn(inputs):
-        for level in ("category", "subcategory", "attributes"):
+        for level in ("category", "subcategory", "attributes", "gender"):
             tft.vocabulary(inputs[level], vocab_filename=level)
-        return {"category": inputs["category"]}
+        return {"category_label": inputs["category"], "gender_label": inputs["gender"]}
 
     metadata = dataset_metadata.DatasetMetadata(
         schema_pb2.Schema(
             feature=[
                 feature
-                for feature in catalog_schema([]).feature
-                if feature.name in ("category", "subcategory", "attributes")
+                for feature in catalog_schema(["gender"]).feature
+                if feature.name in ("category", "subcategory", "attributes", "gender")
             ]
         )
     )
     rows = [
-        {"category": [category], "subcategory": [subcategory], "attributes": []}
+        {
+            "category": [category],
+            "subcategory": [subcategory],
+            "attributes": [],
+            "gender": ["Men"],
+        }
         for category, subcategory in (("A", "x"), ("B", "y"), ("B", "x"), ("B", "x"))
     ]
     with (
@@ -108,4 +112,5 @@ def test_vocabularies_come_in_the_order_of_their_indices_and_may_be_empty(tmp_pa
         "category": ["B", "A"],
         "subcategory": ["x", "y"],
         "attributes": [],
+        "gender": ["Men"],
     }

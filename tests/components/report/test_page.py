@@ -48,15 +48,18 @@ def test_key_figures_carry_their_change_against_the_last_blessed_model(contents)
     assert found["Category accuracy"]["change"] == pytest.approx(0.02)
     assert found["Sub-category accuracy"]["value"] == ".850"  # 85 of 100
     assert found["Attributes F1"]["value"] == ".700"  # 2 * 35 / (45 + 55)
+    assert found["Gender accuracy"]["value"] == ".944"  # 85 of the 90 whose gender is known
     assert found["Test products"]["value"] == "100"
 
 
 def test_slices_are_ordered_by_support_and_only_well_supported_ones_are_marked(contents):
     (table,) = page.slice_tables(contents)
-    assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids"]
-    women, _, kids = table["rows"]
+    assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids", "unknown"]
+    women, _, kids, unknown = table["rows"]
     assert all(cell["low"] for cell in women["cells"])
     assert kids["small"] and not any(cell["low"] for cell in kids["cells"])
+    assert table["heads"][-1] == "Gender accuracy"
+    assert unknown["cells"][-1] == {"value": None, "low": False}
 
 
 def test_the_most_frequent_confusions_come_first_with_their_share(contents):
@@ -81,7 +84,10 @@ def test_attributes_stand_with_group_value_and_figures(contents):
 
 def test_an_answer_shows_what_was_right_missed_and_too_much(contents):
     wrong, right = (page.answer_card(answer, 0.75) for answer in contents.answers)
-    assert [level["right"] for level in wrong["levels"]] == [True, False]
+    assert [level["right"] for level in wrong["levels"]] == [True, False, False]
+    assert (wrong["levels"][2]["title"], wrong["levels"][2]["said"]) == ("Gender", "Women")
+    # The catalog does not say what the second one's gender is.
+    assert right["levels"][2]["right"]
     assert wrong["attributes"] == [
         {"label": "season=Summer", "state": "missed"},
         {"label": "usage=Sports", "state": "extra"},
@@ -110,6 +116,8 @@ def test_the_page_tells_everything(contents):
         "By gender",
         "Last blessed",
         "training.learning_rate",
+        "Sub-category .850 .860 ▼ .010 3",
+        "Error .040, without calibration .090; temperature 1.60",
         "1 of 2 with category and sub-category right.",
     ):
         assert told in text
@@ -122,9 +130,31 @@ def test_what_is_missing_leaves_no_empty_heading(bare_contents):
     assert "1,005 accepted, none rejected" in text
     assert "Every feature of every part fits the schema." in text
     assert "Not one product of the test part was taken for another class." in text
-    for section in ("conflicts", "drift", "slices", "attributes", "answers", "training"):
+    sections = ("conflicts", "drift", "slices", "attributes", "answers", "training", "decoding")
+    for section in sections:
         assert f'id="{section}"' not in html
         assert f'href="#{section}"' not in html
+
+
+def test_a_calibration_error_that_rose_is_marked_as_worse(contents):
+    html = render_page(contents)
+    row = html[html.index(">Calibration error<") :]
+    assert '<span class="change down">▲ .020</span>' in row[: row.index("</tr>")]
+
+
+def test_calibration_is_told_level_by_level_with_its_temperature(contents):
+    drawn = {}
+    told = page.calibration_section(contents, drawn)
+    assert [level["title"] for level in told] == [
+        "Category",
+        "Sub-category",
+        "Gender",
+        "Attributes",
+    ]
+    # (|12 - 10| + |78 - 76|) / 100 and |90 - 99| / 100.
+    assert (told[0]["error"], told[0]["before"]) == (0.04, 0.09)
+    assert [level["temperature"] for level in told] == [1.3, 1.6, None, 0.9]
+    assert len(drawn) == 4
 
 
 def test_conflicts_are_counted_by_kind_and_stand_with_what_to_do(contents):

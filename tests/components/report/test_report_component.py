@@ -27,7 +27,7 @@ def do(contents, tmp_path, monkeypatch):
     """Runs the executor on artifacts whose contents are `contents`."""
     for reader, field in READERS.items():
         value = getattr(contents, field)
-        monkeypatch.setattr(gather, reader, lambda uri, value=value: value)
+        monkeypatch.setattr(gather, reader, lambda *of, value=value: value)
     monkeypatch.setattr(gather, "read_ingest", lambda uri: (contents.ingest, contents.rejects))
     verdict = Verdict("error", contents.findings, contents.distances)
     monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
