@@ -25,9 +25,11 @@ _FIGURES = {
     "calibration_error": "ECE",
 }
 _COMPARED = {
-    "independent_accuracy": "accuracy without joint decoding",
-    "changed_by_decoding": "changed by it",
-    "uncalibrated_calibration_error": "ECE without calibration",
+    "changed_by_decoding": "changed jointly",
+    "independent_accuracy": "accuracy, independent",
+    "pair_accuracy": "pairs right",
+    "independent_pair_accuracy": "independent",
+    "uncalibrated_calibration_error": "ECE, uncalibrated",
 }
 
 

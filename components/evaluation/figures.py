@@ -43,6 +43,11 @@ CHANGED = "changed_by_decoding"
 """Share of the products for which joint decoding changed the decision of the level."""
 
 DECODING_FIGURES = (INDEPENDENT_ACCURACY, CHANGED)
+"""Said of category and sub-category where they are decoded jointly."""
+
+PAIR_FIGURES = ("pair_accuracy", "independent_pair_accuracy")
+"""Said of the sub-category then: the share of the products whose category is right as well, as
+served and without joint decoding."""
 
 CONFUSION = "confusion"
 """Name of a class level's table of pairs: int64 rows [truth, prediction, count]."""
@@ -85,8 +90,12 @@ def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, .
         joint_decoding: Whether the model decodes jointly.
         calibrated: Whether it is calibrated.
     """
-    decoded = joint_decoding and level in (features.CATEGORY, features.SUBCATEGORY)
-    return (*(DECODING_FIGURES if decoded else ()), *((UNCALIBRATED_ERROR,) if calibrated else ()))
+    names = [UNCALIBRATED_ERROR] if calibrated else []
+    if joint_decoding and level == features.SUBCATEGORY:
+        names = [*PAIR_FIGURES, *names]
+    if joint_decoding and level in (features.CATEGORY, features.SUBCATEGORY):
+        names = [*DECODING_FIGURES, *names]
+    return tuple(names)
 
 
 def bounded_metrics(levels: Iterable[str]) -> list[str]:
@@ -174,6 +183,16 @@ def decoding_figures(decisions: np.ndarray) -> dict[str, float]:
         INDEPENDENT_ACCURACY: int(count[truth == independent].sum()) / total,
         CHANGED: int(count[prediction != independent].sum()) / total,
     }
+
+
+def pair_figures(counts: np.ndarray) -> dict[str, float]:
+    """Computes `PAIR_FIGURES`.
+
+    Args:
+        counts: int64 (3): products, those with both levels right, and so without joint decoding.
+    """
+    products, *right = np.asarray(counts, np.int64).tolist()
+    return {name: of / max(products, 1) for name, of in zip(PAIR_FIGURES, right, strict=True)}
 
 
 def calibration_error(reliability: np.ndarray) -> float:

@@ -68,7 +68,7 @@ class _SumDecisions(beam.CombineFn):
         accumulator: dict[tuple[int, int, int], int],
         element: metric_types.StandardMetricInputs,
     ) -> dict[tuple[int, int, int], int]:
-        label, scores, without = _label_and_scores(element, self._key, features.independent)
+        label, scores, without = _label_and_scores(element, self._key, without=features.independent)
         if len(label) and label[0] != features.NOT_GIVEN:
             prediction = int(np.argmax(scores))
             independent = prediction if without is scores else int(np.argmax(without))
@@ -92,6 +92,33 @@ class _SumDecisions(beam.CombineFn):
         return {self._key: np.array(rows, np.int64).reshape(-1, 4)}
 
 
+class _SumPairs(beam.CombineFn):
+    """Counts products, those with category and sub-category right, and so without decoding."""
+
+    def __init__(self, key: metric_types.MetricKey) -> None:
+        self._key = key
+
+    def create_accumulator(self) -> np.ndarray:
+        return np.zeros(3, np.int64)
+
+    def add_input(
+        self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
+    ) -> np.ndarray:
+        both = np.array([1, 1, 1])
+        for level in (features.CATEGORY, features.SUBCATEGORY):
+            label, *scores = _label_and_scores(
+                element, self._key, without=features.independent, level=level
+            )
+            both[1:] &= [np.argmax(of) == label[0] for of in scores]
+        return accumulator + both
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        return sum(accumulators, self.create_accumulator())
+
+    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
+        return {self._key: accumulator}
+
+
 class _SumReliability(beam.CombineFn):
     """Sorts answers into bins by their scores, of what is served or what would be uncalibrated."""
 
@@ -105,7 +132,7 @@ class _SumReliability(beam.CombineFn):
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
-        label, scores, before = _label_and_scores(element, self._key, features.uncalibrated)
+        label, scores, before = _label_and_scores(element, self._key, without=features.uncalibrated)
         if self._uncalibrated:
             scores = before
         if self._key.output_name == features.ATTRIBUTES:
@@ -140,7 +167,7 @@ class _SumAttributeCounts(beam.CombineFn):
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
-        label, scores, _ = _label_and_scores(element, self._key, features.uncalibrated)
+        label, scores, _ = _label_and_scores(element, self._key, without=features.uncalibrated)
         true, predicted = label > 0.5, scores >= np.float32(self._threshold)
         outcomes = np.stack([true & predicted, ~true & predicted, true & ~predicted], axis=1)
         return _add(accumulator, outcomes)
@@ -182,7 +209,10 @@ class AttributeMetric(metric_types.Metric):
 def _class_computations(
     name: str, model_names: list[str] | None = None, output_names: list[str] | None = None
 ) -> metric_types.MetricComputations:
-    def value(decisions: np.ndarray) -> float | Table:
+    def of_pairs(counts: np.ndarray) -> float:
+        return figures.pair_figures(counts)[name]
+
+    def of_decisions(decisions: np.ndarray) -> float | Table:
         if name == figures.CONFUSION:
             return Table(figures.confusion(decisions))
         if name in figures.DECODING_FIGURES:
@@ -191,7 +221,9 @@ def _class_computations(
 
     if name in _RELIABILITY:
         return _reliability_computations(name, model_names, output_names)
-    return _computations(name, "_decisions", _SumDecisions, value, model_names, output_names)
+    if name in figures.PAIR_FIGURES:
+        return _computations(name, "_pairs", _SumPairs, of_pairs, model_names, output_names)
+    return _computations(name, "_decisions", _SumDecisions, of_decisions, model_names, output_names)
 
 
 def _attribute_computations(
@@ -270,7 +302,9 @@ def _computations(
 def _label_and_scores(
     inputs: metric_types.StandardMetricInputs,
     key: metric_types.MetricKey,
+    *,
     without: Callable[[str], str],
+    level: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns one product's label, prediction, and the prediction as it would be without something.
 
@@ -278,12 +312,13 @@ def _label_and_scores(
     it serves without, so the two are the same. A model that does not know the level at all, which a
     baseline may not, has an empty label.
     """
-    label = inputs.get_labels(key.model_name, key.output_name)
+    level = level or key.output_name
+    label = inputs.get_labels(key.model_name, level)
     predictions = inputs.get_predictions(key.model_name)
-    if label is None or key.output_name not in predictions:
+    if label is None or level not in predictions:
         return np.zeros(0), np.zeros(0), np.zeros(0)
-    scores = np.ravel(predictions[key.output_name])
-    other = predictions.get(without(key.output_name))
+    scores = np.ravel(predictions[level])
+    other = predictions.get(without(level))
     return np.ravel(label), scores, scores if other is None else np.ravel(other)
 
 

@@ -110,11 +110,11 @@ def reliability(served: np.ndarray, uncalibrated: np.ndarray | None) -> Figure:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "as it should be",
             "x": [0, 1],
             "y": [0, 1],
             "line": {"color": "--rule", "width": 2},
             "hoverinfo": "skip",
+            "showlegend": False,
         }
     ]
     for name, bins, color in lines:
@@ -124,6 +124,7 @@ def reliability(served: np.ndarray, uncalibrated: np.ndarray | None) -> Figure:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
+                "cliponaxis": False,
                 "x": (scores / answers).tolist(),
                 "y": (right / answers).tolist(),
                 "customdata": answers.tolist(),

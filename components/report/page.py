@@ -393,9 +393,12 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
 
 
 def decoding_rows(contents: Contents) -> list[dict[str, Any]]:
-    """What joint decoding changed: {"title", "served" and "independent" accuracy, "changed"}."""
+    """What joint decoding did: {"title", "served" and "independent" accuracy, "changed" answers}.
+
+    The last row is of both levels together, and says nothing of changed answers.
+    """
     metrics = contents.evaluation.metrics
-    return [
+    rows = [
         {
             "title": title(level),
             "served": metrics[f"{level}/accuracy"],
@@ -407,6 +410,13 @@ def decoding_rows(contents: Contents) -> list[dict[str, Any]]:
         for level in (features.CATEGORY, features.SUBCATEGORY)
         if f"{level}/{figures.INDEPENDENT_ACCURACY}" in metrics
     ]
+    if rows:
+        served, independent = (
+            metrics[f"{features.SUBCATEGORY}/{figure}"] for figure in figures.PAIR_FIGURES
+        )
+        both = {"title": "Both", "served": served, "independent": independent, "changed": None}
+        rows.append(both)
+    return rows
 
 
 def calibration_section(

@@ -131,6 +131,17 @@ def expected(judged, chosen):
             independent = scores[f"{level}_independent"].argmax(axis=1)
             found[f"{level}/independent_accuracy"] = truth.accuracy_score(true, independent)
             found[f"{level}/changed_by_decoding"] = np.mean(independent != predicted)
+    for name, suffix in (("pair_accuracy", ""), ("independent_pair_accuracy", "_independent")):
+        found[f"subcategory/{name}"] = np.mean(
+            [
+                all(
+                    judged.vocabularies[level][judged.scores[level + suffix][row].argmax()]
+                    == getattr(judged, level)[row]
+                    for level in ("category", "subcategory")
+                )
+                for row in np.flatnonzero(chosen)
+            ]
+        )
     true = np.array(
         [[label in of for label in judged.vocabularies["attributes"]] for of in judged.attributes]
     )[chosen]
@@ -295,7 +306,7 @@ def test_what_is_switched_off_is_not_measured(evaluate, save_model, tmp_path, fi
     assert evaluation.metrics == {
         name: pytest.approx(value)
         for name, value in first_run.metrics.items()
-        if not re.search("independent|decoding|uncalibrated", name)
+        if not re.search("independent|decoding|pair|uncalibrated", name)
     }
     assert evaluation.uncalibrated_reliability == {}
 

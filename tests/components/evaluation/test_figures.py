@@ -85,6 +85,11 @@ def test_decisions_sum_up_to_the_confusion_and_tell_what_decoding_changed():
     assert found == {"independent_accuracy": 0.6, "changed_by_decoding": 0.5}
 
 
+def test_pairs_are_shares_of_the_products():
+    assert list(figures.pair_figures([8, 6, 4]).values()) == [0.75, 0.5]
+    assert list(figures.pair_figures([0, 0, 0]).values()) == [0, 0]
+
+
 def test_the_calibration_error_weighs_each_bin_by_its_answers():
     # Mean score .5 where .5 are right, mean score .9 where .6 are: half of .3.
     bins = np.array([[10, 5.0, 5], [0, 0.0, 0], [10, 9.0, 6]])

@@ -48,6 +48,8 @@ def contents():
         "category/changed_by_decoding": 0.02,
         "subcategory/independent_accuracy": 0.86,
         "subcategory/changed_by_decoding": 0.03,
+        "subcategory/pair_accuracy": 0.84,
+        "subcategory/independent_pair_accuracy": 0.81,
     }
     women = {name: value - 0.1 for name, value in metrics.items()}
     return Contents(
@@ -216,7 +218,7 @@ def bare_contents(contents):
             metrics={
                 name: value
                 for name, value in evaluation.metrics.items()
-                if not re.search("attributes|gender|independent|decoding|uncalibrated", name)
+                if not re.search("attributes|gender|independent|decoding|pair|uncalibrated", name)
             },
             baseline={},
             slices={},

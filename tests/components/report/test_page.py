@@ -116,7 +116,7 @@ def test_the_page_tells_everything(contents):
         "By gender",
         "Last blessed",
         "training.learning_rate",
-        "Sub-category .850 .860 ▼ .010 3",
+        "Sub-category .850 .860 ▼ .010 3 Both .840 .810 ▲ .030",
         "Error .040, without calibration .090; temperature 1.60",
         "1 of 2 with category and sub-category right.",
     ):

@@ -1,0 +1,81 @@
+"""Metrics and predictions as people see them on the terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pipeline.tables import metrics_tables, predictions_table
+from serving.client import ExtraLabel, Prediction
+
+METRICS = {
+    "category/accuracy": 0.95,
+    "category/overall_f1": 0.94,
+    "category/calibration_error": 0.011,
+    "category/independent_accuracy": 0.93,
+    "category/changed_by_decoding": 0.021,
+    "category/uncalibrated_calibration_error": 0.052,
+    "attributes/overall_f1": 0.74,
+    "gender/accuracy": 0.87,
+}
+
+
+@pytest.fixture
+def printed():
+    """Prints on a wide, plain console; returns the lines as lists of cells."""
+
+    def lines(renderable):
+        console = Console(file=io.StringIO(), width=160)
+        console.print(renderable)
+        return [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+
+    return lines
+
+
+def test_every_level_has_a_row_and_extra_labels_are_levels(printed):
+    evaluation = {"example_count": 1200, "metrics": METRICS, "slices": {}}
+    lines = printed(metrics_tables(evaluation))
+    assert lines[0][0] == "1,200"
+    assert ["level", "accuracy", "OF1", "ECE"] in lines
+    assert ["category", "0.950", "0.940", "0.011"] in lines
+    assert ["gender", "0.870"] in lines
+    assert ["category", "0.021", "0.930", "0.052"] in lines
+
+
+def test_a_model_without_decoding_and_calibration_has_one_table_of_levels(printed):
+    plain = {name: METRICS[name] for name in ("category/accuracy", "attributes/overall_f1")}
+    lines = printed(metrics_tables({"example_count": 9, "metrics": plain, "slices": {}}))
+    assert sum(line[0] == "level" for line in lines) == 1
+
+
+def test_slices_show_extra_labels_and_leave_out_what_nobody_knows(printed):
+    unknown = {name: of for name, of in METRICS.items() if not name.startswith("gender")}
+    slices = {
+        "gender": {
+            "Men": {"example_count": 7, **METRICS},
+            "unknown": {"example_count": 2, **unknown},
+        }
+    }
+    lines = printed(metrics_tables({"example_count": 9, "metrics": METRICS, "slices": slices}))
+    assert ["gender", "products", "category", "gender", "attributes", "OF1"] in lines
+    assert ["Men", "7", "0.950", "0.870", "0.740"] in lines
+    assert ["unknown", "2", "0.950", "0.740"] in lines
+
+
+def test_predictions_have_a_column_for_each_extra_label(printed):
+    scores = {"Men": 0.75, "Women": 0.25}
+    prediction = Prediction(
+        category="Footwear",
+        category_score=0.9,
+        subcategory="Sandal",
+        subcategory_score=0.8,
+        attributes={"season=Summer": 0.85, "season=Winter": 0.2},
+        category_scores={"Footwear": 0.9},
+        subcategory_scores={"Sandal": 0.8},
+        embedding=(1.0,),
+        extra_labels={"gender": ExtraLabel("Men", 0.75, scores)},
+    )
+    lines = printed(predictions_table(["a.jpg"], [prediction], 0.75))
+    row = " ".join(cell for cell in lines[-2] if cell != "│")
+    assert "gender" in lines[1]
+    assert row == "a.jpg Footwear 0.90 Sandal 0.80 Men 0.75 season=Summer 0.85"
