@@ -82,7 +82,9 @@ class Prediction:
         category: the likeliest category.
         category_score: its probability, in [0, 1].
         subcategory: the likeliest sub-category.
-        subcategory_score: its probability, in [0, 1].
+        subcategory_score: its probability, in [0, 1]; where the likeliest sub-category of all was
+            never seen under the category, and another one is answered, its probability given the
+            category.
         attributes: probability of every `group=value` label, each in [0, 1] by itself.
         category_scores: probability of every category; they sum to 1.
         subcategory_scores: probability of every sub-category; they sum to 1.

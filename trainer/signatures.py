@@ -86,11 +86,11 @@ class CatalogModel(tf.Module):
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers pictures: the signature `serving_default`.
 
-        Args:
-            image_bytes: Encoded pictures, string (N).
-
         With joint decoding no sub-category stands under a category that it was never seen with; see
         `trainer.decoding` for what its score then means.
+
+        Args:
+            image_bytes: Encoded pictures, string (N).
 
         Returns:
             `category`, `subcategory` string (N) and `category_score`, `subcategory_score` float32
