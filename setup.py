@@ -34,6 +34,7 @@ setup(
         "pyyaml>=6,<7",
         "rich>=13",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         # tensorflow-hub, which TFX brings, imports pkg_resources, which 82 dropped.
         "setuptools>=70,<82",
         # TensorFlow no longer brings it, and without it KerasTuner fails every trial silently.

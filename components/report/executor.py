@@ -38,6 +38,7 @@ class Executor(base_executor.BaseExecutor):
         """
         contents = _contents(input_dict, exec_properties)
         metrics = metrics_json(contents.evaluation, contents.labels)
+        metrics["training"] = contents.history
         report = artifact_utils.get_single_instance(output_dict["report"])
         written = {
             PAGE_FILE: render_page(contents),

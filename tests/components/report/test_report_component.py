@@ -76,6 +76,7 @@ def test_the_page_and_the_metrics_are_written_and_nothing_else(do, tmp_path, con
     metrics = json.loads((tmp_path / "artifact" / "metrics.json").read_text())
     assert metrics["metrics"] == pytest.approx(contents.evaluation.metrics)
     assert metrics["labels"]["category"]["Footwear"]["support"] == 34
+    assert metrics["training"]["temperatures"] == contents.history["temperatures"]
 
 
 def test_properties_of_the_artifacts_decide_what_became_of_the_model(do, tmp_path):
