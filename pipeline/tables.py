@@ -22,35 +22,46 @@ _FIGURES = {
     "macro_precision": "macro P",
     "macro_recall": "macro R",
     "macro_f1": "macro F1",
-    "calibration_error": "ECE",
-}
-_COMPARED = {
-    "changed_by_decoding": "changed jointly",
-    "independent_accuracy": "accuracy, independent",
-    "pair_accuracy": "pairs right",
-    "independent_pair_accuracy": "independent",
-    "uncalibrated_calibration_error": "ECE, uncalibrated",
 }
 
 
 def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
-    """The metrics of `metrics.json`: a row a level, then a row a slice; no empty columns."""
+    """The metrics of `metrics.json`: a row a level, then a row a slice; no empty columns.
+
+    After the levels come, where they were measured, calibration (expected calibration error) and
+    joint decoding, each with what would be without it.
+    """
     overall = evaluation["metrics"]
     levels = list(dict.fromkeys(name.split("/")[0] for name in overall))
-    tables = []
-    for titles in (_FIGURES, _COMPARED):
-        figures = [of for of in titles if any(f"{level}/{of}" in overall for level in levels)]
-        if figures:
-            table = Table("level", *(titles[of] for of in figures), box=SIMPLE_HEAD, pad_edge=False)
-            for level in levels:
-                values = [overall.get(f"{level}/{of}") for of in figures]
-                table.add_row(_TITLES.get(level, level), *map(_figure, values))
-            tables.append(table)
+    figures = [name for name in _FIGURES if any(f"{level}/{name}" in overall for level in levels)]
+    tables = [
+        _table("level", [_FIGURES[name] for name in figures]),
+        _table("calibration", ["ECE", "without"]),
+        _table("joint decoding", ["accuracy", "without", "changed"]),
+    ]
+    for level in levels:
+        title = _TITLES.get(level, level)
+        of_level = [
+            [overall.get(f"{level}/{name}") for name in names]
+            for names in (
+                figures,
+                ("calibration_error", "uncalibrated_calibration_error"),
+                ("accuracy", "independent_accuracy", "changed_by_decoding"),
+            )
+        ]
+        tables[0].add_row(title, *map(_figure, of_level[0]))
+        for table, values in zip(tables[1:], of_level[1:], strict=True):
+            if None not in values:
+                table.add_row(title, *map(_figure, values))
+    if (both := overall.get("subcategory/pair_accuracy")) is not None:
+        without = overall["subcategory/independent_pair_accuracy"]
+        tables[2].add_row("both", _figure(both), _figure(without))
+    tables = [table for table in tables if table.row_count]
     shown = {f"{level}/accuracy": _TITLES.get(level, level) for level in levels}
     shown["attributes/overall_f1"] = "attributes OF1"
     shown = {metric: title for metric, title in shown.items() if metric in overall}
     for column, values in evaluation["slices"].items():
-        table = Table(column, "products", *shown.values(), box=SIMPLE_HEAD, pad_edge=False)
+        table = _table(column, ["products", *shown.values()])
         for value, of_slice in values.items():
             count = f"{int(of_slice['example_count']):,}"
             table.add_row(value, count, *(_figure(of_slice.get(metric)) for metric in shown))
@@ -110,6 +121,10 @@ def truth_table(
         )
         table.add_section()
     return table
+
+
+def _table(first: str, others: Iterable[str]) -> Table:
+    return Table(first, *others, box=SIMPLE_HEAD, pad_edge=False)
 
 
 def _judged(label: str, score: float, truth: str) -> Text:

@@ -15,6 +15,9 @@ METRICS = {
     "category/independent_accuracy": 0.93,
     "category/changed_by_decoding": 0.021,
     "category/uncalibrated_calibration_error": 0.052,
+    "subcategory/accuracy": 0.85,
+    "subcategory/pair_accuracy": 0.84,
+    "subcategory/independent_pair_accuracy": 0.81,
     "attributes/overall_f1": 0.74,
     "gender/accuracy": 0.87,
 }
@@ -36,16 +39,23 @@ def test_every_level_has_a_row_and_extra_labels_are_levels(printed):
     evaluation = {"example_count": 1200, "metrics": METRICS, "slices": {}}
     lines = printed(metrics_tables(evaluation))
     assert lines[0][0] == "1,200"
-    assert ["level", "accuracy", "OF1", "ECE"] in lines
-    assert ["category", "0.950", "0.940", "0.011"] in lines
+    assert ["level", "accuracy", "OF1"] in lines
+    assert ["category", "0.950", "0.940"] in lines
     assert ["gender", "0.870"] in lines
-    assert ["category", "0.021", "0.930", "0.052"] in lines
+
+
+def test_calibration_and_joint_decoding_stand_beside_what_would_be_without(printed):
+    lines = printed(metrics_tables({"example_count": 9, "metrics": METRICS, "slices": {}}))
+    assert lines[-7] == ["calibration", "ECE", "without"]
+    assert lines[-5] == ["category", "0.011", "0.052"]
+    assert lines[-4] == ["joint", "decoding", "accuracy", "without", "changed"]
+    assert lines[-2:] == [["category", "0.950", "0.930", "0.021"], ["both", "0.840", "0.810"]]
 
 
 def test_a_model_without_decoding_and_calibration_has_one_table_of_levels(printed):
     plain = {name: METRICS[name] for name in ("category/accuracy", "attributes/overall_f1")}
     lines = printed(metrics_tables({"example_count": 9, "metrics": plain, "slices": {}}))
-    assert sum(line[0] == "level" for line in lines) == 1
+    assert not any(line[0] in ("calibration", "joint") for line in lines)
 
 
 def test_slices_show_extra_labels_and_leave_out_what_nobody_knows(printed):
@@ -57,9 +67,17 @@ def test_slices_show_extra_labels_and_leave_out_what_nobody_knows(printed):
         }
     }
     lines = printed(metrics_tables({"example_count": 9, "metrics": METRICS, "slices": slices}))
-    assert ["gender", "products", "category", "gender", "attributes", "OF1"] in lines
-    assert ["Men", "7", "0.950", "0.870", "0.740"] in lines
-    assert ["unknown", "2", "0.950", "0.740"] in lines
+    assert [
+        "gender",
+        "products",
+        "category",
+        "sub-category",
+        "gender",
+        "attributes",
+        "OF1",
+    ] in lines
+    assert ["Men", "7", "0.950", "0.850", "0.870", "0.740"] in lines
+    assert ["unknown", "2", "0.950", "0.850", "0.740"] in lines
 
 
 def test_predictions_have_a_column_for_each_extra_label(printed):
