@@ -204,7 +204,7 @@ def predict(
     threshold: Annotated[float, typer.Option(help="Least score of a shown attribute.")] = 0.75,
     verbose: Verbose = False,
 ) -> None:
-    """Name category, sub-category and attributes of pictures, with scores.
+    """Name category, sub-category, extra labels and attributes of pictures, with scores.
 
     Example: `seamline predict shoe.jpg --server localhost:8500`
     """

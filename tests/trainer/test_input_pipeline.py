@@ -49,10 +49,23 @@ def test_labels_are_counted_without_decoding(catalog):
         assert counted.labels[level].tolist() == [found[label] for label in vocabulary]
 
 
+def test_pairs_of_category_and_subcategory_are_counted(catalog):
+    output = catalog.transform_output
+    counted = input_pipeline.count_labels([catalog.pattern("train")], output)
+    found = Counter((x.category, x.subcategory) for x in catalog.splits["train"])
+    assert counted.pairs.tolist() == [
+        [
+            found[category, subcategory]
+            for subcategory in preprocessing.vocabulary(output, "subcategory")
+        ]
+        for category in preprocessing.vocabulary(output, "category")
+    ]
+
+
 def test_labels_unknown_to_train_are_not_counted(catalog):
     counted = input_pipeline.count_labels([catalog.pattern("eval")], catalog.transform_output)
     assert counted.products == 48
-    assert counted.labels["category"].sum() == 47
+    assert counted.labels["category"].sum() == counted.pairs.sum() == 47
 
 
 def test_evaluation_batches_hold_every_product_with_its_labels(catalog):
