@@ -286,7 +286,15 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
 
 @pytest.mark.parametrize(
     "module",
-    ["augmentation.py", "backbones/*.py", "hierarchical_model.py", "label_space.py", "losses.py"],
+    [
+        "augmentation.py",
+        "backbones/*.py",
+        "calibration.py",
+        "decoding.py",
+        "hierarchical_model.py",
+        "label_space.py",
+        "losses.py",
+    ],
 )
 def test_model_code_imports_no_tensorflow(module):
     """The model itself must run on other back ends of Keras."""
