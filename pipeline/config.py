@@ -389,6 +389,11 @@ class Training(Section):
     triplet_margin: float = Field(
         0.2, gt=0, description="Margin of the triplet loss, in squared distance (0 to 4)."
     )
+    warm_start: bool = Field(
+        False,
+        description="Whether to start from the weights of the last blessed model that was trained "
+        "on other data, as far as they fit.",
+    )
     patience: int = Field(
         5,
         ge=0,

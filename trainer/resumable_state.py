@@ -50,10 +50,6 @@ class ResumableState(keras.callbacks.Callback):
         """Number of epochs done, those of earlier processes counted in."""
         return len(self.epochs)
 
-    def has_ended(self, stage: Stage) -> bool:
-        """Whether there is nothing left to fit in a stage."""
-        return self.stopped_early or self.finished_epochs >= stage.end_epoch
-
     def begin(self, stage: Stage, fitted: keras.Model) -> None:
         """Begins a stage, or sets its model and optimizer to the last finished epoch of it."""
         self._stage = stage

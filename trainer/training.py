@@ -26,6 +26,7 @@ from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
 from trainer.stages import Stage, optimizer, stages_of
 from trainer.training_model import backbone_of, training_model
+from trainer.warm_start import warm_start
 from trainer.weight_averages import EvaluationOfAverages
 
 HISTORY_FILE = "history.json"
@@ -47,44 +48,9 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     options = override(fn_args.custom_config, hyperparameter_values(fn_args.hyperparameters))
     splits = Splits.read(fn_args)
-    seed = options["training"]["seed"]
-    keras.utils.set_random_seed(seed)
-
-    strategy = distribution()
-    with strategy.scope():
-        model = network(options, splits)
-
     directory = Path(fn_args.custom_config["resume_dir"]) / fingerprint(fn_args, options)
-    state = ResumableState(directory, model, patience=options["training"]["patience"])
-    epochs = options["training"]["epochs"]
-
-    def report(message: str, done: float) -> None:
-        _progress.info(message, extra={"completed": done, "total": epochs})
-
-    for stage in stages_of(options):
-        if state.finished_epochs > stage.end_epoch or state.stopped_early:
-            continue
-        with strategy.scope():
-            fitted = compiled_for_training(model, options, splits, stage)
-        state.begin(stage, fitted)
-        if state.has_ended(stage):
-            # What is left of it to do is what Keras' fit does last.
-            fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
-            continue
-        fit(
-            fitted,
-            options,
-            batches_of(stage, model, options, splits, directory, report),
-            stage,
-            [
-                MeanOfLevels(),
-                state,
-                keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
-            ],
-            report=report,
-            first_epoch=max(stage.first_epoch, state.finished_epochs),
-        )
-    state.load_best()
+    base_model = fn_args.base_model if options["training"]["warm_start"] else None
+    model, state = train(options, splits, directory, fn_args.model_run_dir, base_model)
 
     if options["training"]["mixed_precision"]:
         # Served in 32 bits, on whatever machine that is.
@@ -106,6 +72,67 @@ def run_fn(fn_args: FnArgs) -> None:
     facts = {"parameters": model.count_params(), "temperatures": temperatures}
     write_history(fn_args.model_run_dir, state, options, splits, facts)
     state.remove()
+
+
+def train(
+    options: Options,
+    splits: Splits,
+    directory: Path,
+    log_directory: str,
+    base_model: str | None = None,
+) -> tuple[keras.Model, ResumableState]:
+    """Trains a model through all stages, or goes on where a killed training stopped.
+
+    Args:
+        options: All sections.
+        splits: The Examples.
+        directory: Keeps the state of this one training.
+        log_directory: For TensorBoard's logs.
+        base_model: The exported model to start from, if any.
+
+    Returns:
+        The model with the weights of its best epoch, and the state, for the caller to remove.
+
+    Raises:
+        UserError: weights or the base model cannot be had, or the loss is no number any more.
+    """
+    epochs = options["training"]["epochs"]
+
+    def report(message: str, done: float) -> None:
+        _progress.info(message, extra={"completed": done, "total": epochs})
+
+    keras.utils.set_random_seed(options["training"]["seed"])
+    strategy = distribution()
+    with strategy.scope():
+        model = network(options, splits)
+        if base_model:
+            report(warm_start(model, splits.labels, base_model), 0)
+    state = ResumableState(directory, model, patience=options["training"]["patience"])
+    for stage in stages_of(options):
+        if state.finished_epochs > stage.end_epoch or state.stopped_early:
+            continue
+        with strategy.scope():
+            fitted = compiled_for_training(model, options, splits, stage)
+        state.begin(stage, fitted)
+        if state.finished_epochs == stage.end_epoch:
+            # The kill came where this stage ended, which Keras' fit does so.
+            fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
+            continue
+        fit(
+            fitted,
+            options,
+            batches_of(stage, model, options, splits, directory, report),
+            stage,
+            [
+                MeanOfLevels(),
+                state,
+                keras.callbacks.TensorBoard(log_directory, write_graph=False),
+            ],
+            report=report,
+            first_epoch=max(stage.first_epoch, state.finished_epochs),
+        )
+    state.load_best()
+    return model, state
 
 
 def network(options: Options, splits: Splits) -> keras.Model:
@@ -240,11 +267,16 @@ def fit(
 
 
 def fingerprint(fn_args: FnArgs, options: Options) -> str:
-    """A name for everything a training's result depends on: options, source and data.
+    """A name for everything a training's result depends on: options, source, data, base model.
 
     Of each data file the name, the size and the checksum at gzip's end are read.
     """
-    facts = {"options": options, "code": fn_args.custom_config.get("code"), "files": []}
+    facts = {
+        "options": options,
+        "code": fn_args.custom_config.get("code"),
+        "base_model": fn_args.base_model,
+        "files": [],
+    }
     for pattern in [*fn_args.train_files, *fn_args.eval_files]:
         for file in sorted(tf.io.gfile.glob(pattern)):
             size = tf.io.gfile.stat(file).length

@@ -243,11 +243,11 @@ def test_patience_survives_a_kill(tmp_path):
     network, fitted = tiny_model()
     for mean in [0.5, 0.4, 0.3]:
         state = ResumableState(tmp_path / "state", network, patience=2)
-        assert not state.has_ended(stage())
+        assert not state.stopped_early
         state.begin(stage(), fitted)
         judge(state, fitted, [mean])
     again = ResumableState(tmp_path / "state", network, patience=2)
-    assert again.has_ended(stage()) and again.best_epoch == 1
+    assert again.stopped_early and again.best_epoch == 1
 
 
 def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
