@@ -51,10 +51,9 @@ class ResumableState(keras.callbacks.Callback):
         return len(self.epochs)
 
     def begin(self, stage: Stage, fitted: keras.Model) -> None:
-        """Begins a stage, or sets its model and optimizer to the last finished epoch of it."""
+        """Begins a stage, or sets its model and built optimizer to its last finished epoch."""
         self._stage = stage
         if self.finished_epochs > stage.first_epoch:
-            fitted.optimizer.build(fitted.trainable_variables)
             fitted.load_weights(self._last_file(self.finished_epochs))
 
     def load_best(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import keras
+from keras import ops
 
 from trainer.options import Options
 
@@ -61,7 +62,7 @@ def is_mixed(options: Options) -> bool:
 def optimizer(
     stage: Stage, options: Options, steps_per_epoch: int, variables: list[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a stage, new.
+    """The optimizer of a stage, new and built.
 
     Args:
         stage: Its learning rate and epochs.
@@ -82,20 +83,48 @@ def optimizer(
         chosen.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
     else:
         chosen = keras.optimizers.Adam(**arguments)
-    return keras.optimizers.LossScaleOptimizer(chosen) if settings["mixed_precision"] else chosen
+    if settings["mixed_precision"]:
+        chosen = keras.optimizers.LossScaleOptimizer(chosen)
+    # Keras would do so within the first step, and trace that once more for it.
+    chosen.build(variables)
+    return chosen
 
 
-def _learning_rate(stage: Stage, options: Options, steps_per_epoch: int):
+def _learning_rate(
+    stage: Stage, options: Options, steps_per_epoch: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     settings = options["training"]
-    cosine = settings["schedule"] == "cosine"
     steps = (stage.end_epoch - stage.first_epoch) * steps_per_epoch
     warmup_steps = min(round(settings["warmup_epochs"] * steps_per_epoch), steps - 1)
-    if not cosine and not warmup_steps:
-        return stage.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup_steps else stage.learning_rate,
-        steps - warmup_steps,
-        alpha=0.0 if cosine else 1.0,
-        warmup_target=stage.learning_rate if warmup_steps else None,
-        warmup_steps=warmup_steps,
-    )
+    rate = stage.learning_rate
+    if settings["schedule"] == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps - warmup_steps)
+    return WarmUp(rate, warmup_steps) if warmup_steps else rate
+
+
+@keras.saving.register_keras_serializable(package="seamline")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises from 0, a step as much as another, and goes on as something else then.
+
+    CosineDecay can warm up by itself, with a branch in the graph for every variable that AdamW
+    decays, which takes long to build.
+
+    Args:
+        then: The rate, or the schedule, that follows.
+        steps: Steps of the rise, at least 1.
+    """
+
+    def __init__(self, then: float | keras.optimizers.schedules.LearningRateSchedule, steps: int):
+        super().__init__()
+        self.then = then
+        self.steps = steps
+
+    def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
+        step = ops.cast(step, "float32")
+        rate = self.then(ops.maximum(step - self.steps, 0)) if callable(self.then) else self.then
+        return rate * ops.minimum(step / self.steps, 1)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"then": self.then, "steps": self.steps}

@@ -18,6 +18,7 @@ from trainer.options import override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
 from trainer.stages import Stage
+from trainer.warm_start import warm_start
 
 
 def without_times(epochs):
@@ -112,6 +113,17 @@ def test_calibration_and_joint_decoding_can_be_switched_off(catalog, tmp_path, h
     assert history(tmp_path)["temperatures"] == {}
 
 
+def test_a_warm_start_takes_over_what_was_exported(trained, catalog, tmp_path):
+    fn_args = catalog.fn_args(tmp_path)
+    splits = Splits.read(fn_args)
+    model = training.network(override(fn_args.custom_config, {}), splits)
+    sentence = warm_start(model, splits.labels, str(trained / "serving"))
+    exported = keras.models.load_model(trained / "serving" / "model.keras")
+    for one, other in zip(model.get_weights(), exported.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sentence.endswith("9 of 9 labels go on from the last blessed model")
+
+
 def test_the_state_is_gone_once_the_training_has_finished(trained):
     assert list((trained / "resume").iterdir()) == []
 
@@ -201,6 +213,7 @@ def tiny_model():
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     fitted = keras.Sequential([keras.Input((1,)), network])
     fitted.compile(optimizer="adam")
+    fitted.optimizer.build(fitted.trainable_variables)
     return network, fitted
 
 
