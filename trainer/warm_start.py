@@ -44,8 +44,6 @@ def warm_start(model: keras.Model, labels: Labels, directory: str) -> str:
             f"training.warm_start cannot read the last blessed model, {directory} ({error}). Its "
             "files may have been deleted by hand; set training.warm_start to false."
         ) from error
-    units = _labels_of_units(labels)
-    old_units = _labels_of_units(_exported_labels(directory, labels))
 
     backbones = _layers_with_weights(backbone_of(old)), _layers_with_weights(backbone_of(model))
     taken_of_backbone = 0
@@ -54,22 +52,21 @@ def warm_start(model: keras.Model, labels: Labels, directory: str) -> str:
         taken_of_backbone = sum(map(_take, *backbones))
 
     old_heads = {layer.name: layer for layer in _layers_with_weights(old.get_layer(HEADS))}
-    heads = _layers_with_weights(model.get_layer(HEADS))
+    old_units = _labels_of_units(_exported_labels(directory, labels))
+    heads = {layer.name: layer for layer in _layers_with_weights(model.get_layer(HEADS))}
+    units = {name: of for name, of in _labels_of_units(labels).items() if name in heads}
     taken_of_heads = taken_labels = 0
-    for layer in heads:
-        before = old_heads.get(layer.name)
-        if layer.name in units:
-            if before is not None:
-                taken_labels += _take_labels(
-                    before, layer, old_units.get(layer.name, ()), units[layer.name]
-                )
-        elif before is not None:
-            taken_of_heads += _take(before, layer)
-    count = sum(map(len, units.values()))
+    for name in heads.keys() & old_heads.keys():
+        if name in units:
+            taken_labels += _take_labels(
+                old_heads[name], heads[name], old_units.get(name, ()), units[name]
+            )
+        else:
+            taken_of_heads += _take(old_heads[name], heads[name])
     return (
         f"warm start: {taken_of_backbone} of {len(backbones[1])} layers of the backbone, "
         f"{taken_of_heads} of {len(heads) - len(units)} below the labels and {taken_labels} of "
-        f"{count} labels go on from the last blessed model"
+        f"{sum(map(len, units.values()))} labels go on from the last blessed model"
     )
 
 

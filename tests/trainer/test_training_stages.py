@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from pipeline import config
-from trainer import input_pipeline, training
+from trainer import input_pipeline, objective, training
 from trainer.callbacks import EpochReport
 from trainer.frozen_features import FrozenFeatures
+from trainer.losses import WeightedBinaryCrossentropy
 from trainer.options import override
 from trainer.splits import Splits
 from trainer.stages import optimizer, stages_of
@@ -268,6 +269,40 @@ def test_an_epoch_has_each_product_as_often_as_it_is_to_be_drawn_in_the_mean():
     assert times[:90].min() > 0 and 5 <= times[90:].min() <= times[90:].max() <= 6
     assert not np.array_equal(drawn[0], drawn[1])
     np.testing.assert_array_equal(epochs(7, 9), drawn[7:9])
+
+
+def test_the_embeddings_projection_is_trained_by_the_triplet_loss_alone(splits, options_with):
+    for weight in (0, 0.5):
+        options = options_with(training__triplet_weight=weight)
+        model = training.network(options, splits)
+        (stage,) = stages_of(options)
+        fitted = training.compiled_for_training(model, options, splits, stage)
+        trained = [variable.path for variable in fitted.trainable_variables]
+        assert any("embedding_projection" in path for path in trained) == bool(weight)
+
+
+@pytest.mark.parametrize(
+    ("imbalance", "weights", "gamma"),
+    [
+        ("none", [1, 1], 0),
+        ("balanced_sampling", [1, 1], 0),
+        # 90 t / 90 + 10 t / 10 = 100 products.
+        ("inverse_frequency", [50 / 90, 5], 0),
+        # With beta 0 what comes after the first product adds nothing.
+        ("effective_number", [1, 1], 0),
+        ("focal", [1, 1], 2),
+    ],
+)
+def test_each_answer_to_imbalance_has_its_losses(splits, options_with, imbalance, weights, gamma):
+    options = options_with(training__imbalance=imbalance, training__effective_number_beta=0)
+    counts = {"category": np.array([90, 10]), "subcategory": np.array([50, 50])}
+    counts["attributes"] = np.array([80, 20])
+    uneven = dataclasses.replace(splits, train=input_pipeline.LabelCounts(100, counts))
+    losses = objective.level_losses(options, uneven)
+    np.testing.assert_allclose(losses["category"].class_weights, weights, rtol=1e-5)
+    assert losses["category"].focal_gamma == gamma
+    kind = keras.losses.BinaryFocalCrossentropy if gamma else WeightedBinaryCrossentropy
+    assert type(losses["attributes"]) is kind
 
 
 def test_mixing_and_triplets_exclude_one_another():
