@@ -95,8 +95,8 @@ class Splits:
         """How often balanced sampling takes the products of each sub-category, mean 1, (C2)."""
         if options["training"]["imbalance"] != "balanced_sampling":
             return None
-        counts = np.maximum(self.train.labels[features.SUBCATEGORY], 1).astype(float)
-        draws = counts ** -options["training"]["sampling_exponent"]
+        counts = self.train.labels[features.SUBCATEGORY]
+        draws = np.maximum(counts, 1.0) ** -options["training"]["sampling_exponent"]
         return draws / np.average(draws, weights=counts)
 
     def evaluation_batch_size(self, options: Options) -> int:

@@ -38,7 +38,7 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
     """Nothing in it depends on the device but what is meant to: no normalization by a part."""
     fn_args = catalog.fn_args(tmp_path)
     options = {name: fn_args.custom_config[name] for name in ("model", "augmentation", "training")}
-    options["model"] |= {"image_height": 16, "image_width": 12, "filters": 4, "dropout": 0}
+    options["model"] |= {"image_height": 16, "image_width": 16, "filters": 4, "dropout": 0}
     options["model"] |= {"heads": "plain"}
     options["training"] |= {"epochs": 2, "frozen_epochs": 2, "batch_size": 48, "ema": 0.5}
     options["augmentation"] = {name: 0 for name in options["augmentation"]}
