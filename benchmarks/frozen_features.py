@@ -50,20 +50,20 @@ class DrawnSplits:
         shape = [self.options["model"][side] for side in ("image_height", "image_width")]
         pictures = generator.integers(0, 256, (self.products, *shape, 3), dtype=np.uint8)
         counts = {level: len(of) for level, of in self.labels.items()}
-        self._examples = tf.data.Dataset.from_tensor_slices(
-            (
-                pictures,
-                {
-                    features.CATEGORY: self._drawn(generator, counts[features.CATEGORY]),
-                    features.SUBCATEGORY: self._drawn(generator, counts[features.SUBCATEGORY]),
-                    features.ATTRIBUTES: generator.integers(
-                        0, 2, (self.products, counts[features.ATTRIBUTES])
-                    ).astype(np.float32),
-                },
-            )
+        self._kept = (
+            pictures,
+            {
+                features.CATEGORY: self._drawn(generator, counts[features.CATEGORY]),
+                features.SUBCATEGORY: self._drawn(generator, counts[features.SUBCATEGORY]),
+                features.ATTRIBUTES: generator.integers(
+                    0, 2, (self.products, counts[features.ATTRIBUTES])
+                ).astype(np.float32),
+            },
         )
         self.train = self.eval = input_pipeline.LabelCounts(
-            self.products, {level: np.ones(count, np.int64) for level, count in counts.items()}
+            self.products,
+            {level: np.ones(count, np.int64) for level, count in counts.items()},
+            pairs=np.ones((CATEGORIES, SUBCATEGORIES), np.int64),
         )
 
     def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -71,8 +71,8 @@ class DrawnSplits:
 
     def training_batches(self, options, first_epoch: int, end_epoch: int) -> tf.data.Dataset:
         """The drawn pictures in an order that depends on the epoch."""
-        return input_pipeline.shuffled_epochs(
-            self._examples, among=self.products, **self.order(options, first_epoch, end_epoch)
+        return input_pipeline.batches_in_memory(
+            self._kept, **self.order(options, first_epoch, end_epoch)
         )
 
     def evaluation_batches(self, options) -> tf.data.Dataset:
@@ -81,7 +81,8 @@ class DrawnSplits:
 
     def once(self, name: str, options) -> tf.data.Dataset:
         """The drawn pictures, of either split."""
-        return self._examples.batch(self.evaluation_batch_size(options))
+        examples = tf.data.Dataset.from_tensor_slices(self._kept)
+        return examples.batch(self.evaluation_batch_size(options))
 
     def order(self, options, first_epoch: int, end_epoch: int) -> dict:
         """As `trainer.splits.Splits.order`."""

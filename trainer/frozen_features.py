@@ -50,10 +50,8 @@ class FrozenFeatures:
 
     def training_batches(self, options: Options, first_epoch: int, end_epoch: int):
         """See `input_pipeline.training_batches`."""
-        return input_pipeline.shuffled_epochs(
-            tf.data.Dataset.from_tensor_slices(self._train),
-            among=self._splits.train.products,
-            **self._splits.order(options, first_epoch, end_epoch),
+        return input_pipeline.batches_in_memory(
+            self._train, **self._splits.order(options, first_epoch, end_epoch)
         )
 
     def evaluation_batches(self, options: Options):

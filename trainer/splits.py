@@ -14,6 +14,8 @@ from schema import features
 from trainer import input_pipeline, preprocessing
 from trainer.options import Options
 
+_DIVISIBLE_BY = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
@@ -80,7 +82,7 @@ class Splits:
         )
 
     def order(self, options: Options, first_epoch: int, end_epoch: int) -> dict[str, Any]:
-        """What `input_pipeline.shuffled_epochs` wants to know of the order of the train split."""
+        """What `input_pipeline` wants to know of the order of the train split."""
         settings = options["training"]
         return {
             "products": self.train.products,
@@ -101,7 +103,9 @@ class Splits:
 
     def evaluation_batch_size(self, options: Options) -> int:
         """Products at once where nothing is learned."""
-        return max(64, options["training"]["batch_size"])
+        size = min(max(64, options["training"]["batch_size"]), self.eval.products)
+        # Over several GPUs Keras wants a first batch that can be divided evenly.
+        return size - size % _DIVISIBLE_BY if size > _DIVISIBLE_BY else size
 
     def steps_per_epoch(self, options: Options) -> int:
         """Training steps of an epoch."""

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from schema.errors import UserError
 from trainer import calibration, objective, preprocessing, signatures
 from trainer.backbones import build_backbone
 from trainer.callbacks import EpochReport, MeanOfLevels, RandomnessByEpoch, StopWithoutNumbers
@@ -94,7 +95,8 @@ def train(
         The model with the weights of its best epoch, and the state, for the caller to remove.
 
     Raises:
-        UserError: weights or the base model cannot be had, or the loss is no number any more.
+        UserError: weights or the base model cannot be had, the batch size cannot be divided over
+            the GPUs, or the loss is no number any more.
     """
     epochs = options["training"]["epochs"]
 
@@ -103,6 +105,12 @@ def train(
 
     keras.utils.set_random_seed(options["training"]["seed"])
     strategy = distribution()
+    batch_size, devices = options["training"]["batch_size"], strategy.num_replicas_in_sync
+    if batch_size % devices:
+        raise UserError(
+            f"training.batch_size is {batch_size}, which cannot be divided evenly over {devices} "
+            f"GPUs. Make it a multiple of {devices}."
+        )
     with strategy.scope():
         model = network(options, splits)
         if base_model:

@@ -1,4 +1,4 @@
-"""A training over two devices learns what it learns on one."""
+"""A training over two devices learns what one does, and refuses a batch it cannot divide."""
 
 import json
 import os
@@ -21,17 +21,36 @@ tf.config.set_logical_device_configuration(
 )
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from schema.errors import UserError
 from trainer import training
 from trainer.splits import Splits
 from pathlib import Path
 
 assert training.distribution().num_replicas_in_sync == arguments["devices"]
+if arguments["devices"] > 1:
+    odd = {"training": arguments["options"]["training"] | {"batch_size": 31}}
+    try:
+        training.train(odd, None, None, None)
+        sys.exit("an odd batch was not refused")
+    except UserError as error:
+        assert "training.batch_size is 31" in str(error), error
 splits = Splits.read(FnArgs(**arguments["files"]))
 _, state = training.train(
     arguments["options"], splits, Path(arguments["folder"]), arguments["folder"]
 )
 print(json.dumps(state.epochs))
 """
+
+
+def run(code, *arguments):
+    """What a process of its own prints; the number of devices is fixed once for a process."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    ).stdout
 
 
 def test_two_devices_learn_what_one_does(catalog, tmp_path):
@@ -54,13 +73,7 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
                 for name in ("train_files", "eval_files", "transform_graph_path")
             },
         }
-        done = subprocess.run(
-            [sys.executable, "-c", ONE_TRAINING, json.dumps(arguments)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(run(ONE_TRAINING, json.dumps(arguments)).splitlines()[-1])
 
     for one, two in zip(epochs(1), epochs(2), strict=True):
         for figure in ("loss", "val_loss", "val_mean"):

@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipeline import config
 from trainer import input_pipeline, objective, training
@@ -15,7 +14,7 @@ from trainer.losses import WeightedBinaryCrossentropy
 from trainer.options import override
 from trainer.splits import Splits
 from trainer.stages import optimizer, stages_of
-from trainer.training_model import backbone_of
+from trainer.training_model import backbone_of, training_model
 from trainer.weight_averages import averaged_weights
 
 PLAIN_PICTURES = {
@@ -245,7 +244,7 @@ def test_balanced_sampling_draws_by_the_power_of_a_subcategorys_size(
     )
     counts = np.array([64, 16, 4, 0])
     uneven = dataclasses.replace(
-        splits, train=input_pipeline.LabelCounts(84, {"subcategory": counts})
+        splits, train=dataclasses.replace(splits.train, labels={"subcategory": counts})
     )
     draws = uneven.order(options, 0, 1)["draws"]
     np.testing.assert_allclose(draws * counts, expected, rtol=1e-6)
@@ -253,14 +252,10 @@ def test_balanced_sampling_draws_by_the_power_of_a_subcategorys_size(
 
 def test_an_epoch_has_each_product_as_often_as_it_is_to_be_drawn_in_the_mean():
     subcategories = np.array([0] * 90 + [1] * 10)
-    examples = tf.data.Dataset.from_tensor_slices(
-        (np.arange(100), {"subcategory": subcategories.astype("int64")})
-    )
 
     def epochs(first, end):
-        batches = input_pipeline.shuffled_epochs(
-            examples,
-            among=100,
+        batches = input_pipeline.batches_in_memory(
+            (np.arange(100), {"subcategory": subcategories}),
             products=100,
             batch_size=10,
             seed=3,
@@ -281,12 +276,26 @@ def test_an_epoch_has_each_product_as_often_as_it_is_to_be_drawn_in_the_mean():
     np.testing.assert_array_equal(epochs(7, 9), drawn[7:9])
 
 
+@pytest.mark.parametrize("limit", [2**31, 0], ids=["in_memory", "read_anew"])
+def test_subcategories_that_are_not_to_be_drawn_are_not(splits, options_with, limit, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+    order = splits.order(options_with(), 3, 5) | {"draws": np.array([0, 1, 2, 0.5])}
+    batches = input_pipeline.training_batches(
+        splits.train_files, splits.transform_output, image_height=16, image_width=16, **order
+    )
+    drawn = np.concatenate([labels["subcategory"] for _, labels in batches])
+    counts = np.bincount(drawn, minlength=4)
+    assert counts.sum() == 288 and len(batches) == 6
+    assert counts[0] == 0 and counts[3] < counts[1] < counts[2]
+
+
 def test_the_embeddings_projection_is_trained_by_the_triplet_loss_alone(splits, options_with):
+    model = training.network(options_with(), splits)
     for weight in (0, 0.5):
         options = options_with(training__triplet_weight=weight)
-        model = training.network(options, splits)
         (stage,) = stages_of(options)
-        fitted = training.compiled_for_training(model, options, splits, stage)
+        outputs = list(objective.level_losses(options, splits))
+        fitted = training_model(model, options, stage, outputs)
         trained = [variable.path for variable in fitted.trainable_variables]
         assert any("embedding_projection" in path for path in trained) == bool(weight)
 
@@ -307,7 +316,8 @@ def test_each_answer_to_imbalance_has_its_losses(splits, options_with, imbalance
     options = options_with(training__imbalance=imbalance, training__effective_number_beta=0)
     counts = {"category": np.array([90, 10]), "subcategory": np.array([50, 50])}
     counts["attributes"] = np.array([80, 20])
-    uneven = dataclasses.replace(splits, train=input_pipeline.LabelCounts(100, counts))
+    train = dataclasses.replace(splits.train, products=100, labels=counts)
+    uneven = dataclasses.replace(splits, train=train)
     losses = objective.level_losses(options, uneven)
     np.testing.assert_allclose(losses["category"].class_weights, weights, rtol=1e-5)
     assert losses["category"].focal_gamma == gamma
