@@ -30,6 +30,7 @@ from trainer.callbacks import MeanOfLevels
 from trainer.options import SECTIONS, Options
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
+from trainer.stages import stages_of
 
 import keras  # isort: skip
 import numpy as np  # isort: skip
