@@ -78,10 +78,9 @@ def decoding_alone(pictures: list[bytes], size: tuple[int, int], batch_size: int
 
 def epochs(splits: Splits, options: Options) -> Iterator[float]:
     """Pictures a second of each epoch, what comes before the first one counted in."""
-    options["training"]["epochs"] = EPOCHS
     steps = splits.steps_per_epoch(options)
     started = time.perf_counter()
-    batches = iter(splits.training_batches(options))
+    batches = iter(splits.training_batches(options, 0, EPOCHS))
     for _ in range(EPOCHS):
         seen = sum(len(pictures) for pictures, _ in islice(batches, steps))
         yield seen / (time.perf_counter() - started)

@@ -30,6 +30,7 @@ from trainer.callbacks import MeanOfLevels
 from trainer.options import SECTIONS, Options
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
+from trainer.stages import stages_of
 
 import keras  # isort: skip
 import numpy as np  # isort: skip
@@ -91,7 +92,7 @@ def bare_step(splits: Splits, options: Options) -> Callable[[], object]:
                 pictures.numpy().astype(np.float32),
                 {level: labels[level].numpy() for level in levels},
             )
-            for pictures, labels in splits.training_batches(options).take(BATCHES_IN_MEMORY)
+            for pictures, labels in splits.training_batches(options, 0, 1).take(BATCHES_IN_MEMORY)
         ]
     )
 
@@ -113,18 +114,24 @@ def main() -> None:
         steps = min(arguments.steps, in_an_epoch)
         options["training"]["epochs"] = -(-arguments.rounds // (in_an_epoch // steps))
         turns = Turns(bare_step(splits, options), steps, arguments.rounds)
-        model = training.compiled_for_training(training.network(options, splits), options, splits)
+        network = training.network(options, splits)
+        stage = stages_of(options)[-1]
+        model = training.compiled_for_training(network, options, splits, stage)
+        state = ResumableState(Path(scratch) / "state", network, patience=0)
+        state.begin(stage, model)
         training.fit(
             model,
             options,
             splits,
+            stage,
             [
                 turns,
                 MeanOfLevels(),
-                ResumableState(Path(scratch) / "state", patience=0),
+                state,
                 keras.callbacks.TensorBoard(f"{scratch}/log", write_graph=False),
             ],
             report=lambda message, done: None,
+            first_epoch=stage.first_epoch,
         )
 
     pictures = steps * options["training"]["batch_size"]

@@ -16,6 +16,7 @@ from components.evaluation.baseline import baseline_resolver
 from components.evaluation.eval_config import eval_config
 from components.model_canary.component import ModelCanary
 from components.report.component import Report
+from components.warm_start.base_model import base_model_resolver
 from pipeline.config import Config
 from pipeline.workspace import Workspace
 from schema import features
@@ -30,6 +31,7 @@ STEPS = (
     "DataGate",
     "Transform",
     "Tuner",
+    "BaseModel",
     "Trainer",
     "Resolver",
     "Evaluator",
@@ -39,10 +41,10 @@ STEPS = (
 )
 """All steps, each after those that it reads from."""
 
-OPTIONAL_STEPS = {"Tuner": "off (tuning.enabled)"}
+OPTIONAL_STEPS = {"Tuner": "off (tuning.enabled)", "BaseModel": "off (training.warm_start)"}
 """Steps that an option takes out of the pipeline, and which option that is."""
 
-LOOK_UPS = {"PreviousStatistics", "Resolver"}
+LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
 """Steps that find an earlier run's result; they compute nothing, so no cache is asked."""
 
 BEAM_ARGS = ["--runner=FnApiRunner"]
@@ -112,10 +114,12 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         custom_config=trainer_options | {"tuning": config.tuning.model_dump()},
         **learn_from,
     )
+    base_model = base_model_resolver(examples=examples)
     trainer = tfx.components.Trainer(
         run_fn="trainer.training.run_fn",
         custom_config=trainer_options,
         hyperparameters=(tuner.outputs["best_hyperparameters"] if config.tuning.enabled else None),
+        base_model=base_model.outputs["model"] if config.training.warm_start else None,
         **learn_from,
     )
 
@@ -176,6 +180,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
             *(example_gen, statistics_gen, schema_gen, example_validator),
             *(previous, data_gate, transform),
             *([tuner] if config.tuning.enabled else []),
+            *([base_model] if config.training.warm_start else []),
             *(trainer, resolver, evaluator, canary, pusher, report),
         ],
         enable_cache=True,

@@ -103,6 +103,12 @@ def _resolver(outputs: Outputs) -> str:
     return "no other blessed model to be compared with"
 
 
+def _base_model(outputs: Outputs) -> str:
+    if models := outputs.get("model"):
+        return f"training starts from blessed model {models[0].id}"
+    return "no blessed model of other data to start from"
+
+
 def _evaluator(outputs: Outputs) -> str:
     evaluation = read_evaluation(outputs["evaluation"][0].uri)
     shown = {
@@ -124,6 +130,7 @@ _STOCK_STEPS: dict[str, Callable[[Outputs], str]] = {
     "PreviousStatistics": _previous,
     "Transform": _transform,
     "Tuner": _tuner,
+    "BaseModel": _base_model,
     "Trainer": _trainer,
     "Resolver": _resolver,
     "Evaluator": _evaluator,

@@ -81,6 +81,7 @@ def training_batches(
     seed: int,
     first_epoch: int,
     epochs: int,
+    draws: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The train split over and over, in an order that depends on seed and epoch alone.
 
@@ -97,46 +98,111 @@ def training_batches(
         first_epoch: Epoch to begin with, counted from 0: a resumed training sees what an
             uninterrupted one sees.
         epochs: Epoch to end before.
+        draws: How often an epoch has each product of a sub-category, in the mean, float (C2); None
+            for once each. Epochs are as long in any case.
 
     Returns:
         Dataset of `steps_per_epoch(products, batch_size)` batches an epoch, each of pictures uint8
         (N, image_height, image_width, 3) and a dict of labels, see `evaluation_batches`.
     """
     size = (image_height, image_width)
+    files = _files(file_patterns)
+    if _fits_in_memory(products, size):
+        return batches_in_memory(
+            _in_memory(_serialized(files), transform_output, products, size),
+            products=products,
+            batch_size=batch_size,
+            seed=seed,
+            first_epoch=first_epoch,
+            epochs=epochs,
+            draws=draws,
+        )
     batch_size = min(batch_size, products)
     steps = steps_per_epoch(products, batch_size)
-    epoch_numbers = tf.data.Dataset.range(first_epoch, epochs)
-    if _fits_in_memory(products, size):
-        kept = _in_memory(_serialized(_files(file_patterns)), transform_output, products, size)
+    parse = _label_parser(transform_output)
 
-        def order(epoch):
-            places = tf.random.experimental.stateless_shuffle(tf.range(products), (seed, epoch))
-            return tf.reshape(places[: steps * batch_size], (steps, batch_size))
+    def drawn(serialized, epoch):
+        """Examples in a row as many times as each was drawn."""
 
-        batches = (
-            epoch_numbers.map(order)
-            .unbatch()
-            .map(
-                lambda places: tf.nest.map_structure(lambda x: tf.gather(x, places), kept),
-                tf.data.AUTOTUNE,
-            )
+        def repeated(number, some):
+            seeds = tf.random.experimental.stateless_fold_in((seed, epoch), number)
+            return tf.repeat(some, _copies(parse(some)[features.SUBCATEGORY], draws, seeds))
+
+        return serialized.batch(_DECODED_AT_ONCE).enumerate().map(repeated).unbatch()
+
+    def examples(epoch):
+        serialized = _serialized(files.shuffle(len(files), seed=seed + epoch))
+        if draws is not None:
+            serialized = drawn(serialized, epoch)
+        shuffled = serialized.shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch)
+        if draws is not None:
+            # The number of draws is the number of products only in the mean.
+            shuffled = shuffled.repeat()
+        return shuffled.batch(batch_size, drop_remainder=True).take(steps)
+
+    return (
+        tf.data.Dataset.range(first_epoch, epochs)
+        .flat_map(examples)
+        .map(_reader(transform_output, size), tf.data.AUTOTUNE)
+        .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def batches_in_memory(
+    kept: tuple[tf.Tensor | np.ndarray, dict[str, tf.Tensor | np.ndarray]],
+    *,
+    products: int,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+    draws: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """As `training_batches`, of pictures, or what stands for them, and labels in memory.
+
+    Args:
+        kept: Pictures (products, ...) and the dict of labels.
+        products: Number of products.
+        batch_size: Products in a batch.
+        seed: Seed of the order.
+        first_epoch: Epoch to begin with, counted from 0.
+        epochs: Epoch to end before.
+        draws: See `training_batches`.
+    """
+    batch_size = min(batch_size, products)
+    steps = steps_per_epoch(products, batch_size)
+    kept = tf.nest.map_structure(tf.convert_to_tensor, kept)
+
+    def order(epoch):
+        places = tf.range(products)
+        if draws is not None:
+            copies = _copies(kept[1][features.SUBCATEGORY], draws, (seed, epoch))
+            places = tf.repeat(places, copies)
+        places = tf.random.experimental.stateless_shuffle(places, (seed, epoch))
+        # The number of draws is the number of products only in the mean.
+        wanted = tf.range(steps * batch_size) % tf.size(places)
+        return tf.reshape(tf.gather(places, wanted), (steps, batch_size))
+
+    return (
+        tf.data.Dataset.range(first_epoch, epochs)
+        .map(order)
+        .unbatch()
+        .map(
+            lambda places: tf.nest.map_structure(lambda x: tf.gather(x, places), kept),
+            tf.data.AUTOTUNE,
         )
-    else:
-        files = _files(file_patterns)
+        .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
-        def examples(epoch):
-            return (
-                _serialized(files.shuffle(len(files), seed=seed + epoch))
-                .shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch)
-                .batch(batch_size, drop_remainder=True)
-            )
 
-        batches = epoch_numbers.flat_map(examples).map(
-            _reader(transform_output, size), tf.data.AUTOTUNE
-        )
-    return batches.apply(
-        tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps)
-    ).prefetch(tf.data.AUTOTUNE)
+def _copies(subcategories: tf.Tensor, draws: np.ndarray, seeds) -> tf.Tensor:
+    """How often each of some products is drawn in one epoch, int32 (N), from its sub-category."""
+    expected = tf.gather(tf.constant(draws, tf.float32), tf.maximum(subcategories, 0))
+    expected = tf.where(subcategories < 0, 1.0, expected)
+    tosses = tf.random.stateless_uniform(tf.shape(subcategories), seeds)
+    return tf.cast(tf.floor(expected + tosses), tf.int32)
 
 
 def steps_per_epoch(products: int, batch_size: int) -> int:

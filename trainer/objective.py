@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import numpy as np
 
 from schema import features
 from trainer import losses
@@ -15,22 +19,41 @@ ATTRIBUTE_THRESHOLD = 0.75
 
 
 def level_losses(options: Options, splits: Splits) -> dict[str, keras.losses.Loss]:
-    """The loss of each level that has labels, classes weighted as `class_weighting` says."""
+    """The loss of each level that has labels, and of the embedding if `triplet_weight` asks for it.
+
+    Classes are weighted as `imbalance` says.
+    """
     settings = options["training"]
+    gamma = settings["focal_gamma"] if settings["imbalance"] == "focal" else 0.0
 
     def loss(level: str) -> keras.losses.Loss:
-        counts, limit = splits.train.labels[level], settings["class_weight_limit"]
-        if level == features.ATTRIBUTES:
-            kind, weights = losses.WeightedBinaryCrossentropy, losses.attribute_weights
-            if exclusive(options):
-                kind = losses.TypeCrossentropy
-        else:
-            kind, weights = losses.WeightedCrossentropy, losses.class_weights
-        if settings["class_weighting"] == "none":
-            return kind([1.0] * len(counts))
-        return kind(weights(counts, limit))
+        if level != features.ATTRIBUTES:
+            weights = _weights(losses.class_weights, splits.train.labels[level], settings)
+            return losses.WeightedCrossentropy(weights, gamma, settings["label_smoothing"])
+        weights = _weights(losses.attribute_weights, splits.train.labels[level], settings)
+        if exclusive(options):
+            return losses.TypeCrossentropy(weights, gamma)
+        if gamma:
+            return keras.losses.BinaryFocalCrossentropy(gamma=gamma)
+        return losses.WeightedBinaryCrossentropy(weights)
 
-    return {level: loss(level) for level in levels_of(splits)}
+    of_outputs = {level: loss(level) for level in levels_of(splits)}
+    if settings["triplet_weight"]:
+        of_outputs[features.EMBEDDING] = losses.SemiHardTriplet(settings["triplet_margin"])
+    return of_outputs
+
+
+def _weights(
+    weights_of: Callable[..., np.ndarray], counts: np.ndarray, settings: dict[str, Any]
+) -> np.ndarray:
+    """Weights of the classes of a level, or of the attributes, by their counts."""
+    limit = settings["class_weight_limit"]
+    if settings["imbalance"] == "inverse_frequency":
+        return weights_of(counts, limit)
+    if settings["imbalance"] == "effective_number":
+        sizes = losses.effective_numbers(counts, settings["effective_number_beta"])
+        return weights_of(counts, limit, sizes)
+    return np.ones(len(counts))
 
 
 def exclusive(options: Options) -> bool:
@@ -39,7 +62,7 @@ def exclusive(options: Options) -> bool:
 
 
 def level_loss_weights(options: Options, splits: Splits) -> dict[str, float]:
-    """How much each level counts in the loss: A attributes 2 sqrt(A), the other levels 1.
+    """How much each loss counts: A attributes 2 sqrt(A), the other levels 1, the embedding its own.
 
     The mean over A attributes gives each 1/A of the pull that a class has, and attributes are then
     learned long after the classes; their sum drowns the other levels. Twice the root is in between:
@@ -49,6 +72,8 @@ def level_loss_weights(options: Options, splits: Splits) -> dict[str, float]:
     weights = dict.fromkeys(levels_of(splits), 1.0)
     if features.ATTRIBUTES in weights and not exclusive(options):
         weights[features.ATTRIBUTES] = 2 * len(splits.train.labels[features.ATTRIBUTES]) ** 0.5
+    if triplet_weight := options["training"]["triplet_weight"]:
+        weights[features.EMBEDDING] = triplet_weight
     return weights
 
 

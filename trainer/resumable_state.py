@@ -11,51 +11,54 @@ from pathlib import Path
 import keras
 
 from trainer.callbacks import CHOOSING_FIGURE
+from trainer.stages import Stage
+from trainer.weight_averages import averaged_weights
 
 
 class ResumableState(keras.callbacks.Callback):
     """Keeps on disk what is needed to go on after a kill, and says when to stop.
 
-    After every epoch one file holds weights, optimizer and random state, and `state.json`, replaced
-    in one move, names it together with the history. The file of the best epoch is kept as well.
+    After every epoch one file holds the fitted model's weights, their averages and the optimizer,
+    and `state.json`, replaced in one move, names it together with the history. Of the best epoch
+    the weights are kept that were evaluated.
 
     Args:
         directory: Where to keep it; belongs to this one training.
-        patience: Stop after so many epochs without a better `val_mean`; 0 for never.
+        network: The model that all stages train, without what only training needs.
+        patience: Stop after so many epochs of the last stage without a better `val_mean`; 0 for
+            never.
     """
 
-    def __init__(self, directory: Path, patience: int):
+    def __init__(self, directory: Path, network: keras.Model, patience: int):
         super().__init__()
         self._directory = directory
+        self._network = network
         self._patience = patience
         self._epoch_began = time.monotonic()
+        self._stage: Stage | None = None
         self.epochs: list[dict[str, float]] = []
         self.best_epoch = 0
         self.stopped_early = False
+        if self._state_file.exists():
+            state = json.loads(self._state_file.read_text())
+            self.epochs = state["epochs"]
+            self.best_epoch = state["best_epoch"]
+            self.stopped_early = state["stopped_early"]
 
     @property
     def finished_epochs(self) -> int:
         """Number of epochs done, those of earlier processes counted in."""
         return len(self.epochs)
 
-    def has_ended(self, epochs: int) -> bool:
-        """Whether there is nothing left to fit."""
-        return self.stopped_early or self.finished_epochs >= epochs
+    def begin(self, stage: Stage, fitted: keras.Model) -> None:
+        """Begins a stage, or sets its model and built optimizer to its last finished epoch."""
+        self._stage = stage
+        if self.finished_epochs > stage.first_epoch:
+            fitted.load_weights(self._last_file(self.finished_epochs))
 
-    def restore(self, model: keras.Model) -> None:
-        """Sets model, optimizer and history to the last finished epoch, if there is one."""
-        if not self._state_file.exists():
-            return
-        state = json.loads(self._state_file.read_text())
-        self.epochs = state["epochs"]
-        self.best_epoch = state["best_epoch"]
-        self.stopped_early = state["stopped_early"]
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._weights_file(self.finished_epochs))
-
-    def load_best(self, model: keras.Model) -> None:
-        """Gives the model the weights of its best epoch."""
-        model.load_weights(self._weights_file(self.best_epoch))
+    def load_best(self) -> None:
+        """Gives the network the weights of its best epoch, averaged where averages were kept."""
+        self._network.load_weights(self._best_file(self.best_epoch))
 
     def remove(self) -> None:
         """Deletes the state of a finished training."""
@@ -72,18 +75,19 @@ class ResumableState(keras.callbacks.Callback):
         best = self.epochs[self.best_epoch - 1] if self.best_epoch else None
         if best is None or logs[CHOOSING_FIGURE] > best[CHOOSING_FIGURE]:
             self.best_epoch = epoch + 1
-        self.stopped_early = 0 < self._patience <= epoch + 1 - self.best_epoch
+        since = epoch + 1 - max(self.best_epoch, self._stage.first_epoch)
+        self.stopped_early = self._stage.is_last and 0 < self._patience <= since
         self._write()
         if self.stopped_early:
             self.model.stop_training = True
 
     def _write(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        kept = {self._weights_file(self.finished_epochs), self._weights_file(self.best_epoch)}
-        # Keras wants the suffix .weights.h5, of the unfinished file too.
-        unfinished = self._directory / "unfinished.weights.h5"
-        self.model.save_weights(unfinished)
-        os.replace(unfinished, self._weights_file(self.finished_epochs))
+        last, best = self._last_file(self.finished_epochs), self._best_file(self.best_epoch)
+        _save(self.model, last)
+        if self.best_epoch == self.finished_epochs:
+            with averaged_weights(self.model):
+                _save(self._network, best)
         unfinished = self._state_file.with_suffix(".unfinished")
         unfinished.write_text(
             json.dumps(
@@ -95,13 +99,23 @@ class ResumableState(keras.callbacks.Callback):
             )
         )
         os.replace(unfinished, self._state_file)
-        for file in self._directory.glob("epoch-*.weights.h5"):
-            if file not in kept:
+        for file in self._directory.glob("*-*.weights.h5"):
+            if file not in (last, best):
                 file.unlink()
 
     @property
     def _state_file(self) -> Path:
         return self._directory / "state.json"
 
-    def _weights_file(self, epoch: int) -> Path:
+    def _last_file(self, epoch: int) -> Path:
         return self._directory / f"epoch-{epoch:04d}.weights.h5"
+
+    def _best_file(self, epoch: int) -> Path:
+        return self._directory / f"best-{epoch:04d}.weights.h5"
+
+
+def _save(model: keras.Model, file: Path) -> None:
+    # Keras wants the suffix .weights.h5, of the unfinished file too.
+    unfinished = file.parent / "unfinished.weights.h5"
+    model.save_weights(unfinished)
+    os.replace(unfinished, file)

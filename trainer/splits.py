@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from schema import features
 from trainer import input_pipeline, preprocessing
 from trainer.options import Options
+
+_DIVISIBLE_BY = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,33 +54,64 @@ class Splits:
             input_pipeline.count_labels(fn_args.eval_files, transform_output),
         )
 
-    def training_batches(self, options: Options, first_epoch: int = 0) -> tf.data.Dataset:
+    def training_batches(
+        self, options: Options, first_epoch: int, end_epoch: int
+    ) -> tf.data.Dataset:
         """See `input_pipeline.training_batches`."""
         return input_pipeline.training_batches(
             self.train_files,
             self.transform_output,
-            products=self.train.products,
-            image_height=options["model"]["image_height"],
-            image_width=options["model"]["image_width"],
-            batch_size=options["training"]["batch_size"],
-            seed=options["training"]["seed"],
-            first_epoch=first_epoch,
-            epochs=options["training"]["epochs"],
+            **self._picture_size(options),
+            **self.order(options, first_epoch, end_epoch),
         )
 
     def evaluation_batches(self, options: Options) -> tf.data.Dataset:
         """The eval split, see `input_pipeline.evaluation_batches`."""
+        return self.once("eval", options)
+
+    def once(self, name: str, options: Options) -> tf.data.Dataset:
+        """The split `train` or `eval` in the order of its files, as `evaluation_batches`."""
+        files = {"train": self.train_files, "eval": self.eval_files}
+        counts = {"train": self.train, "eval": self.eval}
         return input_pipeline.evaluation_batches(
-            self.eval_files,
+            files[name],
             self.transform_output,
-            products=self.eval.products,
-            image_height=options["model"]["image_height"],
-            image_width=options["model"]["image_width"],
-            batch_size=max(64, options["training"]["batch_size"]),
+            products=counts[name].products,
+            **self._picture_size(options),
+            batch_size=self.evaluation_batch_size(options),
         )
+
+    def order(self, options: Options, first_epoch: int, end_epoch: int) -> dict[str, Any]:
+        """What `input_pipeline` wants to know of the order of the train split."""
+        settings = options["training"]
+        return {
+            "products": self.train.products,
+            "batch_size": settings["batch_size"],
+            "seed": settings["seed"],
+            "first_epoch": first_epoch,
+            "epochs": end_epoch,
+            "draws": self._draws(options),
+        }
+
+    def _draws(self, options: Options) -> np.ndarray | None:
+        """How often balanced sampling takes the products of each sub-category, mean 1, (C2)."""
+        if options["training"]["imbalance"] != "balanced_sampling":
+            return None
+        counts = self.train.labels[features.SUBCATEGORY]
+        draws = np.maximum(counts, 1.0) ** -options["training"]["sampling_exponent"]
+        return draws / np.average(draws, weights=counts)
+
+    def evaluation_batch_size(self, options: Options) -> int:
+        """Products at once where nothing is learned."""
+        size = min(max(64, options["training"]["batch_size"]), self.eval.products)
+        # Over several GPUs Keras wants a first batch that can be divided evenly.
+        return size - size % _DIVISIBLE_BY if size > _DIVISIBLE_BY else size
 
     def steps_per_epoch(self, options: Options) -> int:
         """Training steps of an epoch."""
         return input_pipeline.steps_per_epoch(
             self.train.products, options["training"]["batch_size"]
         )
+
+    def _picture_size(self, options: Options) -> dict[str, int]:
+        return {side: options["model"][side] for side in ("image_height", "image_width")}

@@ -15,15 +15,20 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from schema.errors import UserError
 from trainer import calibration, objective, preprocessing, signatures
-from trainer.augmentation import Augmentation
 from trainer.backbones import build_backbone
 from trainer.callbacks import EpochReport, MeanOfLevels, RandomnessByEpoch, StopWithoutNumbers
+from trainer.frozen_features import FrozenFeatures
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
 from trainer.options import Options, hyperparameter_values, override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
+from trainer.stages import Stage, optimizer, stages_of
+from trainer.training_model import backbone_of, training_model
+from trainer.warm_start import warm_start
+from trainer.weight_averages import EvaluationOfAverages
 
 HISTORY_FILE = "history.json"
 
@@ -44,37 +49,9 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     options = override(fn_args.custom_config, hyperparameter_values(fn_args.hyperparameters))
     splits = Splits.read(fn_args)
-    seed = options["training"]["seed"]
-    keras.utils.set_random_seed(seed)
-
-    gpus = tf.config.list_physical_devices("GPU")
-    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-    with strategy.scope():
-        model = network(options, splits)
-        fitted = compiled_for_training(model, options, splits)
-
-    state = ResumableState(
-        Path(fn_args.custom_config["resume_dir"]) / fingerprint(fn_args, options),
-        patience=options["training"]["patience"],
-    )
-    state.restore(fitted)
-    epochs = options["training"]["epochs"]
-    if not state.has_ended(epochs):
-        fit(
-            fitted,
-            options,
-            splits,
-            [
-                MeanOfLevels(),
-                state,
-                keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False),
-            ],
-            report=lambda message, done: _progress.info(
-                message, extra={"completed": done, "total": epochs}
-            ),
-            first_epoch=state.finished_epochs,
-        )
-    state.load_best(fitted)
+    directory = Path(fn_args.custom_config["resume_dir"]) / fingerprint(fn_args, options)
+    base_model = fn_args.base_model if options["training"]["warm_start"] else None
+    model, state = train(options, splits, directory, fn_args.model_run_dir, base_model)
 
     if options["training"]["mixed_precision"]:
         # Served in 32 bits, on whatever machine that is.
@@ -96,6 +73,74 @@ def run_fn(fn_args: FnArgs) -> None:
     facts = {"parameters": model.count_params(), "temperatures": temperatures}
     write_history(fn_args.model_run_dir, state, options, splits, facts)
     state.remove()
+
+
+def train(
+    options: Options,
+    splits: Splits,
+    directory: Path,
+    log_directory: str,
+    base_model: str | None = None,
+) -> tuple[keras.Model, ResumableState]:
+    """Trains a model through all stages, or goes on where a killed training stopped.
+
+    Args:
+        options: All sections.
+        splits: The Examples.
+        directory: Keeps the state of this one training.
+        log_directory: For TensorBoard's logs.
+        base_model: The exported model to start from, if any.
+
+    Returns:
+        The model with the weights of its best epoch, and the state, for the caller to remove.
+
+    Raises:
+        UserError: weights or the base model cannot be had, the batch size cannot be divided over
+            the GPUs, or the loss is no number any more.
+    """
+    epochs = options["training"]["epochs"]
+
+    def report(message: str, done: float) -> None:
+        _progress.info(message, extra={"completed": done, "total": epochs})
+
+    keras.utils.set_random_seed(options["training"]["seed"])
+    strategy = distribution()
+    batch_size, devices = options["training"]["batch_size"], strategy.num_replicas_in_sync
+    if batch_size % devices:
+        raise UserError(
+            f"training.batch_size is {batch_size}, which cannot be divided evenly over {devices} "
+            f"GPUs. Make it a multiple of {devices}."
+        )
+    with strategy.scope():
+        model = network(options, splits)
+        if base_model:
+            report(warm_start(model, splits.labels, base_model), 0)
+    state = ResumableState(directory, model, patience=options["training"]["patience"])
+    for stage in stages_of(options):
+        if state.finished_epochs > stage.end_epoch or state.stopped_early:
+            continue
+        with strategy.scope():
+            fitted = compiled_for_training(model, options, splits, stage)
+        state.begin(stage, fitted)
+        if state.finished_epochs == stage.end_epoch:
+            # The kill came where this stage ended, which Keras' fit does so.
+            fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
+            continue
+        fit(
+            fitted,
+            options,
+            batches_of(stage, model, options, splits, directory, report),
+            stage,
+            [
+                MeanOfLevels(),
+                state,
+                keras.callbacks.TensorBoard(log_directory, write_graph=False),
+            ],
+            report=report,
+            first_epoch=max(stage.first_epoch, state.finished_epochs),
+        )
+    state.load_best()
+    return model, state
 
 
 def network(options: Options, splits: Splits) -> keras.Model:
@@ -135,47 +180,70 @@ def network(options: Options, splits: Splits) -> keras.Model:
         keras.config.set_dtype_policy(before)
 
 
-def compiled_for_training(model: keras.Model, options: Options, splits: Splits) -> keras.Model:
-    """Puts the augmentation before a model and compiles the whole with losses and optimizer."""
-    settings = options["training"]
-    inputs = keras.Input(model.input_shape[1:], dtype="uint8", name="pictures")
-    augmented = Augmentation(**options["augmentation"], seed=settings["seed"])(inputs)
-    outputs = model(augmented)
-    # Keras wants a label for every output, so those without are none of the fitted model's.
-    levels = objective.levels_of(splits)
-    training_model = keras.Model(inputs, {level: outputs[level] for level in levels})
+def distribution() -> tf.distribute.Strategy:
+    """Over all GPUs, or all processors that TensorFlow was told to see, or on what there is.
 
-    rate = settings["learning_rate"]
-    if settings["schedule"] == "cosine":
-        steps = settings["epochs"] * splits.steps_per_epoch(options)
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    optimizer = keras.optimizers.Adam(rate)
-    if settings["mixed_precision"]:
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    training_model.compile(
-        optimizer,
-        loss=objective.level_losses(options, splits),
+    A batch is divided among the devices, each of which normalizes by its own part, and gradients
+    are summed, so that `batch_size` and the losses mean the same on any number of them.
+    """
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def compiled_for_training(
+    model: keras.Model, options: Options, splits: Splits, stage: Stage
+) -> keras.Model:
+    """Makes of a model what a stage fits, with new losses and a new optimizer."""
+    of_outputs = objective.level_losses(options, splits)
+    fitted = training_model(model, options, stage, list(of_outputs))
+    fitted.compile(
+        optimizer(stage, options, splits.steps_per_epoch(options), fitted.trainable_variables),
+        loss=of_outputs,
         loss_weights=objective.level_loss_weights(options, splits),
         metrics=objective.level_metrics(splits),
     )
-    return training_model
+    return fitted
 
 
-def fit(
+def batches_of(
+    stage: Stage,
     model: keras.Model,
     options: Options,
     splits: Splits,
+    directory: Path,
+    report: Callable[[str, float], None],
+) -> Splits | FrozenFeatures:
+    """What a stage reads: the splits' pictures, or their features, kept in a directory."""
+    if not stage.on_features:
+        return splits
+    return FrozenFeatures(
+        backbone_of(model),
+        splits,
+        options,
+        directory,
+        report=lambda message: report(message, stage.first_epoch),
+    )
+
+
+def fit(
+    fitted: keras.Model,
+    options: Options,
+    batches: Splits | FrozenFeatures,
+    stage: Stage,
     callbacks: list[keras.callbacks.Callback],
     *,
     report: Callable[[str, float], None],
-    first_epoch: int = 0,
+    first_epoch: int,
 ) -> dict[str, list[float]]:
-    """Fits a compiled model.
+    """Fits a stage.
 
     Args:
-        model: From `compiled_for_training`.
+        fitted: From `compiled_for_training`.
         options: Sections `model` and `training` are used.
-        splits: The Examples.
+        batches: From `batches_of`.
+        stage: The stage.
         callbacks: Called in this order.
         report: Is told, about once a second, a sentence and how many epochs are done.
         first_epoch: Epochs that are done already.
@@ -186,31 +254,37 @@ def fit(
     Raises:
         UserError: the loss became infinite or not a number.
     """
-    epochs = options["training"]["epochs"]
-    steps = splits.steps_per_epoch(options)
-    return model.fit(
-        splits.training_batches(options, first_epoch),
-        validation_data=splits.evaluation_batches(options),
-        epochs=epochs,
+    training_batches = batches.training_batches(options, first_epoch, stage.end_epoch)
+    steps = len(training_batches) // (stage.end_epoch - first_epoch)
+    return fitted.fit(
+        training_batches,
+        validation_data=batches.evaluation_batches(options),
+        epochs=stage.end_epoch,
         initial_epoch=first_epoch,
         steps_per_epoch=steps,
         shuffle=False,
         callbacks=[
             RandomnessByEpoch(),
+            EvaluationOfAverages(),
             StopWithoutNumbers(),
             *callbacks,
-            EpochReport(report, epochs, steps),
+            EpochReport(report, options["training"]["epochs"], steps),
         ],
         verbose=0,
     ).history
 
 
 def fingerprint(fn_args: FnArgs, options: Options) -> str:
-    """A name for everything a training's result depends on: options, source and data.
+    """A name for everything a training's result depends on: options, source, data, base model.
 
     Of each data file the name, the size and the checksum at gzip's end are read.
     """
-    facts = {"options": options, "code": fn_args.custom_config.get("code"), "files": []}
+    facts = {
+        "options": options,
+        "code": fn_args.custom_config.get("code"),
+        "base_model": fn_args.base_model,
+        "files": [],
+    }
     for pattern in [*fn_args.train_files, *fn_args.eval_files]:
         for file in sorted(tf.io.gfile.glob(pattern)):
             size = tf.io.gfile.stat(file).length

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -34,6 +35,7 @@ from trainer import training
 from trainer.callbacks import CHOOSING_FIGURE, MeanOfLevels
 from trainer.options import override, tuned_options
 from trainer.splits import Splits
+from trainer.stages import stages_of
 
 _progress = logging.getLogger("seamline.progress")
 
@@ -113,9 +115,7 @@ class TrainingTuner(base_tuner.BaseTuner):
 
         keras.backend.clear_session()
         keras.utils.set_random_seed(options["training"]["seed"])
-        model = training.compiled_for_training(
-            training.network(options, self._splits), options, self._splits
-        )
+        model = training.network(options, self._splits)
         number = int(trial.trial_id) + 1
         total = getattr(self.oracle, "max_trials", None)
         of_all = f" of at most {total}" if total else ""
@@ -126,8 +126,20 @@ class TrainingTuner(base_tuner.BaseTuner):
                 extra={"completed": number - 1 + epochs_done / epochs, "total": total},
             )
 
-        history = training.fit(model, options, self._splits, [MeanOfLevels()], report=report)
-        return {CHOOSING_FIGURE: max(history[CHOOSING_FIGURE])}
+        means = []
+        for stage in stages_of(options):
+            fitted = training.compiled_for_training(model, options, self._splits, stage)
+            with tempfile.TemporaryDirectory() as directory:
+                batches = training.batches_of(
+                    stage, model, options, self._splits, Path(directory), report
+                )
+            history = training.fit(
+                *(fitted, options, batches, stage, [MeanOfLevels()]),
+                report=report,
+                first_epoch=stage.first_epoch,
+            )
+            means += history[CHOOSING_FIGURE]
+        return {CHOOSING_FIGURE: max(means)}
 
     def _search_in_workers(self) -> None:
         """Deals the trials out to processes until none is left."""

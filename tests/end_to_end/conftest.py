@@ -17,7 +17,7 @@ from pipeline.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 
-LOOK_UPS = {"PreviousStatistics", "Resolver"}
+LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
 
 QUICK = [
     "evaluation.thresholds={}",

@@ -44,7 +44,9 @@ def test_some_hundred_real_products_become_a_served_model(tmp_path, steps):
     workspace = Workspace(tmp_path / "work")
     workspace.create()
     results = local_runner.run(config, workspace, steps)
-    assert steps.computed() | {"PreviousStatistics", "Resolver", "Tuner"} == set(steps.states)
+    assert steps.computed() | {"PreviousStatistics", "BaseModel", "Resolver", "Tuner"} == set(
+        steps.states
+    )
 
     with open(tmp_path / "catalog" / "labels.csv", encoding="utf-8", newline="") as labels_csv:
         rows = list(csv.DictReader(labels_csv))

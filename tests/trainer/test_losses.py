@@ -1,16 +1,21 @@
 """Losses are Keras' own where classes are equally frequent, and let all classes count alike."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from trainer.losses import (
+    SemiHardTriplet,
     TypeCrossentropy,
     WeightedBinaryCrossentropy,
     WeightedCrossentropy,
     attribute_weights,
     class_weights,
+    effective_numbers,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -112,7 +117,13 @@ def test_with_weights_of_one_the_attributes_loss_is_the_plain_one():
 
 
 @pytest.mark.parametrize(
-    "loss", [WeightedCrossentropy([1.0, 2.0]), WeightedBinaryCrossentropy([1.0, 2.0])]
+    "loss",
+    [
+        WeightedCrossentropy([1.0, 2.0], focal_gamma=2.0, label_smoothing=0.1),
+        WeightedBinaryCrossentropy([1.0, 2.0]),
+        TypeCrossentropy([1.0, 2.0], focal_gamma=2.0),
+        SemiHardTriplet(0.3),
+    ],
 )
 def test_losses_come_back_from_their_configs(loss):
     assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
@@ -125,3 +136,116 @@ def test_the_loss_of_exclusive_attributes_is_a_cross_entropy_for_each_type():
     expected = (-np.log(0.7) - np.log(0.6) - 3 * np.log(0.8)) / 2
     loss = TypeCrossentropy([1, 1, 3, 1])
     assert float(loss(labels, predictions)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_effective_numbers_are_those_of_the_paper():
+    # The expected volume after n draws, E(n) = 1 + beta E(n - 1) (Cui et al. 2019, appendix).
+    expected = [0.0]
+    for _ in range(50):
+        expected.append(1 + 0.9 * expected[-1])
+    np.testing.assert_allclose(effective_numbers(np.arange(51), beta=0.9), expected)
+    np.testing.assert_allclose(effective_numbers([1, 7, 90], beta=0), 1)
+
+
+def test_effective_numbers_weight_between_none_and_inverse_frequency():
+    counts = np.array([1000, 100, 10])
+    ratios = [
+        weights[2] / weights[0]
+        for weights in (
+            class_weights(counts, limit=1e6, sizes=effective_numbers(counts, beta))
+            for beta in (0, 0.9, 0.999, 0.999999)
+        )
+    ]
+    assert ratios == sorted(ratios)
+    assert ratios[0] == pytest.approx(1) and ratios[-1] == pytest.approx(100, rel=1e-2)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_loss_is_the_one_of_keras(gamma):
+    labels, predictions = GENERATOR.integers(0, 4, 12), probabilities(12, 4)
+    focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=gamma)
+    expected = float(focal(np.eye(4)[labels], predictions))
+    ours = WeightedCrossentropy(np.ones(4), focal_gamma=gamma)
+    assert float(ours(labels, predictions)) == pytest.approx(expected, rel=1e-5)
+    of_types = TypeCrossentropy(np.ones(4), focal_gamma=gamma)
+    assert float(of_types(np.eye(4)[labels], predictions)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_certain_answer_has_a_slope_under_a_focal_loss_too():
+    loss = WeightedCrossentropy(np.ones(2), focal_gamma=0.5)
+    with tf.GradientTape() as tape:
+        predictions = tf.Variable([[1.0, 0.0]])
+        value = loss(np.array([0]), tf.identity(predictions))
+    assert np.isfinite(tape.gradient(value, predictions)).all()
+
+
+def test_label_smoothing_is_the_one_of_keras():
+    labels, predictions = GENERATOR.integers(0, 4, 12), probabilities(12, 4)
+    smooth = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    assert float(
+        WeightedCrossentropy(np.ones(4), label_smoothing=0.1)(labels, predictions)
+    ) == pytest.approx(float(smooth(np.eye(4)[labels], predictions)), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"focal_gamma": 2.0}, {"label_smoothing": 0.1}])
+def test_unknown_labels_weigh_nothing_whatever_the_technique(options):
+    predictions = probabilities(2, 3)
+    loss = WeightedCrossentropy([1, 2, 3], **options)
+    alone = float(loss(np.array([2]), predictions[:1]))
+    assert float(loss(np.array([2, -1]), predictions)) == pytest.approx(alone / 2, rel=1e-5)
+
+
+def triplet_loss(labels, embeddings, margin):
+    """Triplet by triplet, as the paper words it."""
+    losses = []
+    for anchor, positive in itertools.permutations(np.flatnonzero(labels >= 0), 2):
+        if labels[anchor] != labels[positive]:
+            continue
+        close = ((embeddings[anchor] - embeddings[positive]) ** 2).sum()
+        negatives = [
+            ((embeddings[anchor] - embeddings[other]) ** 2).sum()
+            for other in np.flatnonzero(labels >= 0)
+            if labels[other] != labels[anchor]
+        ]
+        if not negatives:
+            continue
+        farther = [distance for distance in negatives if distance > close]
+        losses.append(max(0, close - (min(farther) if farther else max(negatives)) + margin))
+    return np.mean(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 0, 1, 1, 2, 2, 0, 1],
+        [0, -1, 1, 1, -1, 2, 0, 1],
+        [0, 1, 2, 3, 4, 5, 6, 7],
+        [3, 3, 3, 3, 3, 3, 3, -1],
+    ],
+    ids=["all_known", "some_unknown", "no_positives", "no_negatives"],
+)
+@pytest.mark.parametrize("margin", [0.05, 0.5])
+def test_the_triplet_loss_is_that_of_going_through_all_triplets(labels, margin):
+    labels = np.array(labels)
+    embeddings = GENERATOR.normal(size=(8, 3)).astype("float32")
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    assert float(SemiHardTriplet(margin)(labels, embeddings)) == pytest.approx(
+        triplet_loss(labels, embeddings, margin), rel=1e-4, abs=1e-6
+    )
+
+
+def test_the_triplet_loss_brings_classes_together():
+    labels = np.repeat(np.arange(4), 6)
+    embeddings = tf.Variable(GENERATOR.normal(size=(24, 4)).astype("float32"))
+    descent = keras.optimizers.Adam(0.2)
+
+    def unit():
+        return tf.math.l2_normalize(embeddings, axis=1)
+
+    for _ in range(30):
+        with tf.GradientTape() as tape:
+            loss = SemiHardTriplet(0.5)(labels, unit())
+        descent.apply([tape.gradient(loss, embeddings)], [embeddings])
+    similar = unit().numpy() @ unit().numpy().T
+    same = labels[:, None] == labels
+    assert similar[same].min() > similar[~same].max()

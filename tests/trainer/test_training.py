@@ -17,6 +17,8 @@ from trainer.callbacks import EpochReport, StopWithoutNumbers
 from trainer.options import override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
+from trainer.stages import Stage
+from trainer.warm_start import warm_start
 
 
 def without_times(epochs):
@@ -111,6 +113,17 @@ def test_calibration_and_joint_decoding_can_be_switched_off(catalog, tmp_path, h
     assert history(tmp_path)["temperatures"] == {}
 
 
+def test_a_warm_start_takes_over_what_was_exported(trained, catalog, tmp_path):
+    fn_args = catalog.fn_args(tmp_path)
+    splits = Splits.read(fn_args)
+    model = training.network(override(fn_args.custom_config, {}), splits)
+    sentence = warm_start(model, splits.labels, str(trained / "serving"))
+    exported = keras.models.load_model(trained / "serving" / "model.keras")
+    for one, other in zip(model.get_weights(), exported.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sentence.endswith("9 of 9 labels go on from the last blessed model")
+
+
 def test_the_state_is_gone_once_the_training_has_finished(trained):
     assert list((trained / "resume").iterdir()) == []
 
@@ -195,35 +208,59 @@ def test_other_options_other_data_or_other_code_are_another_training(catalog, tm
     assert len({name(x) for x in [fn_args, *others]}) == 4
 
 
-def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
-    state = ResumableState(tmp_path / "state", patience=2)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile()
-    state.set_model(model)
+def tiny_model():
+    """A model of one weight and one bias, and itself as what is fitted."""
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    fitted = keras.Sequential([keras.Input((1,)), network])
+    fitted.compile(optimizer="adam")
+    fitted.optimizer.build(fitted.trainable_variables)
+    return network, fitted
+
+
+def stage(first_epoch=0, end_epoch=10, is_last=True):
+    return Stage(first_epoch, end_epoch, 0.001, frozen=False, on_features=False, is_last=is_last)
+
+
+def judge(state, fitted, means):
+    """Ends epochs with these means; which of them stopped the training."""
+    state.set_model(fitted)
     stopped = []
-    for epoch, mean in enumerate([0.2, 0.5, 0.5, 0.4]):
+    for epoch, mean in enumerate(means, state.finished_epochs):
         state.on_epoch_begin(epoch)
         state.on_epoch_end(epoch, {"val_mean": mean})
         stopped.append(state.stopped_early)
-    assert stopped == [False, False, False, True]
-    assert state.best_epoch == 2 and model.stop_training
+    return stopped
+
+
+def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
+    network, fitted = tiny_model()
+    state = ResumableState(tmp_path / "state", network, patience=2)
+    state.begin(stage(), fitted)
+    assert judge(state, fitted, [0.2, 0.5, 0.5, 0.4]) == [False, False, False, True]
+    assert state.best_epoch == 2 and fitted.stop_training
     kept = {file.name for file in (tmp_path / "state").iterdir()}
-    assert kept == {"state.json", "epoch-0002.weights.h5", "epoch-0004.weights.h5"}
+    assert kept == {"state.json", "best-0002.weights.h5", "epoch-0004.weights.h5"}
+
+
+def test_patience_begins_anew_with_the_last_stage(tmp_path):
+    network, fitted = tiny_model()
+    state = ResumableState(tmp_path / "state", network, patience=2)
+    state.begin(stage(0, 4, is_last=False), fitted)
+    assert judge(state, fitted, [0.5, 0.4, 0.3, 0.3]) == [False] * 4
+    state.begin(stage(4, 10), fitted)
+    assert judge(state, fitted, [0.4, 0.4]) == [False, True]
+    assert state.best_epoch == 1
 
 
 def test_patience_survives_a_kill(tmp_path):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(optimizer="adam")
-    for epoch, mean in enumerate([0.5, 0.4, 0.3]):
-        state = ResumableState(tmp_path / "state", patience=2)
-        state.restore(model)
-        state.set_model(model)
-        assert not state.has_ended(epochs=10)
-        state.on_epoch_begin(epoch)
-        state.on_epoch_end(epoch, {"val_mean": mean})
-    again = ResumableState(tmp_path / "state", patience=2)
-    again.restore(model)
-    assert again.has_ended(epochs=10) and again.best_epoch == 1
+    network, fitted = tiny_model()
+    for mean in [0.5, 0.4, 0.3]:
+        state = ResumableState(tmp_path / "state", network, patience=2)
+        assert not state.stopped_early
+        state.begin(stage(), fitted)
+        judge(state, fitted, [mean])
+    again = ResumableState(tmp_path / "state", network, patience=2)
+    assert again.stopped_early and again.best_epoch == 1
 
 
 def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
@@ -276,7 +313,6 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
             epochs=1,
             mixed_precision=True,
             schedule="cosine",
-            class_weighting="none",
         )
     )
     model = keras.models.load_model(tmp_path / "serving" / "model.keras")
@@ -287,13 +323,9 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
 @pytest.mark.parametrize(
     "module",
     [
-        "augmentation.py",
-        "backbones/*.py",
-        "calibration.py",
-        "decoding.py",
-        "hierarchical_model.py",
-        "label_space.py",
-        "losses.py",
+        *("augmentation.py", "backbones/*.py", "calibration.py", "decoding.py"),
+        *("hierarchical_model.py", "label_space.py", "losses.py", "mixing.py", "stages.py"),
+        *("training_model.py", "weight_averages.py"),
     ],
 )
 def test_model_code_imports_no_tensorflow(module):
@@ -314,10 +346,10 @@ def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
     }
 
 
-def test_without_class_weighting_all_labels_weigh_one(catalog, tmp_path):
+def test_without_help_against_imbalance_all_labels_weigh_one(catalog, tmp_path):
     fn_args = catalog.fn_args(tmp_path)
     splits = Splits.read(fn_args)
-    plain = override(fn_args.custom_config, {"training.class_weighting": "none"})
+    plain = override(fn_args.custom_config, {"training.imbalance": "none"})
     chosen = objective.level_losses(plain, splits)
     assert chosen["category"].class_weights == [1, 1]
     assert chosen["attributes"].attribute_weights == [1, 1, 1]

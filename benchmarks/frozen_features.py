@@ -1,0 +1,188 @@
+"""How much faster an epoch of stage one is on kept features than on pictures.
+
+    python benchmarks/frozen_features.py [--backbone resnet50] [--side 224] [--products 64]
+
+Both train the same heads on the same frozen backbone, without augmentation, through the functions
+that training uses; the pictures are drawn. Printed is the ratio of the epochs' times: for each way
+the fastest of several epochs after a first one, in which TensorFlow builds its graphs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from pipeline import config  # noqa: E402
+from schema import features  # noqa: E402
+from trainer import input_pipeline, training  # noqa: E402
+from trainer.stages import Stage, stages_of  # noqa: E402
+
+CATEGORIES, SUBCATEGORIES, ATTRIBUTES = 45, 141, 12
+
+
+@dataclasses.dataclass
+class DrawnSplits:
+    """Stands for `trainer.splits.Splits`, with drawn pictures in memory instead of Examples.
+
+    Attributes:
+        products: Number of products of either split.
+        labels: The labels of every level.
+        options: All sections of options.
+    """
+
+    products: int
+    labels: dict[str, list[str]]
+    options: dict
+
+    def __post_init__(self):
+        generator = np.random.default_rng(0)
+        shape = [self.options["model"][side] for side in ("image_height", "image_width")]
+        pictures = generator.integers(0, 256, (self.products, *shape, 3), dtype=np.uint8)
+        counts = {level: len(of) for level, of in self.labels.items()}
+        self._kept = (
+            pictures,
+            {
+                features.CATEGORY: self._drawn(generator, counts[features.CATEGORY]),
+                features.SUBCATEGORY: self._drawn(generator, counts[features.SUBCATEGORY]),
+                features.ATTRIBUTES: generator.integers(
+                    0, 2, (self.products, counts[features.ATTRIBUTES])
+                ).astype(np.float32),
+            },
+        )
+        self.train = self.eval = input_pipeline.LabelCounts(
+            self.products,
+            {level: np.ones(count, np.int64) for level, count in counts.items()},
+            pairs=np.ones((CATEGORIES, SUBCATEGORIES), np.int64),
+        )
+
+    def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return generator.integers(0, count, self.products)
+
+    def training_batches(self, options, first_epoch: int, end_epoch: int) -> tf.data.Dataset:
+        """The drawn pictures in an order that depends on the epoch."""
+        return input_pipeline.batches_in_memory(
+            self._kept, **self.order(options, first_epoch, end_epoch)
+        )
+
+    def evaluation_batches(self, options) -> tf.data.Dataset:
+        """The drawn pictures."""
+        return self.once("eval", options)
+
+    def once(self, name: str, options) -> tf.data.Dataset:
+        """The drawn pictures, of either split."""
+        examples = tf.data.Dataset.from_tensor_slices(self._kept)
+        return examples.batch(self.evaluation_batch_size(options))
+
+    def order(self, options, first_epoch: int, end_epoch: int) -> dict:
+        """As `trainer.splits.Splits.order`."""
+        return {
+            "products": self.products,
+            "batch_size": options["training"]["batch_size"],
+            "seed": 0,
+            "first_epoch": first_epoch,
+            "epochs": end_epoch,
+        }
+
+    def evaluation_batch_size(self, options) -> int:
+        """As in training."""
+        return max(64, options["training"]["batch_size"])
+
+    def steps_per_epoch(self, options) -> int:
+        """As in training."""
+        return input_pipeline.steps_per_epoch(self.products, options["training"]["batch_size"])
+
+
+class EpochTimes(keras.callbacks.Callback):
+    """Notes how long each epoch took, evaluation included."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs=None):
+        """Starts the clock."""
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs=None):
+        """Stops it."""
+        self.seconds.append(time.perf_counter() - self._began)
+
+
+def seconds_an_epoch(
+    stage: Stage, model: keras.Model, options: dict, splits: DrawnSplits, epochs: int
+) -> float:
+    """The fastest epoch of a stage but the first, in seconds."""
+    times = EpochTimes()
+    stage = dataclasses.replace(stage, end_epoch=epochs)
+    fitted = training.compiled_for_training(model, options, splits, stage)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        batches = training.batches_of(
+            stage, model, options, splits, Path(folder), report=lambda message, done: None
+        )
+        if stage.on_features:
+            print(f"features of both splits, once: {time.perf_counter() - began:.2f} s")
+    training.fit(
+        *(fitted, options, batches, stage, [times]),
+        report=lambda message, done: None,
+        first_epoch=0,
+    )
+    return min(times.seconds[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--side", type=int, default=224, help="of the pictures, in pixels")
+    parser.add_argument("--products", type=int, default=64, help="of train, and as many of eval")
+    parser.add_argument("--dense-units", type=int, default=1024)
+    arguments = parser.parse_args()
+    options = {
+        "model": config.Model(
+            backbone=arguments.backbone,
+            image_height=arguments.side,
+            image_width=arguments.side,
+            dense_units=arguments.dense_units,
+        ).model_dump(),
+        "augmentation": config.Augmentation(
+            flip_probability=0,
+            contrast_probability=0,
+            brightness_probability=0,
+            geometry_probability=0,
+        ).model_dump(),
+        "training": config.Training(epochs=1, frozen_epochs=1).model_dump(),
+    }
+    splits = DrawnSplits(
+        arguments.products,
+        {
+            features.CATEGORY: [f"c{index}" for index in range(CATEGORIES)],
+            features.SUBCATEGORY: [f"s{index}" for index in range(SUBCATEGORIES)],
+            features.ATTRIBUTES: [f"a=v{index}" for index in range(ATTRIBUTES)],
+        },
+        options,
+    )
+    model = training.network(options, splits)
+    (on_features,) = stages_of(options)
+    on_pictures = dataclasses.replace(on_features, on_features=False)
+    kept = seconds_an_epoch(on_features, model, options, splits, epochs=5)
+    not_kept = seconds_an_epoch(on_pictures, model, options, splits, epochs=2)
+    print(
+        f"{arguments.backbone} at {arguments.side}x{arguments.side}, {arguments.products} products "
+        f"and as many of eval: {not_kept:.2f} s an epoch on pictures, {kept:.2f} s on kept "
+        f"features: {not_kept / kept:.1f} times faster"
+    )
+
+
+if __name__ == "__main__":
+    main()

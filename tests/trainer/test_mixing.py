@@ -1,0 +1,76 @@
+"""Pictures are mixed as in the papers, and losses count both products' labels in the same parts."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.losses import WeightedCrossentropy
+from trainer.mixing import Mixing
+from trainer.training_model import TrainingModel
+
+
+def mixed(mixup_alpha=0.0, cutmix_alpha=0.0, count=400, seed=1):
+    """Gray pictures, each of its own gray; mixed ones; and the own part of each."""
+    grays = np.linspace(0, 255, count, dtype="float32")[:, None, None, None]
+    pictures = np.broadcast_to(grays, (count, 20, 12, 3))
+    layer = Mixing(mixup_alpha=mixup_alpha, cutmix_alpha=cutmix_alpha, seed=seed)
+    out, own = layer(pictures, training=True)
+    return pictures, keras.ops.convert_to_numpy(out), keras.ops.convert_to_numpy(own)
+
+
+def test_mixup_adds_each_picture_and_the_one_before_in_parts_of_a_beta_distribution():
+    pictures, out, own = mixed(mixup_alpha=0.3)
+    parts = own[:, None, None, None]
+    expected = parts * pictures + (1 - parts) * np.roll(pictures, 1, axis=0)
+    np.testing.assert_allclose(out, expected, atol=1e-3)
+    # Beta(a, a) has the mean 1/2 and the variance 1 / (4 (2 a + 1)).
+    assert own.mean() == pytest.approx(0.5, abs=0.06)
+    assert own.var() == pytest.approx(1 / (4 * 1.6), abs=0.03)
+
+
+def test_cutmix_replaces_one_box_whose_area_is_the_others_part():
+    pictures, out, own = mixed(cutmix_alpha=1.0)
+    from_other = np.isclose(out, np.roll(pictures, 1, axis=0)) & ~np.isclose(out, pictures)
+    assert (np.isclose(out, pictures) | from_other).all(), "every pixel is of one of the two"
+    boxes = from_other[..., 0]
+    np.testing.assert_allclose(1 - boxes.mean(axis=(1, 2)), own, atol=1e-6)
+    rows, columns = boxes.any(axis=2), boxes.any(axis=1)
+    np.testing.assert_array_equal(boxes, rows[:, :, None] & columns[:, None, :])
+    for side in (rows, columns):
+        starts = np.diff(side.astype(int), axis=1, prepend=0) == 1
+        assert starts.sum(axis=1).max() == 1, "a box has no gap"
+    # Beta(1, 1) is uniform, and what the border cuts off makes the boxes smaller.
+    assert 0.5 < own.mean() < 0.8 and own.min() < 0.2
+
+
+def test_with_both_a_picture_is_mixed_in_one_way_by_chance():
+    pictures, out, own = mixed(mixup_alpha=0.3, cutmix_alpha=1.0)
+    blended = out.reshape(len(out), -1).std(axis=1) < 1e-4
+    assert 0.35 < blended[own < 0.99].mean() < 0.65
+
+
+def test_the_same_seed_mixes_in_the_same_way_and_inference_does_not_mix():
+    np.testing.assert_array_equal(mixed(0.2, 1.0)[1], mixed(0.2, 1.0)[1])
+    assert not np.array_equal(mixed(0.2, 1.0)[1], mixed(0.2, 1.0, seed=2)[1])
+    pictures = np.ones((2, 4, 4, 3), "uint8")
+    out, own = Mixing(mixup_alpha=1.0, cutmix_alpha=0.0)(pictures, training=False)
+    np.testing.assert_array_equal(out, pictures)
+    np.testing.assert_array_equal(own, 1)
+
+
+def test_the_loss_of_a_mixed_picture_is_that_of_both_labels_in_their_parts():
+    inputs = keras.Input((3,))
+    model = TrainingModel(inputs, {"subcategory": inputs, "own_part": inputs[:, 0]})
+    model.compile(loss={"subcategory": WeightedCrossentropy([1.0, 2.0, 0.5])})
+    answers = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]], "float32")
+    labels, own = np.array([2, 1, -1]), np.array([0.9, 0.25, 0.4], "float32")
+    # Product by product: its own label, then the label of the one before (of the last, unknown).
+    expected = (
+        0.9 * 0.5 * -np.log(0.5)
+        + 0.25 * 2.0 * -np.log(0.3)
+        + 0.75 * 0.5 * -np.log(0.1)
+        + 0.6 * 2.0 * -np.log(0.1)
+    ) / 3
+    outputs = {"subcategory": answers, "own_part": own}
+    loss = model.compute_loss(None, {"subcategory": labels}, outputs, training=True)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
