@@ -179,7 +179,7 @@ def test_a_kill_between_the_last_epoch_and_the_export_costs_no_epoch(
     fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1)
     with monkeypatch.context() as patched:
 
-        def killed(*args):
+        def killed(*args, **kwargs):
             raise Killed
 
         patched.setattr(training.signatures, "export", killed)
