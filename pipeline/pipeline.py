@@ -166,6 +166,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         verdict=data_gate.outputs["verdict"],
         transform_graph=transform.outputs["transform_graph"],
         model_run=trainer.outputs["model_run"],
+        tuner_results=tuner.outputs["tuner_results"] if config.tuning.enabled else None,
         evaluation=evaluator.outputs["evaluation"],
         infra_blessing=canary.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],

@@ -29,6 +29,7 @@ class ReportSpec(types.ComponentSpec):
         "verdict": ChannelParameter(type=DataGateVerdict),
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
+        "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
@@ -51,6 +52,7 @@ class Report(base_component.BaseComponent):
         code: Fingerprint of this package's sources; another one writes the report anew.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
         conflicts: CatalogExampleGen's conflicts.
+        tuner_results: The Tuner's trials.
         infra_blessing: The canary's output.
         pushed_model: Pusher's output.
     """
@@ -72,6 +74,7 @@ class Report(base_component.BaseComponent):
         code: str,
         attribute_threshold: float,
         conflicts: types.BaseChannel | None = None,
+        tuner_results: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
     ):
@@ -84,6 +87,7 @@ class Report(base_component.BaseComponent):
                 verdict=verdict,
                 transform_graph=transform_graph,
                 model_run=model_run,
+                tuner_results=tuner_results,
                 evaluation=evaluation,
                 infra_blessing=infra_blessing,
                 pushed_model=pushed_model,

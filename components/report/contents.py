@@ -75,6 +75,8 @@ class Contents:
         conflict_counts: Kind of conflict to how many there are; empty where none were looked for.
         class_counts: Each level's labels to their number of products in the train part.
         history: What the Trainer wrote into `history.json`.
+        trials: Of each trial of the hyperparameter search its "score" and what it tried, by option,
+            the best first; empty where nothing was searched.
         answers: The canary's questions and the candidate's answers.
     """
 
@@ -96,4 +98,5 @@ class Contents:
     conflict_counts: dict[str, int] = dataclasses.field(default_factory=dict)
     class_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     history: dict[str, Any] = dataclasses.field(default_factory=dict)
+    trials: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     answers: list[Answer] = dataclasses.field(default_factory=list)

@@ -63,6 +63,7 @@ def _contents(
     if input_dict.get("conflicts"):
         counts, rows = gather.read_conflicts(uri("conflicts"))
         conflicts = {"conflict_counts": counts, "conflicts": rows}
+    trials = gather.read_trials(uri("tuner_results")) if input_dict.get("tuner_results") else []
     canary: dict[str, Any] = {}
     if input_dict.get("infra_blessing"):
         blessing = artifact_utils.get_single_instance(input_dict["infra_blessing"])
@@ -95,6 +96,7 @@ def _contents(
         **conflicts,
         class_counts=gather.read_class_counts(uri("statistics"), labels),
         history=gather.read_history(uri("model_run")),
+        trials=trials,
         **canary,
         **pushed,
     )

@@ -33,6 +33,15 @@ def read_history(model_run: str) -> dict[str, Any]:
     return _json(model_run, "history.json")
 
 
+def read_trials(tuner_results: str) -> list[dict[str, Any]]:
+    """Returns the Tuner's trials, the best first, without what KerasTuner notes for itself."""
+    own = ("trial_id", "tuner/")
+    return [
+        {name: value for name, value in trial.items() if not name.startswith(own)}
+        for trial in _json(tuner_results, "tuner_results.json")
+    ]
+
+
 def read_labels(transform_graph: str) -> dict[str, list[str]]:
     """Returns each level's vocabulary, in the order of the indices."""
     output = tft.TFTransformOutput(transform_graph)

@@ -109,6 +109,7 @@ def render_page(contents: Contents) -> str:
         "conflicts": conflicts_section(contents),
         "distances": distances_section(contents),
         "training": training_section(contents, drawn),
+        "search": search_table(contents),
         "levels": level_tables(contents),
         "slices": slice_tables(contents),
         "decoding": decoding_rows(contents),
@@ -323,6 +324,25 @@ def training_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dic
         "seconds": sum(epoch.get("seconds", 0) for epoch in history["epochs"]),
         "hyperparameters": history.get("hyperparameters") or {},
     }
+
+
+def search_table(contents: Contents) -> dict[str, Any]:
+    """The trials of the search: {"options", "rows": [{"score", "values"}]}; empty without any."""
+    if not contents.trials:
+        return {}
+    options = [name for name in contents.trials[0] if name != "score"]
+    return {
+        "options": options,
+        "rows": [
+            {"score": trial["score"], "values": [_trial_value(trial.get(name)) for name in options]}
+            for trial in contents.trials
+        ],
+    }
+
+
+def _trial_value(value: Any) -> str:
+    """What was tried, short: a drawn fraction has more digits than anyone reads."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def level_tables(contents: Contents) -> list[dict[str, Any]]:

@@ -114,3 +114,15 @@ def test_vocabularies_come_in_the_order_of_their_indices_and_may_be_empty(tmp_pa
         "attributes": [],
         "gender": ["Men"],
     }
+
+
+def test_trials_come_without_what_keras_tuner_notes_for_itself(tmp_path):
+    written = [
+        {"trial_id": "3", "score": 0.9, "model.dropout": 0.1, "tuner/epochs": 4},
+        {"trial_id": "0", "score": 0.8, "model.dropout": 0.3, "tuner/epochs": 2},
+    ]
+    (tmp_path / "tuner_results.json").write_text(json.dumps(written))
+    assert gather.read_trials(str(tmp_path)) == [
+        {"score": 0.9, "model.dropout": 0.1},
+        {"score": 0.8, "model.dropout": 0.3},
+    ]

@@ -52,6 +52,18 @@ def test_key_figures_carry_their_change_against_the_last_blessed_model(contents)
     assert found["Test products"]["value"] == "100"
 
 
+def test_the_trials_of_a_search_are_listed_with_what_they_tried(contents):
+    trials = [
+        {"score": 0.8125, "model.heads": "plain", "training.learning_rate": 0.00123456},
+        {"score": 0.75, "model.heads": "message_passing", "training.learning_rate": 0.01},
+    ]
+    text = text_of(render_page(dataclasses.replace(contents, trials=trials)))
+    assert (
+        "Mean model.heads training.learning_rate .812 plain 0.001235 .750 message_passing" in text
+    )
+    assert "Hyperparameter search" not in text_of(render_page(contents))
+
+
 def test_slices_are_ordered_by_support_and_only_well_supported_ones_are_marked(contents):
     (table,) = page.slice_tables(contents)
     assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids", "unknown"]
