@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 TESTS ?= tests
 PYTEST_OPTIONS ?=
 # Processes that test at the same time. Each may hold TensorFlow and some 2 GB.
-TEST_PROCESSES ?= 0
+TEST_PROCESSES ?= 2
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14

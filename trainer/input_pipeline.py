@@ -120,6 +120,8 @@ def training_batches(
     batch_size = min(batch_size, products)
     steps = steps_per_epoch(products, batch_size)
     parse = _label_parser(transform_output)
+    # Within the dataset's own graph it would be a tensor.
+    file_count = len(files)
 
     def drawn(serialized, epoch):
         """Examples in a row as many times as each was drawn."""
@@ -131,7 +133,7 @@ def training_batches(
         return serialized.batch(_DECODED_AT_ONCE).enumerate().map(repeated).unbatch()
 
     def examples(epoch):
-        serialized = _serialized(files.shuffle(len(files), seed=seed + epoch))
+        serialized = _serialized(files.shuffle(file_count, seed=seed + epoch))
         if draws is not None:
             serialized = drawn(serialized, epoch)
         shuffled = serialized.shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch)

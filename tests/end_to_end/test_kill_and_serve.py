@@ -72,5 +72,5 @@ def test_kill_9_in_training_then_run_again_then_serve_and_ask(seamline, drawn_ca
         assert all(0 < prediction["category_score"] <= 1 for prediction in predictions)
     finally:
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=30)
+        server.communicate(timeout=90)
     assert server.returncode == 0
