@@ -323,7 +323,7 @@ class Training(Section):
         ge=0,
         lt=1,
         description="Momentum of moving averages of the weights, which are then evaluated and "
-        "served in the weights' place, e.g. 0.999; 0 keeps none.",
+        "served in the weights' place, e.g. 0.998 over thousands of steps; 0 keeps none.",
     )
     frozen_epochs: int = Field(
         0,
