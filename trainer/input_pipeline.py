@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -120,8 +121,6 @@ def training_batches(
     batch_size = min(batch_size, products)
     steps = steps_per_epoch(products, batch_size)
     parse = _label_parser(transform_output)
-    # Within the dataset's own graph it would be a tensor.
-    file_count = len(files)
 
     def drawn(serialized, epoch):
         """Examples in a row as many times as each was drawn."""
@@ -133,7 +132,7 @@ def training_batches(
         return serialized.batch(_DECODED_AT_ONCE).enumerate().map(repeated).unbatch()
 
     def examples(epoch):
-        serialized = _serialized(files.shuffle(file_count, seed=seed + epoch))
+        serialized = _serialized(files.shuffle(len(files), seed=seed + epoch))
         if draws is not None:
             serialized = drawn(serialized, epoch)
         shuffled = serialized.shuffle(_SHUFFLED_AT_ONCE, seed=seed + epoch)
@@ -142,9 +141,11 @@ def training_batches(
             shuffled = shuffled.repeat()
         return shuffled.batch(batch_size, drop_remainder=True).take(steps)
 
+    # One dataset an epoch, put together here: in a graph of TensorFlow's own, where the epoch would
+    # be a tensor, `shuffle` fails if the global seed is 0.
+    datasets = [examples(epoch) for epoch in range(first_epoch, epochs)]
     return (
-        tf.data.Dataset.range(first_epoch, epochs)
-        .flat_map(examples)
+        functools.reduce(tf.data.Dataset.concatenate, datasets)
         .map(_reader(transform_output, size), tf.data.AUTOTUNE)
         .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
         .prefetch(tf.data.AUTOTUNE)

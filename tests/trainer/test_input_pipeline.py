@@ -115,7 +115,11 @@ def test_a_split_too_large_for_memory_is_decoded_anew_each_epoch(catalog, monkey
         assert len({picture.tobytes() for pictures in epoch for picture in pictures}) == 144
 
 
-def test_a_split_too_large_for_memory_is_shuffled_by_seed_and_epoch_too(catalog, monkeypatch):
+@pytest.mark.parametrize("global_seed", [0, 42])
+def test_a_split_too_large_for_memory_is_shuffled_by_seed_and_epoch_too(
+    catalog, monkeypatch, global_seed
+):
+    tf.random.set_seed(global_seed)
     monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", 0)
     batches = batches_of(catalog)
     np.testing.assert_array_equal(batches[4:], batches_of(catalog, first_epoch=1))
