@@ -13,13 +13,11 @@ from keras import ops
 from scipy import optimize, special
 
 from schema import features
+from trainer.decoding import TINY
 from trainer.hierarchical_model import HEADS, TypeSoftmax
 from trainer.label_space import LabelSpace
 
 _LOG_BOUNDS = (-4.0, 4.0)
-
-_TINY = 1e-37
-"""Stands for probabilities that 32 bits round to 0, whose logarithm would be infinite."""
 
 _NEAR_ONE = 1e-7
 """How near to 0 and 1 an independent attribute's probability may be; 32 bits tell no more."""
@@ -80,13 +78,13 @@ def uncalibrated(
     before = {}
     for level, temperature in temperatures.items():
         probabilities = outputs[level]
-        logarithms = ops.log(ops.maximum(probabilities, _TINY))
+        logarithms = ops.log(ops.maximum(probabilities, TINY))
         if level != features.ATTRIBUTES:
             before[level] = ops.softmax(temperature * logarithms, axis=-1)
         elif types := _type_softmax(model):
             before[level] = types(temperature * logarithms)
         else:
-            opposite = ops.log(ops.maximum(1 - probabilities, _TINY))
+            opposite = ops.log(ops.maximum(1 - probabilities, TINY))
             before[level] = ops.sigmoid(temperature * (logarithms - opposite))
     return before
 
@@ -116,7 +114,7 @@ def softmax_loss(probabilities: np.ndarray, truths: np.ndarray) -> Loss:
         probabilities: (N, C), rows sum to 1.
         truths: Indices of the true labels, int (N).
     """
-    scores = np.log(np.maximum(probabilities, _TINY))
+    scores = np.log(np.maximum(probabilities, TINY))
     products = np.arange(len(truths))
 
     def loss(temperature: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-_TINY = 1e-37
+TINY = 1e-37
 """Stands for probabilities that 32 bits round to 0, whose logarithm would be infinite."""
 
 
@@ -49,12 +49,12 @@ class JointDecoding:
         Returns:
             Both anew, same shapes, rows sum to 1; the pair of the likeliest was seen in training.
         """
-        log_category = ops.log(ops.maximum(category, _TINY))
-        log_subcategory = ops.log(ops.maximum(subcategory, _TINY))
+        log_category = ops.log(ops.maximum(category, TINY))
+        log_subcategory = ops.log(ops.maximum(subcategory, TINY))
         # One column a pair that was seen: (N, K).
         from_subcategory = ops.take(log_subcategory, self._subcategory, axis=1) + self._log_shares
         opinion = ops.matmul(ops.exp(from_subcategory), self._to_categories)
-        log_ratio = log_category - ops.log(ops.maximum(opinion, _TINY))
+        log_ratio = log_category - ops.log(ops.maximum(opinion, TINY))
         joint = ops.softmax(
             0.5 * ops.take(log_ratio, self._category, axis=1) + from_subcategory, axis=1
         )

@@ -123,8 +123,7 @@ def build_heads(
         """Scores of all attributes, each type's from what `of_type` gives for its name."""
         types = labels.attribute_types
         parts = [scores(of_type(name), len(of), f"type_{name}") for name, of in types.items()]
-        order = np.argsort(np.concatenate([np.asarray(of, int) for of in types.values()]))
-        return ops.take(ops.concatenate(parts, axis=-1), order.tolist(), axis=-1)
+        return _in_vocabulary_order(parts, list(types.values()))
 
     f = keras.Input((feature_count,), name="features")
     together = attribute_classifier == TOGETHER
@@ -191,6 +190,12 @@ def _message_passing(f, dense, end, with_attributes: bool):
     return layers.add([c1, c2]), layers.add([s1, s2]), attributes
 
 
+def _in_vocabulary_order(parts: Sequence, types: Sequence[Sequence[int]]):
+    """What each type has, (N, its attributes), as (N, A) by the attributes' indices in `types`."""
+    order = np.argsort(np.concatenate([np.asarray(of, int) for of in types])).tolist()
+    return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
+
+
 @keras.saving.register_keras_serializable(package="seamline")
 class TypeSoftmax(layers.Layer):
     """Softmax within each type of attribute, in float32.
@@ -207,8 +212,7 @@ class TypeSoftmax(layers.Layer):
     def call(self, scores):
         """Scores (N, A) to probabilities (N, A); those of each type sum to 1."""
         parts = [ops.softmax(ops.take(scores, of, axis=-1), axis=-1) for of in self.types]
-        order = np.argsort(np.concatenate(self.types)).tolist()
-        return ops.take(ops.concatenate(parts, axis=-1), order, axis=-1)
+        return _in_vocabulary_order(parts, self.types)
 
     def compute_output_shape(self, input_shape):
         """The shape stays."""

@@ -368,19 +368,19 @@ def transformed_labels(
 
 def _label_spec(transform_output: tft.TFTransformOutput) -> dict:
     spec = transform_output.raw_feature_spec()
-    return {level: spec[level] for level in preprocessing.vocabularies(transform_output)}
+    return {level: spec[level] for level in preprocessing.levels(transform_output)}
 
 
 def _label_parser(transform_output: tft.TFTransformOutput):
-    vocabularies = preprocessing.vocabularies(transform_output)
-    attribute_count = len(vocabularies[features.ATTRIBUTES])
+    levels = preprocessing.levels(transform_output)
+    attribute_count = len(preprocessing.vocabulary(transform_output, features.ATTRIBUTES))
     layer = transform_output.transform_features_layer()
 
     def parse(serialized):
         labels = transformed_labels(
             parse_labels(serialized, transform_output), layer, attribute_count
         )
-        return {level: labels[features.transformed_label(level)] for level in vocabularies}
+        return {level: labels[features.transformed_label(level)] for level in levels}
 
     return parse
 

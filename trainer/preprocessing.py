@@ -47,8 +47,12 @@ def preprocessing_fn(
 
 def vocabularies(transform_output: tft.TFTransformOutput) -> dict[str, list[str]]:
     """The labels of every level in the order of their indices, the extra labels' last."""
-    levels = features.transformed_levels(transform_output.transformed_feature_spec())
-    return {level: vocabulary(transform_output, level) for level in levels}
+    return {level: vocabulary(transform_output, level) for level in levels(transform_output)}
+
+
+def levels(transform_output: tft.TFTransformOutput) -> list[str]:
+    """The levels that the graph gives labels of, the extra labels last."""
+    return features.transformed_levels(transform_output.transformed_feature_spec())
 
 
 def vocabulary(transform_output: tft.TFTransformOutput, level: str) -> list[str]:

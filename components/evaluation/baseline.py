@@ -1,5 +1,7 @@
 """Which model the candidate has to compare itself with."""
 
+from collections.abc import Iterable, Iterator
+
 from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.types import standard_artifacts
@@ -20,13 +22,22 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]]:
         """Returns the baseline, or empty lists where no other model was ever blessed."""
         candidates = {model.id for model in input_dict["candidate"]}
-        others = {model.id: model for model in input_dict["model"] if model.id not in candidates}
         baseline = {"model": [], "model_blessing": [], "candidate": input_dict["candidate"]}
-        for blessing in sorted(input_dict["model_blessing"], key=lambda artifact: -artifact.id):
-            judged = blessing.get_int_custom_property("current_model_id")
-            if blessing.get_int_custom_property("blessed") == 1 and judged in others:
-                return baseline | {"model": [others[judged]], "model_blessing": [blessing]}
+        for model, blessing in latest_blessed(input_dict["model"], input_dict["model_blessing"]):
+            if model.id not in candidates:
+                return baseline | {"model": [model], "model_blessing": [blessing]}
         return baseline
+
+
+def latest_blessed(
+    models: Iterable[types.Artifact], blessings: Iterable[types.Artifact]
+) -> Iterator[tuple[types.Artifact, types.Artifact]]:
+    """The models that were blessed, each with its blessing, the one blessed last first."""
+    by_id = {model.id: model for model in models}
+    for blessing in sorted(blessings, key=lambda artifact: -artifact.id):
+        judged = blessing.get_int_custom_property("current_model_id")
+        if blessing.get_int_custom_property("blessed") == 1 and judged in by_id:
+            yield by_id[judged], blessing
 
 
 def baseline_resolver(candidate: types.BaseChannel) -> resolver.Resolver:

@@ -6,6 +6,8 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.types import standard_artifacts
 
+from components.evaluation.baseline import latest_blessed
+
 _INPUT = metadata_store_pb2.Event.INPUT
 _OUTPUT = metadata_store_pb2.Event.OUTPUT
 
@@ -24,17 +26,11 @@ class LatestBlessedModelOfOtherData(resolver.ResolverStrategy):
         self, store: MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Returns the model, or empty lists where no model of other data was ever blessed."""
-        models = {model.id: model for model in input_dict["model"]}
         examples = {artifact.id for artifact in input_dict["examples"]}
         found = {"model": [], "model_blessing": [], "examples": input_dict["examples"]}
-        for blessing in sorted(input_dict["model_blessing"], key=lambda artifact: -artifact.id):
-            judged = blessing.get_int_custom_property("current_model_id")
-            if (
-                blessing.get_int_custom_property("blessed") == 1
-                and judged in models
-                and not examples & _learned_from(store, judged)
-            ):
-                return found | {"model": [models[judged]], "model_blessing": [blessing]}
+        for model, blessing in latest_blessed(input_dict["model"], input_dict["model_blessing"]):
+            if not examples & _learned_from(store, model.id):
+                return found | {"model": [model], "model_blessing": [blessing]}
         return found
 
 
