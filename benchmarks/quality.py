@@ -25,7 +25,8 @@ VARIATIONS = Path(__file__).with_suffix(".yaml")
 
 def seamline(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line; a model that was not blessed (exit status 3) is a result too."""
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    run = "import sys; from pipeline.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", run, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode not in (0, 3):
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="variations; all by default")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.OPTION=VALUE")
     parser.add_argument("--workspace", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     variations = {"base": []} | yaml.safe_load(VARIATIONS.read_text(encoding="utf-8"))
     if unknown := set(arguments.names) - set(variations):
         sys.exit(f"{', '.join(sorted(unknown))} are not in {VARIATIONS.name}: {list(variations)}")

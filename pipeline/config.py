@@ -292,6 +292,19 @@ class Augmentation(Section):
     geometry_probability: Fraction = Field(
         0.8, description="Probability of shift, scale and rotation together."
     )
+    strength: float = Field(
+        1,
+        ge=0,
+        description="By which contrast, brightness, shift, scale and rotation are multiplied, so "
+        "that a search can vary them all at once.",
+    )
+
+    @model_validator(mode="after")
+    def _changes_leave_a_picture(self) -> Augmentation:
+        for name in ("contrast", "brightness", "shift", "scale"):
+            if getattr(self, name) * self.strength >= 1:
+                raise ValueError(f"{name} times strength must be below 1")
+        return self
 
 
 class Training(Section):
@@ -341,6 +354,12 @@ class Training(Section):
         description="Whether stage one changes and mixes its pictures; where nothing does, their "
         "features are computed once and kept.",
     )
+    category_weight: float = Field(
+        1, ge=0, description="Weight of the categories' loss; 0 leaves a level unlearned."
+    )
+    subcategory_weight: float = Field(1, ge=0, description="Weight of the sub-categories' loss.")
+    attributes_weight: float = Field(1, ge=0, description="Weight of the attributes' loss.")
+    extra_labels_weight: float = Field(1, ge=0, description="Weight of each extra label's loss.")
     imbalance: Literal[
         "none", "inverse_frequency", "effective_number", "focal", "balanced_sampling"
     ] = Field(
@@ -405,7 +424,11 @@ class Training(Section):
         description="Fit a temperature a level on the eval part, so that of all answers with a "
         "score of .75 three in four are right.",
     )
-    mixed_precision: bool = Field(False, description="Compute in 16-bit floats (for GPUs).")
+    mixed_precision: bool = Field(
+        False,
+        description="Compute in 16-bit floats: float16 on GPUs, bfloat16 on processors, of which "
+        "those with instructions for it gain.",
+    )
     seed: int = Field(42, description="Seed of the weights, the shuffling and the augmentation.")
 
     @model_validator(mode="after")
@@ -610,7 +633,13 @@ def _problem(details: dict[str, Any]) -> str:
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
         return f"{name} is not an option ({hint})"
     message = details["msg"].removeprefix("Value error, ")
-    return f"{name}: {message[0].lower()}{message[1:]} (found {details['input']!r})"
+    message = f"{message[0].lower()}{message[1:]}"
+    if not name:
+        return message
+    if isinstance(details["input"], dict):
+        # A section whose options do not go together.
+        return f"{name}: {message}"
+    return f"{name}: {message} (found {details['input']!r})"
 
 
 def _options_of(sections: list[str]) -> list[str]:

@@ -30,6 +30,7 @@ class Augmentation(keras.layers.Layer):
         scale: Pictures are scaled by 1 - scale to 1 + scale.
         rotation_degrees: Largest rotation, either way.
         geometry_probability: Probability of shift, scale and rotation, all three together.
+        strength: By which all sizes are multiplied; the probabilities stay.
         seed: Seed of the changes.
         name: Name of the layer.
     """
@@ -46,6 +47,7 @@ class Augmentation(keras.layers.Layer):
         scale: float,
         rotation_degrees: float,
         geometry_probability: float,
+        strength: float = 1.0,
         seed: int | None = None,
         name: str = "augmentation",
     ):
@@ -61,6 +63,7 @@ class Augmentation(keras.layers.Layer):
             "scale": scale,
             "rotation_degrees": rotation_degrees,
             "geometry_probability": geometry_probability,
+            "strength": strength,
         }
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -79,10 +82,10 @@ class Augmentation(keras.layers.Layer):
         options = self.options
         height, width = pictures.shape[1:3]
         moved = self._chance(options["geometry_probability"], count)
-        angle = moved * self._uniform(math.radians(options["rotation_degrees"]), count)
-        zoom = 1.0 + moved * self._uniform(options["scale"], count)
-        right = moved * self._uniform(options["shift"], count) * width
-        down = moved * self._uniform(options["shift"], count) * height
+        angle = moved * math.radians(1) * self._up_to("rotation_degrees", count)
+        zoom = 1.0 + moved * self._up_to("scale", count)
+        right = moved * self._up_to("shift", count) * width
+        down = moved * self._up_to("shift", count) * height
         mirror = 1.0 - 2.0 * self._chance(options["flip_probability"], count)
 
         # The transform says for a pixel of the result where in the picture it comes from, hence
@@ -115,15 +118,17 @@ class Augmentation(keras.layers.Layer):
     def _light(self, pictures, count):
         options = self.options
         contrast = self._chance(options["contrast_probability"], count)
-        contrast = 1.0 + contrast * self._uniform(options["contrast"], count)
+        contrast = 1.0 + contrast * self._up_to("contrast", count)
         brightness = self._chance(options["brightness_probability"], count)
-        brightness = 1.0 + brightness * self._uniform(options["brightness"], count)
+        brightness = 1.0 + brightness * self._up_to("brightness", count)
         mean = ops.mean(pictures, axis=(1, 2, 3), keepdims=True)
         gain = ops.reshape(contrast * brightness, (-1, 1, 1, 1))
         offset = ops.reshape((1.0 - contrast) * brightness, (-1, 1, 1, 1)) * mean
         return ops.clip(pictures * gain + offset, 0.0, 255.0)
 
-    def _uniform(self, limit: float, count):
+    def _up_to(self, option: str, count):
+        """Drawn evenly from minus to plus what an option allows, (count)."""
+        limit = self.options[option] * self.options["strength"]
         return keras.random.uniform(
             (count,), -limit, limit, dtype="float32", seed=self.seed_generator
         )

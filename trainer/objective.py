@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from schema import features
 from trainer import losses
@@ -62,17 +63,21 @@ def exclusive(options: Options) -> bool:
 
 
 def level_loss_weights(options: Options, splits: Splits) -> dict[str, float]:
-    """How much each loss counts: A attributes 2 sqrt(A), the other levels 1, the embedding its own.
+    """How much each loss counts, times what the options say: A attributes 2 sqrt(A), the rest 1.
 
     The mean over A attributes gives each 1/A of the pull that a class has, and attributes are then
     learned long after the classes; their sum drowns the other levels. Twice the root is in between:
     on the demo catalog and on fashion-products it cost the classes nothing. Attributes that exclude
     one another within their type are so many further classes, and count 1 a type.
     """
-    weights = dict.fromkeys(levels_of(splits), 1.0)
+    settings = options["training"]
+    weights = {
+        level: settings[f"{level if level in features.LEVELS else 'extra_labels'}_weight"]
+        for level in levels_of(splits)
+    }
     if features.ATTRIBUTES in weights and not exclusive(options):
-        weights[features.ATTRIBUTES] = 2 * len(splits.train.labels[features.ATTRIBUTES]) ** 0.5
-    if triplet_weight := options["training"]["triplet_weight"]:
+        weights[features.ATTRIBUTES] *= 2 * len(splits.train.labels[features.ATTRIBUTES]) ** 0.5
+    if triplet_weight := settings["triplet_weight"]:
         weights[features.EMBEDDING] = triplet_weight
     return weights
 
@@ -83,10 +88,20 @@ def level_metrics(splits: Splits) -> dict[str, list[keras.metrics.Metric]]:
         level: [
             keras.metrics.F1Score(average="micro", threshold=ATTRIBUTE_THRESHOLD, name="f1")
             if level == features.ATTRIBUTES
-            else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+            else AccuracyOfGiven(name="accuracy")
         ]
         for level in levels_of(splits)
     }
+
+
+class AccuracyOfGiven(keras.metrics.SparseCategoricalAccuracy):
+    """Part of the products whose likeliest label is the true one, among those that have a label."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts a batch: labels int (N), probabilities (N, C), weights (N) or none."""
+        given = ops.cast(y_true != features.NOT_GIVEN, "float32")
+        weights = given if sample_weight is None else given * ops.cast(sample_weight, "float32")
+        return super().update_state(y_true, y_pred, weights)
 
 
 def levels_of(splits: Splits) -> list[str]:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from trainer.options import Options
+from trainer.weight_averages import Adam, AdamW
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +49,12 @@ def stages_of(options: Options) -> list[Stage]:
 
 
 def is_augmented(options: Options) -> bool:
-    """Whether any probability of the augmentation is above 0."""
-    return any(
-        value for name, value in options["augmentation"].items() if name.endswith("_probability")
+    """Whether any probability of the augmentation is above 0, and what it stands for with it."""
+    settings = options["augmentation"]
+    changes = (f"{name}_probability" for name in ("contrast", "brightness", "geometry"))
+    return bool(
+        settings["flip_probability"]
+        or (settings["strength"] and any(settings[change] for change in changes))
     )
 
 
@@ -78,16 +82,24 @@ def optimizer(
         "ema_momentum": settings["ema"],
     }
     if settings["optimizer"] == "adamw":
-        chosen = keras.optimizers.AdamW(weight_decay=settings["weight_decay"], **arguments)
+        chosen = AdamW(weight_decay=settings["weight_decay"], **arguments)
         # Kernels have more than one axis; biases and what normalizations scale and shift by do not.
         chosen.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
     else:
-        chosen = keras.optimizers.Adam(**arguments)
-    if settings["mixed_precision"]:
+        chosen = Adam(**arguments)
+    if settings["mixed_precision"] and half_precision() == "float16":
         chosen = keras.optimizers.LossScaleOptimizer(chosen)
     # Keras would do so within the first step, and trace that once more for it.
     chosen.build(variables)
     return chosen
+
+
+def half_precision() -> str:
+    """The 16-bit floats that this machine is fast with: float16 on GPUs, bfloat16 on processors.
+
+    bfloat16 reaches as far as 32 bits do, so that no gradient is lost and the loss needs no scale.
+    """
+    return "float16" if keras.distribution.list_devices("GPU") else "bfloat16"
 
 
 def _learning_rate(

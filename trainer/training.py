@@ -25,7 +25,7 @@ from trainer.label_space import LabelSpace
 from trainer.options import Options, hyperparameter_values, override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
-from trainer.stages import Stage, optimizer, stages_of
+from trainer.stages import Stage, half_precision, optimizer, stages_of
 from trainer.training_model import backbone_of, training_model
 from trainer.warm_start import warm_start
 from trainer.weight_averages import EvaluationOfAverages
@@ -153,7 +153,7 @@ def network(options: Options, splits: Splits) -> keras.Model:
     settings = options["model"]
     before = keras.config.dtype_policy()
     if options["training"]["mixed_precision"]:
-        keras.config.set_dtype_policy("mixed_float16")
+        keras.config.set_dtype_policy(f"mixed_{half_precision()}")
     try:
         backbone = build_backbone(
             settings["backbone"],

@@ -1,4 +1,4 @@
-"""Moving averages of the weights, where the optimizer keeps any, in the place of the weights.
+"""Moving averages of the weights: optimizers that keep them, and where they replace the weights.
 
 Training goes on from the weights themselves. Normalizations' statistics are moving averages of
 their own and stay as they are.
@@ -10,6 +10,41 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+from keras import ops
+
+
+class _GrowingMemory:
+    """What an optimizer's averages remember grows with its steps, up to `ema_momentum`.
+
+    With the full momentum from the start, the random weights of the first step would be a part
+    of the average for as many steps as it remembers, and a short training would return little
+    else. The momentum of step t is at most (1 + t) / (10 + t), as in TensorFlow's
+    `tf.train.ExponentialMovingAverage`.
+    """
+
+    @property
+    def ema_momentum(self):
+        """Part of the average that the current step leaves, float ()."""
+        steps = ops.cast(self.iterations, "float32")
+        return ops.minimum(self._ema_momentum, (1.0 + steps) / (10.0 + steps))
+
+    @ema_momentum.setter
+    def ema_momentum(self, most: float):
+        self._ema_momentum = most
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {"ema_momentum": self._ema_momentum}
+
+
+@keras.saving.register_keras_serializable(package="seamline")
+class Adam(_GrowingMemory, keras.optimizers.Adam):
+    """Keras' Adam, whose averages start without a memory."""
+
+
+@keras.saving.register_keras_serializable(package="seamline")
+class AdamW(_GrowingMemory, keras.optimizers.AdamW):
+    """Keras' AdamW, whose averages start without a memory."""
 
 
 @contextlib.contextmanager

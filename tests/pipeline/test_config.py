@@ -104,6 +104,15 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
             CATALOG.replace("}", ", slices: [attribute], extra_labels: [attribute]}"),
             "the outputs attribute_scores would stand for two things",
         ),
+        (
+            CATALOG + "augmentation: {strength: 6}\n",
+            "augmentation: contrast times strength must be below 1",
+        ),
+        (
+            CATALOG + "tuning: {space: {augmentation.strength: {min: 0, max: 12}}}\n",
+            "has a mistake: tuning.space cannot try 12 for augmentation.strength: contrast times "
+            "strength must be below 1.",
+        ),
         (CATALOG.replace("}", ", crop: true}"), "crop needs a DeepFashion format"),
         (
             "catalog: {folder: shop, format: deepfashion_fine, id: item}\n",

@@ -95,6 +95,20 @@ def test_rotation_and_scale_leave_the_center_where_it_is():
     assert slope.std() > 0.02
 
 
+def test_strength_multiplies_what_the_changes_may_reach(pictures):
+    sizes = {"brightness": 0.1, "contrast": 0.05, "shift": 0.1, "scale": 0.05}
+    sizes["rotation_degrees"] = 6
+    often = dict.fromkeys(
+        ("flip_probability", "contrast_probability", "brightness_probability"), 0.5
+    ) | {"geometry_probability": 0.7}
+    doubled = {name: 2 * size for name, size in sizes.items()}
+    np.testing.assert_allclose(
+        augmented(pictures, **often, **sizes, strength=2.0), augmented(pictures, **often, **doubled)
+    )
+    flipped = augmented(pictures, **often | {"flip_probability": 1.0}, **sizes, strength=0.0)
+    np.testing.assert_allclose(flipped, pictures[:, :, ::-1], atol=1e-2)
+
+
 def test_what_comes_into_view_at_the_border_is_a_reflection():
     pale = np.full((20, 24, 24, 3), 180, "uint8")
     changed = augmented(pale, shift=0.2, scale=0.2, rotation_degrees=40, geometry_probability=1.0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from schema import features
 from schema.errors import UserError
 from trainer import objective, training
 from trainer.callbacks import EpochReport, StopWithoutNumbers
@@ -313,6 +314,7 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
             "training",
             epochs=1,
             mixed_precision=True,
+            ema=0.9,
             schedule="cosine",
         )
     )
@@ -345,6 +347,26 @@ def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
         "subcategory": 1.0,
         "attributes": pytest.approx(2 * 3**0.5),
     }
+
+
+def test_the_levels_pull_as_much_more_as_the_options_say(catalog, tmp_path):
+    fn_args = catalog.fn_args(tmp_path)
+    factors = {"training.category_weight": 0.5, "training.attributes_weight": 3}
+    options = override(fn_args.custom_config, factors)
+    assert objective.level_loss_weights(options, Splits.read(fn_args)) == {
+        "category": 0.5,
+        "subcategory": 1.0,
+        "attributes": pytest.approx(6 * 3**0.5),
+    }
+
+
+def test_products_without_a_label_are_left_out_of_its_accuracy():
+    metric = objective.AccuracyOfGiven()
+    probabilities = np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 1]]
+    metric.update_state(
+        np.array([0, features.NOT_GIVEN, 2, 0, features.NOT_IN_TRAIN]), probabilities
+    )
+    assert float(metric.result()) == pytest.approx(2 / 4)
 
 
 def test_without_help_against_imbalance_all_labels_weigh_one(catalog, tmp_path):

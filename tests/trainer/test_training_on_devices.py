@@ -60,7 +60,7 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
     options["model"] |= {"image_height": 16, "image_width": 16, "filters": 4, "dropout": 0}
     options["model"] |= {"heads": "plain"}
     options["training"] |= {"epochs": 2, "frozen_epochs": 2, "batch_size": 48, "ema": 0.5}
-    options["augmentation"] = {name: 0 for name in options["augmentation"]}
+    options["augmentation"] = dict.fromkeys(options["augmentation"], 0)
     options["augmentation"]["brightness_probability"] = 1
 
     def epochs(devices):

@@ -15,7 +15,7 @@ from trainer.options import override
 from trainer.splits import Splits
 from trainer.stages import optimizer, stages_of
 from trainer.training_model import backbone_of, training_model
-from trainer.weight_averages import averaged_weights
+from trainer.weight_averages import AdamW, averaged_weights
 
 PLAIN_PICTURES = {
     f"augmentation.{change}_probability": 0
@@ -135,6 +135,8 @@ def test_stage_one_trains_the_heads_alone_and_stage_two_all(splits, options_with
         ({}, False),
         ({"training.frozen_augmentation": False}, True),
         (PLAIN_PICTURES, True),
+        ({"augmentation.strength": 0}, False),
+        ({"augmentation.strength": 0, "augmentation.flip_probability": 0}, True),
         (PLAIN_PICTURES | {"training.mixup_alpha": 0.2}, False),
         (PLAIN_PICTURES | {"training.frozen_augmentation": False, "training.mixup_alpha": 1}, True),
     ],
@@ -187,6 +189,24 @@ def test_averages_are_evaluated_while_training_goes_on_from_the_weights():
     with averaged_weights(model):
         assert model.layers[0].kernel.numpy()[0, 0] == pytest.approx(1)
     assert model.layers[0].kernel.numpy()[0, 0] == 5
+
+
+def test_averages_of_a_short_training_do_not_hold_on_to_its_first_weights():
+    """By hand: update 0 is the average; from then on the momentum is (1 + n) / (10 + n)."""
+    variable = keras.Variable([0.0])
+    optimizer = AdamW(0.1, use_ema=True, ema_momentum=0.999)
+    optimizer.build([variable])
+    course, average = [], 0.0
+    for update in range(40):
+        optimizer.apply([keras.ops.convert_to_tensor([-1.0])])
+        course.append(float(variable.numpy()[0]))
+        momentum = (1 + update) / (10 + update) if update else 0
+        average = momentum * average + (1 - momentum) * course[-1]
+    optimizer.finalize_variable_values([variable])
+    assert float(variable.numpy()[0]) == pytest.approx(average, rel=1e-4)
+    assert course[10] < average < course[-1]
+    again = AdamW.from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
 
 
 def rates(options, stage, steps_per_epoch=10):
