@@ -30,9 +30,9 @@ format: environment ## put imports and layout in order
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-bench: environment ## run each benchmark; each prints its figure against a yardstick
-	@set -e; for benchmark in benchmarks/[a-z]*.py; do \
-		echo "== $$benchmark"; .venv/bin/python $$benchmark; done
+bench: environment ## run the benchmarks of speed; each prints its figure against a yardstick
+	@set -e; for benchmark in ingest input_pipeline training_step frozen_features; do \
+		echo "== $$benchmark"; .venv/bin/python benchmarks/$$benchmark.py; done
 
 environment: ## make .venv from requirements.lock, or see that it is up to date
 	@test -n "$(PYTHON)" || { echo "environment: Python 3.11 was not found; install python3.11," \

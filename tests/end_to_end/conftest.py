@@ -106,6 +106,17 @@ def demo_runs(drawn_catalog, tmp_path_factory) -> DemoRuns:
     return runs
 
 
+def _demo_arguments(catalog: Path, *overrides: str) -> list[str]:
+    options = [f"catalog.folder={catalog}", *QUICK, *overrides]
+    return [str(CONFIGS / "demo.yaml"), *(word for each in options for word in ("--set", each))]
+
+
+@pytest.fixture
+def demo_arguments():
+    """Config and options of a quick run on a drawn catalog, as a command line takes them."""
+    return _demo_arguments
+
+
 @dataclass
 class Seamline:
     """The console script beside this Python, run in a folder of its own."""
@@ -122,9 +133,7 @@ class Seamline:
 
     def run_demo(self, catalog: Path, *overrides: str) -> list[str]:
         """The arguments of a quick `seamline run` on a drawn catalog."""
-        options = [f"catalog.folder={catalog}", *QUICK, *overrides]
-        sets = [word for option in options for word in ("--set", option)]
-        return ["run", str(CONFIGS / "demo.yaml"), "--workspace", "work", *sets]
+        return ["run", *_demo_arguments(catalog, *overrides), "--workspace", "work"]
 
 
 @pytest.fixture
