@@ -54,7 +54,8 @@ def training_model(
                 # Another than the augmentation's, which would draw the same numbers.
                 seed=settings["seed"] + 1,
             )(pictures)
-        found = Inference(backbone)(pictures) if stage.frozen else backbone(pictures)
+        as_served = stage.frozen or settings["frozen_normalization"]
+        found = Inference(backbone)(pictures) if as_served else backbone(pictures)
     answers = heads(found)
     # Keras wants a label for every output, so those without are none of the fitted model's.
     outputs = {name: answers[name] for name in losses}

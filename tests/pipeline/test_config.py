@@ -105,6 +105,10 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
             "the outputs attribute_scores would stand for two things",
         ),
         (
+            CATALOG + "training: {frozen_normalization: true}\n",
+            "has a mistake: training.frozen_normalization keeps the statistics of weights",
+        ),
+        (
             CATALOG + "augmentation: {strength: 6}\n",
             "augmentation: contrast times strength must be below 1",
         ),

@@ -129,6 +129,22 @@ def test_stage_one_trains_the_heads_alone_and_stage_two_all(splits, options_with
     assert all(changed_by(two))
 
 
+def test_frozen_normalization_learns_all_but_the_statistics(splits, options_with):
+    options = options_with(training__frozen_normalization=True, training__epochs=1)
+    model = training.network(options, splits)
+    (stage,) = stages_of(options)
+    backbone = backbone_of(model)
+    statistics = [weight.numpy() for weight in backbone.non_trainable_weights]
+    kernels = [weight.numpy() for weight in backbone.trainable_weights]
+    assert statistics and kernels
+    fitted = training.compiled_for_training(model, options, splits, stage)
+    fitted.fit(splits.training_batches(options, 0, 1), verbose=0)
+    for before, after in zip(statistics, backbone.non_trainable_weights, strict=True):
+        np.testing.assert_array_equal(before, after.numpy())
+    for before, after in zip(kernels, backbone.trainable_weights, strict=True):
+        assert not np.array_equal(before, after.numpy())
+
+
 @pytest.mark.parametrize(
     ("changes", "on_features"),
     [
