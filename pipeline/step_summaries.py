@@ -81,7 +81,12 @@ def _transform(outputs: Outputs) -> str:
 def _tuner(outputs: Outputs) -> str:
     [path] = Path(outputs["best_hyperparameters"][0].uri).glob("*.txt")
     values = json.loads(path.read_text(encoding="utf-8"))["values"]
-    return "best: " + ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+    # Hyperband keeps its own books among the values.
+    values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    return "best: " + ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in sorted(values.items())
+    )
 
 
 def _trainer(outputs: Outputs) -> str:

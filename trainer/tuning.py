@@ -243,12 +243,24 @@ def _oracle(
         "max_consecutive_failed_trials": 1_000_000,
     }
     if settings["search"] == "hyperband":
-        return keras_tuner.oracles.HyperbandOracle(max_epochs=settings["epochs"], **common)
+        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=settings["epochs"], **common)
+        # Nobody says how many trials there will be, and TFX's Tuner asks for as many results.
+        oracle.max_trials = _planned_trials(oracle)
+        return oracle
     if settings["search"] == "bayesian":
         return keras_tuner.oracles.BayesianOptimizationOracle(
             max_trials=settings["trials"], **common
         )
     return keras_tuner.oracles.RandomSearchOracle(max_trials=settings["trials"], **common)
+
+
+def _planned_trials(oracle: keras_tuner.oracles.HyperbandOracle) -> int:
+    """Trials of all rounds of all brackets; fewer where the space has fewer values."""
+    return sum(
+        oracle._get_size(bracket, number)
+        for bracket in range(oracle._get_num_brackets())
+        for number in range(oracle._get_num_rounds(bracket))
+    )
 
 
 def _space(settings: dict[str, Any]) -> keras_tuner.HyperParameters:

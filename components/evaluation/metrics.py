@@ -92,14 +92,28 @@ class _SumDecisions(beam.CombineFn):
         return {self._key: np.array(rows, np.int64).reshape(-1, 4)}
 
 
-class _SumPairs(beam.CombineFn):
+class _SumArrays(beam.CombineFn):
+    """Adds up arrays of one shape; subclasses say what a product adds."""
+
+    def __init__(self, key: metric_types.MetricKey, zeros: np.ndarray) -> None:
+        self._key = key
+        self._zeros = zeros
+
+    def create_accumulator(self) -> np.ndarray:
+        return self._zeros.copy()
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        return sum(accumulators, self.create_accumulator())
+
+    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
+        return {self._key: accumulator}
+
+
+class _SumPairs(_SumArrays):
     """Counts products, those with category and sub-category right, and so without decoding."""
 
     def __init__(self, key: metric_types.MetricKey) -> None:
-        self._key = key
-
-    def create_accumulator(self) -> np.ndarray:
-        return np.zeros(3, np.int64)
+        super().__init__(key, np.zeros(3, np.int64))
 
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
@@ -112,22 +126,13 @@ class _SumPairs(beam.CombineFn):
             both[1:] &= [np.argmax(of) == label[0] for of in scores]
         return accumulator + both
 
-    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
-        return sum(accumulators, self.create_accumulator())
 
-    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
-        return {self._key: accumulator}
-
-
-class _SumReliability(beam.CombineFn):
+class _SumReliability(_SumArrays):
     """Sorts answers into bins by their scores, of what is served or what would be uncalibrated."""
 
     def __init__(self, key: metric_types.MetricKey, uncalibrated: bool) -> None:
-        self._key = key
+        super().__init__(key, np.zeros((figures.BINS, 3)))
         self._uncalibrated = uncalibrated
-
-    def create_accumulator(self) -> np.ndarray:
-        return np.zeros((figures.BINS, 3))
 
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
@@ -146,12 +151,6 @@ class _SumReliability(beam.CombineFn):
         bins = np.minimum((scores * figures.BINS).astype(int), figures.BINS - 1)
         np.add.at(accumulator, bins, np.stack([np.ones_like(scores), scores, right], axis=1))
         return accumulator
-
-    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
-        return sum(accumulators, self.create_accumulator())
-
-    def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
-        return {self._key: accumulator}
 
 
 class _SumAttributeCounts(beam.CombineFn):

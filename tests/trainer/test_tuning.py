@@ -34,9 +34,9 @@ def searched(fn_args):
     return result.tuner
 
 
-@pytest.mark.parametrize("search", ["random", "bayesian", "hyperband"])
-def test_the_best_trial_is_the_one_with_the_best_mean(fn_args_with, search, monkeypatch):
-    """Training is replaced by a figure of the values, so that the best ones are known."""
+@pytest.fixture
+def seen(monkeypatch):
+    """The options of each trial; a figure of theirs replaces training, so the best are known."""
     seen = []
 
     def network(options, splits):
@@ -51,11 +51,27 @@ def test_the_best_trial_is_the_one_with_the_best_mean(fn_args_with, search, monk
     monkeypatch.setattr(training, "network", network)
     monkeypatch.setattr(training, "compiled_for_training", lambda options, *args: options)
     monkeypatch.setattr(training, "fit", fit)
+    return seen
+
+
+@pytest.mark.parametrize("search", ["random", "bayesian", "hyperband"])
+def test_the_best_trial_is_the_one_with_the_best_mean(fn_args_with, search, seen):
     tuner = searched(fn_args_with(search=search, trials=12, epochs=2))
     best = tuned_options(tuner.get_best_hyperparameters()[0].values)
     scores = [x["model"]["dense_units"] / 100 + x["training"]["learning_rate"] for x in seen]
     assert best["model.dense_units"] / 100 + best["training.learning_rate"] == max(scores)
     assert {x["training"]["epochs"] for x in seen} <= {1, 2}
+    # As TFX's Tuner asks for the results.
+    assert len(tuner.oracle.get_best_trials(tuner.oracle.max_trials)) == len(seen)
+
+
+def test_hyperband_knows_how_many_trials_it_will_make(fn_args_with, seen):
+    """Li et al. 2018 (arXiv 1603.06560), table 1's scheme for 9 epochs and thirds of them."""
+    space = {"training.learning_rate": {"min": 1e-5, "max": 1e-2}}
+    tuner = searched(fn_args_with(search="hyperband", epochs=9, space=space))
+    epochs = [options["training"]["epochs"] for options in seen]
+    assert len(epochs) == tuner.oracle.max_trials
+    assert epochs.count(1) == 9 and epochs.count(3) == 3 + 5 and epochs.count(9) == 1 + 2 + 3
 
 
 def test_a_trial_really_trains_and_reports_progress(fn_args_with, caplog):
