@@ -270,6 +270,11 @@ class Model(Section):
         description="Never answer with a sub-category under a category that training never saw it "
         "with.",
     )
+    mirror_average: bool = Field(
+        False,
+        description="Answer by the mean of the features of a picture and of its mirror image: a "
+        "little more often right, for twice the time a picture. Training takes as long as without.",
+    )
     embedding_size: Positive | None = Field(
         512, description="Size of the embedding; `null` takes the backbone's features as they are."
     )

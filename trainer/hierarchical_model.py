@@ -25,18 +25,25 @@ EMBEDDING_PROJECTION = "embedding_projection"
 """Name of the layer that brings the features to the embedding's size."""
 
 
-def build_model(backbone: keras.Model, heads: keras.Model) -> keras.Model:
+def build_model(
+    backbone: keras.Model, heads: keras.Model, *, mirror_average: bool = False
+) -> keras.Model:
     """Puts heads on a backbone.
 
     Args:
         backbone: Model from pictures (N, H, W, 3) to features (N, D).
         heads: From `build_heads`.
+        mirror_average: Whether the heads get the mean of the features of a picture and of its
+            mirror image, so that both have the same answers.
 
     Returns:
         A model from pictures (N, H, W, 3), 0 to 255, to the heads' dict of outputs.
     """
     inputs = keras.Input(backbone.input_shape[1:], name="pictures")
-    return keras.Model(inputs, heads(backbone(inputs)), name="hierarchical_model")
+    found = backbone(inputs)
+    if mirror_average:
+        found = layers.average([found, backbone(ops.flip(inputs, axis=2))])
+    return keras.Model(inputs, heads(found), name="hierarchical_model")
 
 
 def build_heads(

@@ -175,7 +175,7 @@ def network(options: Options, splits: Splits) -> keras.Model:
             l2=settings["l2"],
             embedding_size=settings["embedding_size"],
         )
-        return build_model(backbone, heads)
+        return build_model(backbone, heads, mirror_average=settings["mirror_average"])
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -7,6 +7,7 @@ import pytest
 from trainer.backbones import build_backbone
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
+from trainer.training_model import backbone_of
 
 
 def model_on(
@@ -204,3 +205,22 @@ def test_an_embedding_of_another_size_keeps_distances_where_it_has_room():
 def test_heads_of_an_unknown_name_are_refused(options):
     with pytest.raises(ValueError, match="'none'"):
         model_on(**options)
+
+
+def test_with_the_mirror_average_a_picture_and_its_mirror_image_have_the_same_answers(tmp_path):
+    plain = model_on()
+    backbone, heads = plain.get_layer("small_residual"), plain.get_layer("heads")
+    model = build_model(backbone, heads, mirror_average=True)
+    assert model.count_params() == plain.count_params()
+    assert backbone_of(model) is backbone
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+
+    pictures = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    mirrored = pictures[:, :, ::-1]
+    mean = (backbone(pictures) + backbone(mirrored)) / 2
+    expected = heads(mean)
+    for answered in (model(pictures), model(mirrored), loaded(pictures)):
+        for level, output in expected.items():
+            np.testing.assert_allclose(answered[level], output, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(plain(pictures)["subcategory"], expected["subcategory"])
