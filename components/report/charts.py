@@ -94,7 +94,10 @@ def training_metrics(history: Mapping[str, Any], levels: Iterable[str]) -> Figur
                     # The legend would be twice as long and say the same twice.
                     | {"showlegend": False},
                 ]
-    return _curves(lines, history, range_=[0, 1.02])
+    # From the tenth below the lowest figure, so that good ones are not all one line at the top.
+    lowest = min((value for line in lines for value in line["y"] if value is not None), default=0)
+    bottom = min(math.floor(10 * lowest) / 10, 0.9)
+    return _curves(lines, history, range_=[bottom, 1 + 0.02 * (1 - bottom)])
 
 
 def reliability(served: np.ndarray, uncalibrated: np.ndarray | None) -> Figure:

@@ -51,6 +51,7 @@ def test_training_curves_pair_train_and_eval_and_mark_the_best_epoch():
     assert [line["y"][0] for line in chart["data"]] == [0.4, 0.5, 0.2, 0.3]
     assert [line["line"]["color"] for line in chart["data"][::2]] == ["--series-1", "--series-3"]
     assert chart["layout"]["shapes"][0]["x0"] == 2
+    assert chart["layout"]["yaxis"]["range"] == pytest.approx([0.2, 1.016])
     assert [line["y"] for line in charts.losses(history)["data"]] == [
         [1, 1 / 2, 1 / 3],
         [2, 1, 2 / 3],
