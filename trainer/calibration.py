@@ -167,9 +167,11 @@ def _answers(
     """Each level's probabilities and true labels, of all batches."""
     collected: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for pictures, labels in batches:
-        outputs = model.predict_on_batch(np.asarray(pictures, np.float32))
+        # Keras' own prediction would answer each picture once a device where there are several.
+        outputs = model(np.asarray(pictures, np.float32), training=False)
         for level, truths in labels.items():
-            collected.setdefault(level, []).append((outputs[level], np.asarray(truths)))
+            answers = ops.convert_to_numpy(outputs[level])
+            collected.setdefault(level, []).append((answers, np.asarray(truths)))
     return {
         level: tuple(np.concatenate(part) for part in zip(*parts, strict=True))
         for level, parts in collected.items()

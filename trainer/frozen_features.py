@@ -77,9 +77,11 @@ def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]):
 def _computed(
     backbone: keras.Model, batches: tf.data.Dataset, name: str, report: Callable[[str], None]
 ) -> dict[str, np.ndarray]:
+    # Keras' own prediction would answer each picture once a device where there are several.
+    compute = tf.function(lambda pictures: backbone(pictures, training=False))
     collected = []
     for number, (pictures, labels) in enumerate(batches, 1):
         arrays = {level: of.numpy() for level, of in labels.items()}
-        collected.append({_FEATURES: backbone.predict_on_batch(pictures), **arrays})
+        collected.append({_FEATURES: compute(pictures).numpy(), **arrays})
         report(f"features of the {name} pictures, batch {number} of {len(batches)}")
     return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}

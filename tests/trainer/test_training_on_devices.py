@@ -22,7 +22,8 @@ tf.config.set_logical_device_configuration(
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
-from trainer import training
+from trainer import calibration, training
+from trainer.label_space import LabelSpace
 from trainer.splits import Splits
 from pathlib import Path
 
@@ -35,10 +36,11 @@ if arguments["devices"] > 1:
     except UserError as error:
         assert "training.batch_size is 31" in str(error), error
 splits = Splits.read(FnArgs(**arguments["files"]))
-_, state = training.train(
-    arguments["options"], splits, Path(arguments["folder"]), arguments["folder"]
-)
-print(json.dumps(state.epochs))
+options = arguments["options"]
+model, state = training.train(options, splits, Path(arguments["folder"]), arguments["folder"])
+batches = splits.evaluation_batches(options)
+temperatures = calibration.calibrate(model, batches, LabelSpace.of(splits.labels))
+print(json.dumps([*state.epochs, temperatures]))
 """
 
 
@@ -59,11 +61,13 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
     options = {name: fn_args.custom_config[name] for name in ("model", "augmentation", "training")}
     options["model"] |= {"image_height": 16, "image_width": 16, "filters": 4, "dropout": 0}
     options["model"] |= {"heads": "plain"}
-    options["training"] |= {"epochs": 2, "frozen_epochs": 2, "batch_size": 48, "ema": 0.5}
+    options["training"] |= {"epochs": 2, "batch_size": 48, "ema": 0.5}
+    # The heads on kept features, then everything on pictures.
+    options["training"] |= {"frozen_epochs": 1, "frozen_augmentation": False}
+    options["training"] |= {"frozen_normalization": True}
     options["augmentation"] = dict.fromkeys(options["augmentation"], 0)
-    options["augmentation"]["brightness_probability"] = 1
 
-    def epochs(devices):
+    def told(devices):
         arguments = {
             "devices": devices,
             "folder": str(tmp_path / str(devices)),
@@ -75,7 +79,10 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
         }
         return json.loads(run(ONE_TRAINING, json.dumps(arguments)).splitlines()[-1])
 
-    for one, two in zip(epochs(1), epochs(2), strict=True):
+    *one_device, temperatures = told(1)
+    *two_devices, same_temperatures = told(2)
+    assert same_temperatures == pytest.approx(temperatures, rel=1e-2)
+    for one, two in zip(one_device, two_devices, strict=True):
         for figure in ("loss", "val_loss", "val_mean"):
             assert two[figure] == pytest.approx(one[figure], rel=1e-3)
         assert np.isfinite(two["loss"])
