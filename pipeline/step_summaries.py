@@ -79,13 +79,14 @@ def _transform(outputs: Outputs) -> str:
 
 
 def _tuner(outputs: Outputs) -> str:
+    # Only here, because it brings KerasTuner along, and most runs search nothing.
+    from trainer.options import tuned_options
+
     [path] = Path(outputs["best_hyperparameters"][0].uri).glob("*.txt")
     values = json.loads(path.read_text(encoding="utf-8"))["values"]
-    # Hyperband keeps its own books among the values.
-    values = {name: value for name, value in values.items() if not name.startswith("tuner/")}
     return "best: " + ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in sorted(values.items())
+        for name, value in sorted(tuned_options(values).items())
     )
 
 
