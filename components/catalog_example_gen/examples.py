@@ -91,8 +91,9 @@ def write_records(records: Iterable[bytes], file: IO[bytes]) -> None:
 
     Format: tensorflow/core/lib/io/record_writer.h.
     """
-    # The fastest level: pictures are compressed already. No time stamp, which would differ.
-    with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=1, mtime=0) as packed:
+    # Stored, not deflated: pictures are compressed already, and TFX's readers want gzip's frame. No
+    # time stamp, which would differ.
+    with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=0, mtime=0) as packed:
         for record in records:
             length = struct.pack("<Q", len(record))
             packed.write(length + _checksum(length) + record + _checksum(record))

@@ -201,6 +201,14 @@ def test_shrinking_averages_over_areas():
     np.testing.assert_allclose(shrunk.astype(int), by_pillow, atol=2)
 
 
+def test_shrinking_leaves_no_pixel_out():
+    """Whichever pixel of a black picture is lit, the small picture shows it."""
+    lit = 255 * np.eye(12 * 10, dtype="uint8").reshape(-1, 12, 10, 1).repeat(3, axis=-1)
+    for size in ((6, 5), (7, 6), (11, 9), (3, 9)):
+        shrunk = input_pipeline.decode_pictures([encoded(picture) for picture in lit], *size)
+        assert (shrunk.numpy().max((1, 2, 3)) > 0).all(), size
+
+
 def photo(height, width):
     """Smooth shapes and some noise, as a JPEG."""
     generator = np.random.default_rng(height)
