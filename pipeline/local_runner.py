@@ -13,13 +13,18 @@ from typing import Literal, Protocol
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx import v1 as tfx
+from tfx.components.util import model_utils
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import pipeline_pb2
+from tfx.types import standard_component_specs
+from tfx.utils import path_utils, proto_utils
 
+from components.atomic_pusher import versions
 from pipeline.config import Config
 from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
 from pipeline.step_summaries import summarize
@@ -91,6 +96,9 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
                 self._observer.left_out(step, OPTIONAL_STEPS[step])
                 continue
             node = nodes[step]
+            if step == "Pusher" and self._is_another_live(node):
+                # The cache may remember a push of this model, from before the other's.
+                node.execution_options.caching_options.enable_cache = False
             self._observer.started(step)
             start = time.monotonic()
             try:
@@ -108,6 +116,21 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
                 raise
             self.results[step] = result
             self._observer.finished(step, result)
+
+    def _is_another_live(self, pusher: pipeline_pb2.PipelineNode) -> bool:
+        """Whether the model is blessed, and servers answer with another one or none."""
+        destination = pusher_pb2.PushDestination()
+        parameter = pusher.parameters.parameters[standard_component_specs.PUSH_DESTINATION_KEY]
+        proto_utils.json_to_proto(parameter.field_value.string_value, destination)
+        serving_root = Path(destination.filesystem.base_directory)
+        [verdict] = self.results["Evaluator"].outputs["blessing"]
+        [answer] = self.results["ModelCanary"].outputs["blessing"]
+        [model] = self.results["Trainer"].outputs["model"]
+        return (
+            model_utils.is_model_blessed(verdict)
+            and model_utils.is_infra_validated(answer)
+            and not versions.is_newest(Path(path_utils.serving_model_path(model.uri)), serving_root)
+        )
 
 
 def _result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 import time
@@ -73,9 +74,21 @@ def naming_disk_errors(model: Path, target: Path) -> Iterator[None]:
         ) from error
 
 
+def is_newest(model: Path, serving_root: Path) -> bool:
+    """Whether the newest version of a serving folder has all files of a SavedModel, as they are."""
+    newest = _newest(serving_root) if serving_root.is_dir() else 0
+    files = [str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()]
+    version = serving_root / str(newest)
+    return filecmp.cmpfiles(model, version, files, shallow=False)[0] == files
+
+
+def _newest(serving_root: Path) -> int:
+    numbers = (int(path.name) for path in serving_root.iterdir() if path.name.isdecimal())
+    return max(numbers, default=0)
+
+
 def _next_version(serving_root: Path) -> str:
-    taken = [int(path.name) for path in serving_root.iterdir() if path.name.isdecimal()]
-    return str(max(int(time.time()), max(taken, default=0) + 1))
+    return str(max(int(time.time()), _newest(serving_root) + 1))
 
 
 @contextlib.contextmanager

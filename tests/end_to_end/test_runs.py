@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
     assert computed == {"Trainer", "Evaluator", "ModelCanary", "Pusher", "Report"}
     assert len(versions(demo_runs)) == 2
     assert "compared with blessed model" in demo_runs.results["Resolver"].summary
+
+
+def test_what_the_cache_pushed_goes_live_again_where_it_no_longer_is(demo_runs):
+    """Options there and back, twice: then every verdict is in the cache, and so is the push."""
+    weights = "variables/variables.data-00000-of-00001"
+    [_, one_epoch] = versions(demo_runs)
+    demo_runs.run()
+    assert demo_runs.run("training.epochs=1") == {"Pusher", "Report"}
+    live = versions(demo_runs)[-1]
+    assert (live / weights).read_bytes() == (one_epoch / weights).read_bytes()
+    assert live.name in demo_runs.results["Pusher"].summary
+    shutil.rmtree(live)
+    assert demo_runs.run("training.epochs=1") == {"Pusher", "Report"}
+    assert demo_runs.run("training.epochs=1") == set()
 
 
 def test_a_picture_that_changed_is_noticed(demo_runs):

@@ -51,6 +51,18 @@ def test_older_versions_stay(model, serving_root):
     assert sorted(serving_root.iterdir()) == [first, second]
 
 
+def test_only_the_newest_version_is_compared_and_to_the_last_byte(model, serving_root):
+    weights = model / "variables" / "variables.data-00000-of-00001"
+    assert not versions.is_newest(model, serving_root)
+    versions.push(model, serving_root)
+    assert versions.is_newest(model, serving_root)
+    weights.write_bytes(bytes(99_999) + b"1")
+    assert not versions.is_newest(model, serving_root)
+    versions.push(model, serving_root)
+    weights.write_bytes(bytes(100_000))
+    assert not versions.is_newest(model, serving_root)
+
+
 def test_a_version_is_newer_than_one_from_a_clock_that_ran_ahead(model, serving_root):
     (serving_root / "99999999999").mkdir(parents=True)
 
