@@ -21,6 +21,7 @@ from pipeline.demo_catalog import draw_demo_catalog  # noqa: E402
 from pipeline.local_runner import ObservedLocalDagRunner  # noqa: E402
 from pipeline.pipeline import create_pipeline  # noqa: E402
 from pipeline.workspace import Workspace  # noqa: E402
+from schema.errors import UserError  # noqa: E402
 from trainer.splits import Splits  # noqa: E402
 
 DRAWN_PRODUCTS = 2_000
@@ -44,17 +45,20 @@ def parser(description: str) -> argparse.ArgumentParser:
 def prepared(arguments: argparse.Namespace) -> Iterator[tuple[Config, Splits]]:
     """The config, and the splits that the pipeline's steps up to Transform make of its catalog."""
     with TemporaryDirectory() as scratch:
-        if arguments.config:
-            config = load_config(arguments.config, arguments.set)
-        else:
-            drawn = draw_demo_catalog(Path(scratch) / "catalog", products=DRAWN_PRODUCTS)
-            overrides = [f"catalog.folder={drawn.folder}", *arguments.set]
-            config = load_config(ROOT / "pipeline" / "configs" / "demo.yaml", overrides)
-        workspace = Workspace(arguments.workspace or Path(scratch) / "workspace")
-        workspace.create()
-        with workspace.locked(), StepsView(Console(stderr=True)) as view:
-            runner = ObservedLocalDagRunner(view, last="Transform")
-            runner.run(create_pipeline(config, workspace))
+        try:
+            if arguments.config:
+                config = load_config(arguments.config, arguments.set)
+            else:
+                drawn = draw_demo_catalog(Path(scratch) / "catalog", products=DRAWN_PRODUCTS)
+                overrides = [f"catalog.folder={drawn.folder}", *arguments.set]
+                config = load_config(ROOT / "pipeline" / "configs" / "demo.yaml", overrides)
+            workspace = Workspace(arguments.workspace or Path(scratch) / "workspace")
+            workspace.create()
+            with workspace.locked(), StepsView(Console(stderr=True)) as view:
+                runner = ObservedLocalDagRunner(view, last="Transform")
+                runner.run(create_pipeline(config, workspace))
+        except UserError as error:
+            sys.exit(f"error: {error}")
         examples = runner.results["CatalogExampleGen"].outputs["examples"][0].uri
         graph = runner.results["Transform"].outputs["transform_graph"][0].uri
         yield (
