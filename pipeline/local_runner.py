@@ -96,12 +96,12 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
                 self._observer.left_out(step, OPTIONAL_STEPS[step])
                 continue
             node = nodes[step]
-            if step == "Pusher" and self._is_another_live(node):
-                # The cache may remember a push of this model, from before the other's.
-                node.execution_options.caching_options.enable_cache = False
             self._observer.started(step)
             start = time.monotonic()
             try:
+                if step == "Pusher" and self._is_another_live(node):
+                    # The cache may remember a push of this model, from before the other's.
+                    node.execution_options.caching_options.enable_cache = False
                 execution = launcher.Launcher(
                     pipeline_node=node,
                     mlmd_connection=mlmd,

@@ -76,14 +76,14 @@ def naming_disk_errors(model: Path, target: Path) -> Iterator[None]:
 
 def is_newest(model: Path, serving_root: Path) -> bool:
     """Whether the newest version of a serving folder has all files of a SavedModel, as they are."""
-    newest = _newest(serving_root) if serving_root.is_dir() else 0
     files = [str(path.relative_to(model)) for path in model.rglob("*") if path.is_file()]
-    version = serving_root / str(newest)
+    version = serving_root / str(_newest(serving_root))
     return filecmp.cmpfiles(model, version, files, shallow=False)[0] == files
 
 
 def _newest(serving_root: Path) -> int:
-    numbers = (int(path.name) for path in serving_root.iterdir() if path.name.isdecimal())
+    # glob, not iterdir: a folder that is not there has no version either.
+    numbers = (int(path.name) for path in serving_root.glob("*") if path.name.isdecimal())
     return max(numbers, default=0)
 
 
