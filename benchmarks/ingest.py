@@ -4,14 +4,13 @@
     python benchmarks/ingest.py CONFIG --set catalog.folder=DIR  a catalog of your own
     python benchmarks/ingest.py --only speed                    or growth, cache, rejects
 
-Prints one line a figure with its yardstick. Speeds are the best of `--repeat` runs, the loop's and
+Prints one line a figure with its yardstick. Speeds are the best of `--rounds` runs, the loop's and
 ours in turn. Growth is measured on pictures that it draws itself; with 40,000 products it takes
 some minutes. Leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -24,16 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _catalog import ROOT, configured, parser
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from components.catalog_example_gen import pictures  # noqa: E402
-from components.catalog_example_gen.examples import serialized_example, write_records  # noqa: E402
-from components.catalog_example_gen.folder import files_below  # noqa: E402
-from pipeline.config import Config, load_config  # noqa: E402
-from pipeline.demo_catalog import draw_demo_catalog  # noqa: E402
+from components.catalog_example_gen import pictures
+from components.catalog_example_gen.examples import serialized_example, write_records
+from components.catalog_example_gen.folder import files_below
+from pipeline.config import Config
 
 GROWTH = (5_000, 10_000, 20_000, 40_000)
 
@@ -118,10 +114,10 @@ def plain_loop(config: Config) -> tuple[int, float]:
     return written, time.perf_counter() - started
 
 
-def measure_speed(config: Config, repeat: int, mode: str) -> None:
+def measure_speed(config: Config, rounds: int, mode: str) -> None:
     plain = 0.0
     best = dict.fromkeys((1, 2), 0.0)
-    for _ in range(repeat):
+    for _ in range(rounds):
         products, seconds = plain_loop(config)
         plain = max(plain, products / seconds)
         for workers in best:
@@ -238,30 +234,22 @@ def measure_cache(config: Config) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("config", nargs="?", type=Path, help="a catalog's YAML; drawn without it")
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.OPTION=VALUE")
-    parser.add_argument("--only", choices=("speed", "growth", "cache", "rejects"))
-    parser.add_argument("--repeat", type=int, default=3, help="take the best speed of so many runs")
-    parser.add_argument("--copies", type=int, default=1, help="measure speed on so many copies")
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("--only", choices=("speed", "growth", "cache", "rejects"))
+    options.add_argument("--copies", type=int, default=1, help="measure speed on so many copies")
+    options.add_argument(
         "--mode",
         choices=("multi_processing", "multi_threading"),
         default="multi_processing",
         help="what two workers are; `beam.workers` means processes",
     )
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.config:
-            config = load_config(arguments.config, arguments.set)
-        else:
-            drawn = draw_demo_catalog(Path(folder) / "catalog", products=2_000)
-            overrides = [f"catalog.folder={drawn.folder}", *arguments.set]
-            config = load_config(ROOT / "pipeline" / "configs" / "demo.yaml", overrides)
+    options.set_defaults(rounds=3)
+    arguments = options.parse_args()
+    with configured(arguments) as (config, scratch):
         if arguments.only in (None, "speed"):
             if arguments.copies > 1:
-                config = copied(config, arguments.copies, Path(folder) / "copies")
-            measure_speed(config, arguments.repeat, arguments.mode)
+                config = copied(config, arguments.copies, scratch / "copies")
+            measure_speed(config, arguments.rounds, arguments.mode)
         if arguments.only in (None, "growth"):
             measure_growth()
         if arguments.only in (None, "cache"):
