@@ -17,6 +17,10 @@ class Mixing(keras.layers.Layer):
     other into the picture, of a relative area drawn from Beta(alpha, alpha) around a center drawn
     evenly, cut off at the border. Labels must be mixed in the same parts.
 
+    Of the two parts the larger is always the picture's own. The pairs are the same as with parts
+    as they are drawn, but each picture leads once an epoch, where otherwise about a quarter would
+    never and another would twice.
+
     A batch (N, H, W, 3) of any dtype goes in; out come float32 pictures of the same shape and, as
     float32 (N), the part of each picture that is its own.
 
@@ -61,10 +65,11 @@ class Mixing(keras.layers.Layer):
         return ops.where(toss, self._blend(size, count), self._outside_of_box(size, count))
 
     def _blend(self, size: tuple[int, int], count):
-        return self._beta(self.mixup_alpha, count) * ops.ones((1, *size, 1), "float32")
+        own = self._larger_part(self.mixup_alpha, count)
+        return own * ops.ones((1, *size, 1), "float32")
 
     def _outside_of_box(self, size: tuple[int, int], count):
-        half = ops.sqrt(1.0 - self._beta(self.cutmix_alpha, count)) / 2
+        half = ops.sqrt(1.0 - self._larger_part(self.cutmix_alpha, count)) / 2
 
         def within(pixels: int):
             """Whether the center of a row or column is in the box, bool (N, 1, pixels, 1)."""
@@ -75,8 +80,9 @@ class Mixing(keras.layers.Layer):
         box = ops.logical_and(ops.transpose(rows, (0, 2, 1, 3)), columns)
         return 1.0 - ops.cast(box, "float32")
 
-    def _beta(self, alpha: float, count):
-        return keras.random.beta((count, 1, 1, 1), alpha, alpha, seed=self.seed_generator)
+    def _larger_part(self, alpha: float, count):
+        part = keras.random.beta((count, 1, 1, 1), alpha, alpha, seed=self.seed_generator)
+        return ops.maximum(part, 1.0 - part)
 
     def _uniform(self, count):
         return keras.random.uniform((count, 1, 1, 1), seed=self.seed_generator)
