@@ -3,10 +3,10 @@
     python benchmarks/published.py WORKSPACE
 
 Published figures are often on a part of the classes; `published.yaml` beside this file says on
-which. The model is asked about the test part's products of these classes. `all` is the part of
-them that it names right out of all the classes it knows, which is harder than what was published;
-`among these` is its best answer out of the published classes alone, which is the same question. The
-error is one standard error of the last.
+which. The model is asked about the test part's products of these classes, for each of the published
+levels that it names. `all` is the part of them that it names right out of all the classes it knows,
+which is harder than what was published; `among these` is its best answer out of the published
+classes alone, which is the same question. The error is one standard error of the last.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def labels_of(split: Path, levels: list[str]) -> dict[str, list[str]]:
 
 
 def scores_of(model: Path, split: Path, levels: list[str]) -> dict[str, tuple[np.ndarray, list]]:
-    """The model's scores for a split's products, (N, C), and their labels, by level."""
+    """The model's scores for a split's products, (N, C), and their labels, by level it names."""
     loaded = tf.saved_model.load(str(model))
     serve = loaded.signatures[features.SERVING_SIGNATURE]
+    levels = [level for level in levels if features.scores(level) in serve.structured_outputs]
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
     parts: dict[str, list[np.ndarray]] = {level: [] for level in levels}
     names: dict[str, list[str]] = {}
@@ -105,7 +106,8 @@ def main() -> None:
             ]
         )
         count = int(chosen.sum())
-        for level, published in of_levels.items():
+        for level in (level for level in of_levels if level in scores):
+            published = of_levels[level]["accuracy"]
             of_level, labels = scores[level]
             truth = np.array(truths[level])[chosen]
             among = np.isin(labels, list(classes[level]))
@@ -113,7 +115,7 @@ def main() -> None:
             out_of_these = np.array(labels)[np.where(among, of_level[chosen], -1.0).argmax(1)]
             right = float(np.mean(out_of_these == truth))
             error = (right * (1 - right) / count) ** 0.5
-            cells = [published["accuracy"], float(np.mean(out_of_all == truth)), right, error]
+            cells = [published, float(np.mean(out_of_all == truth)), right, error]
             of_cells = " | ".join(f"{cell:.4f}".removeprefix("0") for cell in cells)
             print(f"| {name} | {level} | {len(classes[level])} | {count} | {of_cells} |")
 
