@@ -37,6 +37,7 @@ def test_some_hundred_real_products_become_a_served_model(tmp_path, steps):
         [
             f"catalog.folder={tmp_path / 'catalog'}",
             "catalog.sample=600",
+            "training.frozen_epochs=1",
             "training.epochs=2",
             "evaluation.thresholds={}",
         ],
