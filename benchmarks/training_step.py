@@ -112,6 +112,10 @@ def main() -> None:
         options = {name: getattr(config, name).model_dump() for name in SECTIONS}
         in_an_epoch = splits.steps_per_epoch(options) - WARM_UP_STEPS
         steps = min(arguments.steps, in_an_epoch)
+        # Of a training in stages the free one is measured, whose steps are on pictures; they never
+        # take the mirror average, nor must the bare loop.
+        options["training"]["frozen_epochs"] = 0
+        options["model"]["mirror_average"] = False
         options["training"]["epochs"] = -(-arguments.rounds // (in_an_epoch // steps))
         turns = Turns(bare_step(splits, options), steps, arguments.rounds)
         network = training.network(options, splits)
