@@ -106,8 +106,9 @@ def main() -> None:
             ]
         )
         count = int(chosen.sum())
-        for level in (level for level in of_levels if level in scores):
-            published = of_levels[level]["accuracy"]
+        for level, published in of_levels.items():
+            if level not in scores:
+                continue
             of_level, labels = scores[level]
             truth = np.array(truths[level])[chosen]
             among = np.isin(labels, list(classes[level]))
@@ -115,7 +116,7 @@ def main() -> None:
             out_of_these = np.array(labels)[np.where(among, of_level[chosen], -1.0).argmax(1)]
             right = float(np.mean(out_of_these == truth))
             error = (right * (1 - right) / count) ** 0.5
-            cells = [published, float(np.mean(out_of_all == truth)), right, error]
+            cells = [published["accuracy"], float(np.mean(out_of_all == truth)), right, error]
             of_cells = " | ".join(f"{cell:.4f}".removeprefix("0") for cell in cells)
             print(f"| {name} | {level} | {len(classes[level])} | {count} | {of_cells} |")
 

@@ -65,8 +65,7 @@ class Mixing(keras.layers.Layer):
         return ops.where(toss, self._blend(size, count), self._outside_of_box(size, count))
 
     def _blend(self, size: tuple[int, int], count):
-        own = self._larger_part(self.mixup_alpha, count)
-        return own * ops.ones((1, *size, 1), "float32")
+        return self._larger_part(self.mixup_alpha, count) * ops.ones((1, *size, 1), "float32")
 
     def _outside_of_box(self, size: tuple[int, int], count):
         half = ops.sqrt(1.0 - self._larger_part(self.cutmix_alpha, count)) / 2
