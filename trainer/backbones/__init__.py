@@ -10,14 +10,14 @@ from pathlib import Path
 import keras
 
 from schema.errors import UserError
-from trainer.backbones import efficientnet_lite0, small_residual
+from trainer.backbones import efficientnet_lite, small_residual
 from trainer.backbones.applications import APPLICATIONS, build_application
 
 IMAGENET = "imagenet"
 
 SMALLEST_SIDE: dict[str, int] = {
     "small_residual": small_residual.SMALLEST_SIDE,
-    "efficientnetlite0": efficientnet_lite0.SMALLEST_SIDE,
+    **dict.fromkeys(efficientnet_lite.VARIANTS, efficientnet_lite.SMALLEST_SIDE),
     **{name: application.smallest_side for name, application in APPLICATIONS.items()},
 }
 """Every backbone's name, and the least height and width in pixels of its pictures."""
@@ -79,10 +79,10 @@ def build_backbone(
             batch_normalization=batch_normalization,
         )
         backbone = keras.Model(pictures, features)
-    elif name == "efficientnetlite0":
-        backbone = keras.Model(pictures, efficientnet_lite0.efficientnet_lite0(pictures))
+    elif name in efficientnet_lite.VARIANTS:
+        backbone = keras.Model(pictures, efficientnet_lite.efficientnet_lite(name, pictures))
         if weights == IMAGENET:
-            efficientnet_lite0.load_imagenet_weights(backbone)
+            efficientnet_lite.load_imagenet_weights(name, backbone)
     else:
         backbone = build_application(name, pictures, download=weights == IMAGENET)
     backbone.name = name
