@@ -20,7 +20,8 @@ demo: environment ## draw a small catalog, train on it, judge, push and serve
 	.venv/bin/seamline demo
 
 test: environment ## run the tests
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_OPTIONS) $(TESTS)
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+		$(PYTEST_OPTIONS) $(TESTS)
 
 lint: environment ## check style, without changing anything
 	.venv/bin/ruff check .

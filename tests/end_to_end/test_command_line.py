@@ -75,6 +75,7 @@ def test_one_class_only_is_refused(seamline, copy_of_catalog):
     assert_one_clear_sentence(process, "fewer than two different values", "catalog.category")
 
 
+@pytest.mark.slow
 def test_too_many_rejected_rows_stop_the_run_and_leave_the_list(seamline, copy_of_catalog):
     for picture in sorted((copy_of_catalog / "images").iterdir())[:100]:
         picture.unlink()
@@ -103,6 +104,7 @@ def test_a_picture_that_is_not_there_is_named(seamline):
     assert_one_clear_sentence(seamline("predict", "shoe.jpg"), "shoe.jpg")
 
 
+@pytest.mark.slow
 def test_metrics_of_a_finished_run_as_a_table_and_as_json(seamline, demo_runs):
     table = seamline("metrics", demo_runs.workspace.root)
     assert table.returncode == 0

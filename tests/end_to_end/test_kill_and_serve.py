@@ -20,6 +20,7 @@ def wait_until(condition, timeout_s: float):
     pytest.fail(f"nothing happened within {timeout_s} s")
 
 
+@pytest.mark.slow
 def test_kill_9_in_training_then_run_again_then_serve_and_ask(seamline, drawn_catalog):
     arguments = seamline.run_demo(drawn_catalog, "training.epochs=4", "training.patience=0")
     work = seamline.folder / "work"

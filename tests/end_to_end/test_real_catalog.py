@@ -19,6 +19,7 @@ TAR = os.environ.get("SEAMLINE_REAL_CATALOG", "")
 CONFIG = Path(__file__).parents[2] / "pipeline" / "configs" / "fashion_products.yaml"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.real_catalog,
     pytest.mark.skipif(
         not TAR, reason="set SEAMLINE_REAL_CATALOG to the tar of fashion-product-images-small"

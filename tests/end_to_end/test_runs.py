@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from pipeline.pipeline import LOOK_UPS, STEPS
+
+pytestmark = pytest.mark.slow
 
 
 def versions(runs) -> list[Path]:

@@ -55,6 +55,7 @@ def run(code, *arguments):
     ).stdout
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_does(catalog, tmp_path):
     """Nothing in it depends on the device but what is meant to: no normalization by a part."""
     fn_args = catalog.fn_args(tmp_path)

@@ -66,6 +66,7 @@ def train(options, splits, folder, kill_in_epoch=None):
     return model.get_weights(), state.epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "techniques"),
     [

@@ -154,6 +154,7 @@ def test_another_space_is_another_search(fn_args_with, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_trials_of_one_search(fn_args_with, caplog):
     with caplog.at_level(logging.INFO, logger="seamline.progress"):
         tuner = searched(fn_args_with(trials=3, workers=2))
@@ -165,6 +166,7 @@ def test_two_processes_share_the_trials_of_one_search(fn_args_with, caplog):
     assert caplog.records[-1].message.startswith("3 of at most 3 trials in")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_trial_and_no_more(fn_args_with, monkeypatch):
     """The worker's death is real: it is killed while it trains."""
     start, killed = tuning.TrainingTuner._watch, []
