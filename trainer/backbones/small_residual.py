@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import layers
 
+from trainer.backbones.normalization import BatchNormalization
+
 SMALLEST_SIDE = 16
 """What the strides multiply to: below it the last stage would see less than a point."""
 
@@ -71,4 +73,4 @@ def _convolution(
 
 def _normalization(x):
     # Keras' momentum of .99 would need hundreds of steps; small catalogs have few.
-    return layers.BatchNormalization(momentum=0.9)(x)
+    return BatchNormalization(momentum=0.9)(x)
