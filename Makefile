@@ -32,7 +32,7 @@ format: environment ## put imports and layout in order
 	.venv/bin/ruff format .
 
 bench: environment ## run the benchmarks of speed; each prints its figure against a yardstick
-	@set -e; for benchmark in ingest input_pipeline training_step frozen_features; do \
+	@set -e; for benchmark in ingest input_pipeline normalization training_step frozen_features; do \
 		echo "== $$benchmark"; .venv/bin/python benchmarks/$$benchmark.py; done
 
 environment: ## make .venv from requirements.lock, or see that it is up to date
