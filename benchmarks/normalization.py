@@ -16,22 +16,10 @@ from collections.abc import Callable
 from statistics import median
 
 from trainer.backbones import build_backbone
-from trainer.backbones.normalization import BatchNormalization
+from trainer.fused_normalization import with_fused_normalization
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
-
-
-def with_keras_own(backbone: keras.Model) -> keras.Model:
-    """The same network, each batch normalization Keras'."""
-
-    def cloned(layer):
-        layer_class = type(layer)
-        if layer_class is BatchNormalization:
-            layer_class = keras.layers.BatchNormalization
-        return layer_class.from_config(layer.get_config())
-
-    return keras.models.clone_model(backbone, clone_function=cloned, recursive=True)
 
 
 def compiled_step(backbone: keras.Model, pictures: tf.Tensor) -> Callable[[], object]:
@@ -67,10 +55,11 @@ def main() -> None:
     shape = (arguments.height, arguments.width)
     pictures = tf.random.uniform((arguments.batch_size, *shape, 3), maxval=255)
     for name in arguments.backbones:
-        fused = build_backbone(
+        backbone = build_backbone(
             name, image_height=shape[0], image_width=shape[1], filters=32, weights=None
         )
-        steps = [compiled_step(each, pictures) for each in (with_keras_own(fused), fused)]
+        both = (backbone, with_fused_normalization(backbone))
+        steps = [compiled_step(each, pictures) for each in both]
         turns = [[seconds(step) for step in steps] for _ in range(arguments.rounds)]
         own, ours = (min(times) for times in zip(*turns, strict=True))
         print(

@@ -20,6 +20,7 @@ from trainer import calibration, objective, preprocessing, signatures
 from trainer.backbones import build_backbone
 from trainer.callbacks import EpochReport, MeanOfLevels, RandomnessByEpoch, StopWithoutNumbers
 from trainer.frozen_features import FrozenFeatures
+from trainer.fused_normalization import with_fused_normalization
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
 from trainer.options import Options, hyperparameter_values, override
@@ -165,6 +166,7 @@ def network(options: Options, splits: Splits) -> keras.Model:
             blocks=settings["blocks"],
             batch_normalization=settings["batch_normalization"],
         )
+        backbone = with_fused_normalization(backbone)
         heads = build_heads(
             backbone.output_shape[-1],
             LabelSpace.of(splits.labels),

@@ -13,7 +13,6 @@ import numpy as np
 from keras import applications, layers
 
 from schema.errors import UserError
-from trainer.backbones.normalization import with_fused_normalization
 
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
@@ -114,4 +113,4 @@ def build_application(name: str, pictures, *, download: bool) -> keras.Model:
     prepared = pictures
     if application.preparation and not (download and application.downloads_prepared):
         prepared = application.preparation()(pictures)
-    return keras.Model(pictures, with_fused_normalization(network)(prepared))
+    return keras.Model(pictures, network(prepared))

@@ -11,7 +11,6 @@ import numpy as np
 from keras import layers
 
 from schema.errors import UserError
-from trainer.backbones.normalization import BatchNormalization
 from trainer.backbones.torch_weights import read_torch_weights
 
 SMALLEST_SIDE = 32
@@ -144,7 +143,7 @@ def _convolution(x, filters: int, kernel_size: int, strides: int = 1):
 
 
 def _normalization(x):
-    return BatchNormalization(momentum=0.99, epsilon=0.001)(x)
+    return layers.BatchNormalization(momentum=0.99, epsilon=0.001)(x)
 
 
 def _relu6(x):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from keras import layers
 
-from trainer.backbones.normalization import BatchNormalization
-
 SMALLEST_SIDE = 16
 """What the strides multiply to: below it the last stage would see less than a point."""
 
@@ -73,4 +71,4 @@ def _convolution(
 
 def _normalization(x):
     # Keras' momentum of .99 would need hundreds of steps; small catalogs have few.
-    return BatchNormalization(momentum=0.9)(x)
+    return layers.BatchNormalization(momentum=0.9)(x)

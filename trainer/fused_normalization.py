@@ -1,8 +1,9 @@
-"""Batch normalization at the speed that the hardware's library has for it."""
+"""Batch normalization at the speed that TensorFlow has for it."""
 
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 
@@ -11,16 +12,14 @@ class BatchNormalization(layers.BatchNormalization):
     """Keras' layer over the last axis, with TensorFlow's fused operation in training.
 
     Keras composes it of some twenty elementwise operations, forward and back: 45 % of a step of
-    EfficientNet-Lite0 on a processor, where the fused ones take a third of that. JAX compiles
-    Keras' own. The result is the same but for rounding.
+    EfficientNet-Lite0 on a processor, where the fused ones take a third of that. The result is the
+    same but for rounding.
     """
 
     def call(self, inputs, training=None, mask=None):
         """(N, ..., C) normalized with the batch's statistics in training, else with the moving."""
-        if not (training and self.trainable) or keras.backend.backend() != "tensorflow":
+        if not (training and self.trainable):
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf  # behind the backend's name: the model must run without it
-
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             ops.cast(inputs, "float32"),
             ops.cast(self.gamma, "float32") if self.scale else ops.ones(inputs.shape[-1]),
@@ -42,6 +41,8 @@ def with_fused_normalization(network: keras.Model) -> keras.Model:
     """A functional model like `network`, weights and names and all, with this module's layers."""
 
     def cloned(layer):
+        if isinstance(layer, keras.Model):
+            return with_fused_normalization(layer)
         if type(layer) is layers.BatchNormalization:
             return BatchNormalization.from_config(layer.get_config())
         return layer.from_config(layer.get_config())

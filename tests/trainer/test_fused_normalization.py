@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbones.normalization import BatchNormalization, with_fused_normalization
+from trainer.backbones import build_backbone
+from trainer.fused_normalization import BatchNormalization, with_fused_normalization
 
 
 def pictures(seed):
@@ -80,15 +81,23 @@ def test_it_is_saved_and_read_back_with_its_numbers(tmp_path):
     np.testing.assert_array_equal(again(pictures(2)), model(pictures(2)))
 
 
-def test_in_an_application_every_normalization_is_replaced_and_nothing_else_changes():
-    network = keras.applications.MobileNetV3Small(
-        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
-    )
-    fused = with_fused_normalization(network)
-    assert [type(layer).__name__ for layer in fused.layers] == [
-        type(layer).__name__ for layer in network.layers
+def every_layer_of(model):
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from every_layer_of(layer)
+
+
+@pytest.mark.parametrize("name", ["small_residual", "mobilenetv3small", "efficientnetv2b0"])
+def test_in_a_backbone_every_normalization_is_replaced_and_nothing_else_changes(name):
+    backbone = build_backbone(name, image_height=32, image_width=32, filters=4, weights=None)
+    fused = with_fused_normalization(backbone)
+    assert [type(layer).__name__ for layer in every_layer_of(fused)] == [
+        type(layer).__name__ for layer in every_layer_of(backbone)
     ]
-    assert not any(type(layer) is keras.layers.BatchNormalization for layer in fused.layers)
-    assert [x.path for x in fused.weights] == [x.path for x in network.weights]
+    assert keras.layers.BatchNormalization not in map(type, every_layer_of(fused))
+    assert BatchNormalization in map(type, every_layer_of(fused))
+    assert [x.path for x in fused.weights] == [x.path for x in backbone.weights]
+    assert fused.name == backbone.name
     picture = np.full((1, 32, 32, 3), 200.0)
-    np.testing.assert_array_equal(fused(picture), network(picture))
+    np.testing.assert_array_equal(fused(picture), backbone(picture))
