@@ -45,12 +45,8 @@ def with_fused_normalization(network: keras.Model) -> keras.Model:
             return with_fused_normalization(layer)
         if type(layer) is layers.BatchNormalization:
             return BatchNormalization.from_config(layer.get_config())
-        return layer.from_config(layer.get_config())
+        return layer
 
     model = keras.models.clone_model(network, clone_function=cloned)
     model.set_weights(network.get_weights())
-    for layer in model.layers:
-        if isinstance(layer, layers.Normalization):
-            # It computes with what it once made of its weights.
-            layer.finalize_state()
     return model
