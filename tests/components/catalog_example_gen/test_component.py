@@ -17,6 +17,7 @@ from tfx.types import artifact_utils
 from components.catalog_example_gen.component import CatalogExampleGen
 from pipeline.config import Catalog, Split
 from pipeline.demo_catalog import draw_demo_catalog
+from pipeline.pipeline import BEAM_ARGS
 from schema.errors import UserError
 
 Execution = metadata_store_pb2.Execution
@@ -40,7 +41,7 @@ class Workspace:
         )
         component = CatalogExampleGen(
             catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump(), {}
-        ).with_beam_pipeline_args(["--runner=FnApiRunner"])
+        ).with_beam_pipeline_args(BEAM_ARGS)
         local_dag_runner.LocalDagRunner().run(
             tfx_pipeline.Pipeline(
                 pipeline_name="ingest",

@@ -23,6 +23,8 @@ def evaluate(examples_folder, schema_folder, tmp_path_factory):
     from tfx.types import standard_artifacts
     from tfx.utils import proto_utils
 
+    from pipeline.pipeline import BEAM_ARGS
+
     def run(bounds, model, baseline=None):
         folder = tmp_path_factory.mktemp("evaluation")
 
@@ -47,9 +49,7 @@ def evaluate(examples_folder, schema_folder, tmp_path_factory):
             "blessing": [blessing],
         }
         Executor(
-            Executor.Context(
-                beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder), unique_id="1"
-            )
+            Executor.Context(beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder), unique_id="1")
         ).Do(
             inputs,
             outputs,
