@@ -38,7 +38,11 @@ class BatchNormalization(layers.BatchNormalization):
 
 
 def with_fused_normalization(network: keras.Model) -> keras.Model:
-    """A functional model like `network`, weights and names and all, with this module's layers."""
+    """`network`, a functional model, with this module's layers in place of Keras' normalizations.
+
+    Weights and names stay. All other layers are shared with `network`: copies would draw seeds of
+    their own, and what a seed draws afterwards would depend on how many there are.
+    """
 
     def cloned(layer):
         if isinstance(layer, keras.Model):
