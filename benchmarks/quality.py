@@ -6,16 +6,18 @@ The variations are in `quality.yaml` beside this file: a name and the options it
 changes none. All run in one workspace, so that the data are read once, and what has been trained
 there is taken from its cache. Each takes as long as its training; the table grows line by line.
 Choose by the figures of the eval part; those of the test part are for the one that was chosen.
+The table is printed to standard output, what a run tells of itself to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -23,21 +25,23 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIATIONS = Path(__file__).with_suffix(".yaml")
 
 
-def seamline(*arguments: str) -> subprocess.CompletedProcess[str]:
+def seamline(*arguments: str, stdout: int | IO[str]) -> subprocess.CompletedProcess[str]:
     """Runs the command line; a model that was not blessed (exit status 3) is a result too."""
     run = "import sys; from pipeline.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", run, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=stdout, text=True)
     if done.returncode not in (0, 3):
-        sys.exit(f"{' '.join(arguments)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        sys.exit(f"seamline {' '.join(arguments)} failed")
     return done
 
 
 def measured(config: Path, workspace: Path, overrides: list[str]) -> dict[str, Any]:
     """Trains one variation: its history and its metrics on the test part."""
     options = [argument for override in overrides for argument in ("--set", override)]
-    seamline("run", str(config), "--workspace", str(workspace), *options)
-    metrics = json.loads(seamline("metrics", str(workspace), "--json").stdout)
+    run = ["run", str(config), "--workspace", str(workspace), *options]
+    seamline(*run, stdout=sys.stderr)
+    printed = seamline("metrics", str(workspace), "--json", stdout=subprocess.PIPE).stdout
+    metrics = json.loads(printed)
     return {"history": metrics["training"], "test": metrics["metrics"]}
 
 
@@ -70,6 +74,8 @@ def main() -> None:
     if unknown := set(arguments.names) - set(variations):
         sys.exit(f"{', '.join(sorted(unknown))} are not in {VARIATIONS.name}: {list(variations)}")
 
+    # Stopped, it stops its run as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     levels: list[str] = []
     for name in arguments.names or variations:
         result = measured(
