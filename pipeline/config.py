@@ -363,8 +363,8 @@ class Training(Section):
     frozen_normalization: bool = Field(
         False,
         description="Whether the backbone runs as when it is served while it is trained: batch "
-        "normalizations keep the statistics that its weights came with. On a processor an epoch "
-        "takes two thirds of the time, and teaches a little less.",
+        "normalizations keep the statistics that its weights came with. Of use where batches are "
+        "too small for statistics of their own; else it teaches a little less.",
     )
     category_weight: float = Field(
         1, ge=0, description="Weight of the categories' loss; 0 leaves a level unlearned."
