@@ -49,6 +49,7 @@ def evaluate(examples_folder, schema_folder, tmp_path_factory):
             "blessing": [blessing],
         }
         Executor(
+            # A copy, for the executor appends to the list that it is given.
             Executor.Context(beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder), unique_id="1")
         ).Do(
             inputs,
