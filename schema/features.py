@@ -50,6 +50,25 @@ SPLITS = (TRAIN, EVAL, TEST)
 """`train` is learned from, `eval` chooses (epoch, hyperparameters), `test` only judges."""
 
 SERVING_SIGNATURE = "serving_default"
+"""Pictures to what most callers need: labels, their best few scores, attributes, thresholds."""
+
+EVERYTHING_SIGNATURE = "everything"
+"""Pictures to all scores of all labels, and the embedding."""
+
+TOLERANT_SIGNATURE = "tolerant"
+"""As `SERVING_SIGNATURE`, but a picture that cannot be used costs itself alone: see `STATUS`."""
+
+TOLERANT_EVERYTHING_SIGNATURE = "tolerant_everything"
+"""As `EVERYTHING_SIGNATURE`, but a picture that cannot be used costs itself alone: see `STATUS`."""
+
+PICTURE_SIGNATURES = (
+    SERVING_SIGNATURE,
+    TOLERANT_SIGNATURE,
+    EVERYTHING_SIGNATURE,
+    TOLERANT_EVERYTHING_SIGNATURE,
+)
+"""The signatures that take pictures, `IMAGE_BYTES`, and answer what is in them."""
+
 EVALUATE_SIGNATURE = "evaluate"
 LABELS_SIGNATURE = "transform_labels"
 
@@ -58,9 +77,19 @@ IMAGE_BYTES = "image_bytes"
 
 ATTRIBUTE_SCORES = "attribute_scores"
 
-UNDECODABLE = "picture at index {} cannot be decoded"
-"""What the serving graph says of a picture that is none, with its index in the request; clients
-read the index out of it."""
+STATUS = "status"
+"""Output of the tolerant signatures, string (N): empty where the picture is answered, otherwise why
+it cannot be; its other answers are then zeros and empty."""
+
+BEST = 5
+"""How many labels of a level `SERVING_SIGNATURE` answers with."""
+
+BEST_ATTRIBUTES = 32
+"""How many attributes `SERVING_SIGNATURE` answers with."""
+
+UNDECODABLE = "picture at index {} cannot be decoded: {}"
+"""What the strict signatures say of the first picture that cannot be used, with its index in the
+request and the reason; clients read both out of it."""
 
 
 def score(level: str) -> str:
@@ -69,13 +98,18 @@ def score(level: str) -> str:
 
 
 def scores(level: str) -> str:
-    """Serving output with the probabilities of all the level's labels, float (N, C)."""
+    """Serving output with probabilities of the level's labels, all or the best, float (N, C)."""
     return f"{level}_scores"
 
 
 def labels(level: str) -> str:
-    """Serving output with the labels that `scores` belong to, string (N, C), all rows alike."""
+    """Serving output with the labels that `scores` belong to, string of the same shape."""
     return f"{level}_labels"
+
+
+def threshold(level: str) -> str:
+    """Serving output with the score from which an answer counts as known, float (N), all alike."""
+    return f"{level}_threshold"
 
 
 def independent(level: str) -> str:
@@ -91,8 +125,11 @@ def uncalibrated(level: str) -> str:
 def outputs(level: str) -> list[str]:
     """All outputs of the model and its signatures that a level has, or would have."""
     if level == ATTRIBUTES:
-        return [ATTRIBUTES, ATTRIBUTE_SCORES, uncalibrated(ATTRIBUTES), EMBEDDING]
-    return [of(level) for of in (str, score, scores, labels, independent, uncalibrated)]
+        return [
+            *(ATTRIBUTES, ATTRIBUTE_SCORES, threshold(ATTRIBUTES), uncalibrated(ATTRIBUTES)),
+            *(EMBEDDING, STATUS),
+        ]
+    return [of(level) for of in (str, score, scores, labels, threshold, independent, uncalibrated)]
 
 
 def attribute_label(group: str, value: str) -> str:

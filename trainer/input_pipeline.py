@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from schema import features
 from schema.errors import UserError
 from trainer import preprocessing
+from trainer.picture_decoding import decode_picture
 
 CACHE_LIMIT_BYTES = 2 * 2**30
 """Decoded pictures of a split are kept in memory up to this size, and decoded anew above it."""
@@ -21,9 +22,6 @@ _SHUFFLED_AT_ONCE = 4096
 """Examples, of a split too large to be kept, among which the next one is drawn."""
 
 _DECODED_AT_ONCE = 64
-
-_REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
-"""How many times to halve a JPEG that is so many times as long as needed, by whole times."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,101 +247,6 @@ def evaluation_batches(
     return batches.apply(
         tf.data.experimental.assert_cardinality(-(-products // batch_size))
     ).prefetch(tf.data.AUTOTUNE)
-
-
-def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
-    """Decodes one picture and resizes it, in training and in serving alike.
-
-    A JPEG that is much too large is decoded at a half, a quarter or an eighth of its sides, as far
-    as both stay at least twice as long as in the result: a JPEG's blocks of 8 x 8 pixels are sums
-    of waves, and without the short ones decoding takes a part of the time.
-
-    Args:
-        encoded: A JPEG, PNG, GIF (its first frame) or BMP file, string ().
-        image_height: Height in pixels of the result.
-        image_width: Width in pixels of the result.
-
-    Returns:
-        RGB, uint8 (image_height, image_width, 3); the sides are scaled independently, bilinearly
-        where neither is more than twice as long as wanted, by averaging over areas otherwise.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when run on something that is none of these.
-    """
-    size = (image_height, image_width)
-
-    def jpeg():
-        times_too_large = tf.reduce_min(tf.io.extract_jpeg_shape(encoded)[:2] // size)
-        return tf.switch_case(
-            tf.gather(_REDUCTIONS, tf.minimum(times_too_large, len(_REDUCTIONS) - 1)),
-            [
-                lambda ratio=ratio: tf.io.decode_jpeg(encoded, channels=3, ratio=ratio)
-                for ratio in (1, 2, 4, 8)
-            ],
-        )
-
-    def other():
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-    picture = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
-    found = tf.shape(picture)[:2]
-
-    def resized():
-        # Up to a half of the sides, two neighbors each way are all there are: no pixel is left out.
-        # The antialiased bilinear kernel, which would do for any size, takes twice as long.
-        scaled = tf.cond(
-            tf.reduce_all(found <= 2 * np.array(size)),
-            lambda: tf.image.resize(picture, size, method="bilinear"),
-            lambda: tf.image.resize(picture, size, method="area"),
-        )
-        return tf.cast(scaled + 0.5, tf.uint8)
-
-    fits = tf.reduce_all(tf.equal(found, size))
-    return tf.ensure_shape(tf.cond(fits, lambda: picture, resized), (*size, 3))
-
-
-def decode_pictures(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
-    """Decodes and resizes a batch of pictures in parallel; works inside a graph.
-
-    Args:
-        encoded: Picture files as for `decode_picture`, string (N), N may be 0.
-        image_height: Height in pixels of the result.
-        image_width: Width in pixels of the result.
-
-    Returns:
-        uint8 (N, image_height, image_width, 3).
-
-    Raises:
-        tf.errors.InvalidArgumentError: when run on a batch with a picture that cannot be decoded;
-            the message has the index of the first one.
-    """
-
-    def decode(index, file):
-        return index, decode_picture(file, image_height, image_width)
-
-    # The batch is closed with an entry of its own, because an empty dataset has no element to get.
-    closing = tf.data.Dataset.from_tensors(
-        (tf.constant(-1, tf.int64), tf.zeros((image_height, image_width, 3), tf.uint8))
-    )
-    count = tf.size(encoded, out_type=tf.int64)
-    indices, pictures = (
-        tf.data.Dataset.from_tensor_slices(encoded)
-        .enumerate()
-        .map(decode, tf.data.AUTOTUNE, deterministic=True)
-        .ignore_errors()
-        .concatenate(closing)
-        .batch(count + 1)
-        .get_single_element()
-    )
-    # Before the first missing picture every index is at its own place.
-    in_place = tf.equal(indices[:-1], tf.range(tf.size(indices[:-1], out_type=tf.int64)))
-    first_missing = tf.reduce_sum(tf.cast(in_place, tf.int64))
-    check = tf.debugging.Assert(
-        tf.equal(first_missing, count),
-        [tf.strings.format(features.UNDECODABLE, first_missing)],
-    )
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(pictures[:-1])
 
 
 def parse_labels(

@@ -41,9 +41,10 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: `custom_config` has the sections `model`, `augmentation` and `training` of the
-            config, `resume_dir` for the state of an unfinished training, and `code`, the source's
-            fingerprint. `hyperparameters`, if any, override the sections' options. The SavedModel
-            goes to `serving_model_dir`, TensorBoard's logs and `history.json` to `model_run_dir`.
+            config, `resume_dir` for the state of an unfinished training, `code`, the source's
+            fingerprint, and `thresholds`, the scores from which a level's answers count as known.
+            `hyperparameters`, if any, override the sections' options. The SavedModel goes to
+            `serving_model_dir`, TensorBoard's logs and `history.json` to `model_run_dir`.
 
     Raises:
         UserError: a split is empty, weights cannot be had, or the loss is no number any more.
@@ -70,6 +71,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.serving_model_dir,
         pairs=splits.train.pairs if options["model"]["joint_decoding"] else None,
         temperatures=temperatures,
+        thresholds=fn_args.custom_config.get("thresholds"),
     )
     facts = {"parameters": model.count_params(), "temperatures": temperatures}
     write_history(fn_args.model_run_dir, state, options, splits, facts)

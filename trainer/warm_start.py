@@ -13,7 +13,7 @@ from schema.errors import UserError
 from schema.vocabulary import vocabulary_labels
 from trainer.hierarchical_model import HEADS
 from trainer.label_space import LabelSpace
-from trainer.signatures import KERAS_FILE
+from trainer.signatures import keras_file
 from trainer.training_model import backbone_of
 
 Labels = Mapping[str, Sequence[str]]
@@ -38,7 +38,7 @@ def warm_start(model: keras.Model, labels: Labels, directory: str) -> str:
         UserError: there is no such model.
     """
     try:
-        old = keras.models.load_model(Path(directory, KERAS_FILE), compile=False)
+        old = keras.models.load_model(keras_file(directory), compile=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"training.warm_start cannot read the last blessed model, {directory} ({error}). Its "

@@ -8,12 +8,12 @@ descriptor pool of their own so that they never meet TensorFlow's.
 from __future__ import annotations
 
 import gzip
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
-import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from schema.records import framed
 
 Value = bytes | int | float | Sequence[bytes]
 
@@ -87,18 +87,9 @@ def serialized_example(values: Mapping[str, Value]) -> bytes:
 
 
 def write_records(records: Iterable[bytes], file: IO[bytes]) -> None:
-    """Writes a gzip-compressed TFRecord file; the same records give the same bytes.
-
-    Format: tensorflow/core/lib/io/record_writer.h.
-    """
+    """Writes a gzip-compressed TFRecord file; the same records give the same bytes."""
     # Stored, not deflated: pictures are compressed already, and TFX's readers want gzip's frame. No
     # time stamp, which would differ.
     with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=0, mtime=0) as packed:
         for record in records:
-            length = struct.pack("<Q", len(record))
-            packed.write(length + _checksum(length) + record + _checksum(record))
-
-
-def _checksum(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+            packed.write(framed(record))

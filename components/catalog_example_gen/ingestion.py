@@ -50,6 +50,7 @@ from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_sorted, write_chunk
 from components.catalog_example_gen.storage import created, is_url, opened
 from schema import features
+from schema.pictures import MOST_BYTES
 
 _REJECTS_AT_ONCE = 10_000
 
@@ -478,7 +479,7 @@ def _read_picture(images: str, path: bytes) -> bytes:
     try:
         with opened(os.path.join(images, os.fsdecode(path))) as file:
             size = file.seek(0, os.SEEK_END)
-            if size > pictures.MOST_BYTES:
+            if size > MOST_BYTES:
                 raise PictureError(Reason.TOO_LARGE, f"{size:,} bytes")
             file.seek(0)
             return file.read()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from schema.errors import UserError
-from trainer import input_pipeline, preprocessing
+from trainer import input_pipeline, picture_decoding, preprocessing
 
 
 def encoded(pixels, form="PNG"):
@@ -132,7 +132,7 @@ def test_each_picture_keeps_its_labels(catalog, monkeypatch, limit):
     monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
     vocabulary = preprocessing.vocabulary(catalog.transform_output, "category")
     known = {
-        input_pipeline.decode_picture(product.image, 32, 24).numpy().tobytes(): product.category
+        picture_decoding.decode_picture(product.image, 32, 24).numpy().tobytes(): product.category
         for product in catalog.splits["train"]
     }
     [(pictures, labels)] = input_pipeline.training_batches(
@@ -178,95 +178,3 @@ def test_an_empty_split_is_named(catalog, tmp_path):
         pass
     with pytest.raises(UserError, match="no product in .*data_tfrecord.*split.eval"):
         input_pipeline.count_labels([path], catalog.transform_output)
-
-
-def test_a_picture_of_the_right_size_is_passed_on_bit_by_bit():
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype("uint8")
-    np.testing.assert_array_equal(input_pipeline.decode_picture(encoded(pixels), 9, 7), pixels)
-
-
-def test_a_gray_picture_becomes_rgb():
-    gray = np.random.default_rng(0).integers(0, 256, (9, 7)).astype("uint8")
-    decoded = input_pipeline.decode_picture(encoded(gray), 9, 7)
-    np.testing.assert_array_equal(decoded, np.stack([gray] * 3, -1))
-
-
-def test_shrinking_averages_over_areas():
-    """A chessboard of single pixels turns gray; without antialiasing it would not."""
-    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype("uint8")
-    pixels = np.stack([board] * 3, -1)
-    shrunk = input_pipeline.decode_picture(encoded(pixels), 8, 8).numpy()
-    np.testing.assert_allclose(shrunk[1:-1, 1:-1], 127.5, atol=2)
-    by_pillow = np.asarray(Image.fromarray(pixels).resize((8, 8), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(shrunk.astype(int), by_pillow, atol=2)
-
-
-def test_shrinking_leaves_no_pixel_out():
-    """Whichever pixel of a black picture is lit, the small picture shows it."""
-    lit = 255 * np.eye(12 * 10, dtype="uint8").reshape(-1, 12, 10, 1).repeat(3, axis=-1)
-    for size in ((6, 5), (7, 6), (11, 9), (3, 9)):
-        shrunk = input_pipeline.decode_pictures([encoded(picture) for picture in lit], *size)
-        assert (shrunk.numpy().max((1, 2, 3)) > 0).all(), size
-
-
-def photo(height, width):
-    """Smooth shapes and some noise, as a JPEG."""
-    generator = np.random.default_rng(height)
-    coarse = Image.fromarray(generator.integers(0, 256, (9, 7, 3)).astype("uint8"))
-    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype("int16")
-    pixels += generator.integers(-8, 9, pixels.shape).astype("int16")
-    return encoded(pixels.clip(0, 255).astype("uint8"), "JPEG")
-
-
-@pytest.mark.parametrize("times", [4, 8, 16, 20])
-def test_a_large_jpeg_looks_as_if_decoded_whole(times):
-    file = photo(32 * times, 24 * times)
-    whole = Image.open(io.BytesIO(file)).resize((24, 32), Image.Resampling.BOX)
-    decoded = input_pipeline.decode_picture(file, 32, 24).numpy()
-    assert np.abs(decoded.astype(int) - np.asarray(whole)).mean() < 1.5
-
-
-def test_a_large_jpeg_is_not_decoded_whole(monkeypatch):
-    """Run eagerly, only the branch that is taken decodes."""
-    ratios = []
-    decode_jpeg = tf.io.decode_jpeg
-
-    def noted(contents, channels, ratio):
-        decoded = decode_jpeg(contents, channels=channels, ratio=ratio)
-        ratios.append(ratio)
-        return decoded
-
-    monkeypatch.setattr(tf.io, "decode_jpeg", noted)
-    for times in (1, 3, 4, 7, 8, 15, 16):
-        input_pipeline.decode_picture(photo(32 * times, 24 * (times + 2)), 32, 24)
-    assert ratios == [1, 1, 2, 2, 4, 4, 8]
-
-
-@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP"])
-def test_what_is_no_jpeg_is_decoded_whole_and_shrunk(form):
-    with Image.open(io.BytesIO(photo(256, 192))) as image:
-        pixels = np.asarray(image.quantize().convert("RGB"))
-    shrunk = Image.fromarray(pixels).resize((24, 32), Image.Resampling.BOX)
-    decoded = input_pipeline.decode_picture(encoded(pixels, form), 32, 24).numpy()
-    np.testing.assert_allclose(decoded.astype(int), np.asarray(shrunk), atol=1)
-
-
-def test_a_small_picture_is_enlarged_without_blocks():
-    ramp = np.broadcast_to(np.arange(0, 160, 10)[:, None, None], (16, 16, 3)).astype("uint8")
-    enlarged = input_pipeline.decode_picture(encoded(ramp), 64, 64).numpy()[:, 32, 0]
-    assert np.abs(np.diff(enlarged.astype(int))).max() <= 3
-
-
-def test_a_batch_keeps_its_order_and_may_be_empty():
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 9, 7, 3)).astype("uint8")
-    files = tf.constant([encoded(x, "PNG" if i % 2 else "BMP") for i, x in enumerate(pixels)])
-    np.testing.assert_array_equal(input_pipeline.decode_pictures(files, 9, 7), pixels)
-    assert input_pipeline.decode_pictures(files[:0], 9, 7).shape == (0, 9, 7, 3)
-
-
-@pytest.mark.parametrize(("broken", "first"), [([0], 0), ([2], 2), ([3, 1], 1), ([4], 4)])
-def test_the_first_picture_that_cannot_be_decoded_is_named(broken, first):
-    picture = encoded(np.zeros((9, 7, 3), "uint8"))
-    files = [b"no picture" if index in broken else picture for index in range(5)]
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"index {first} cannot be decoded"):
-        input_pipeline.decode_pictures(tf.constant(files), 9, 7)

@@ -43,7 +43,7 @@ def changed(fn_args, section, **options):
 
 def test_a_saved_model_a_keras_file_logs_and_a_history_come_out(trained):
     assert (trained / "serving" / "saved_model.pb").is_file()
-    assert (trained / "serving" / "model.keras").is_file()
+    assert (trained / "Format-Keras" / "model.keras").is_file()
     assert list((trained / "run").rglob("events.out.tfevents.*"))
     assert (trained / "run" / "history.json").is_file()
 
@@ -55,7 +55,7 @@ def test_the_history_tells_of_every_epoch_and_of_what_was_trained(trained, histo
     assert told["stopped_early"] is False
     assert told["hyperparameters"]["training.batch_size"] == 16
     assert told["hyperparameters"]["augmentation.shift"] == 0.0625
-    model = keras.models.load_model(trained / "serving" / "model.keras")
+    model = keras.models.load_model(trained / "Format-Keras" / "model.keras")
     assert told["parameters"] == model.count_params()
     for epoch in told["epochs"]:
         figures = [epoch[f"val_{x}"] for x in ("category_accuracy", "subcategory_accuracy")]
@@ -119,7 +119,7 @@ def test_a_warm_start_takes_over_what_was_exported(trained, catalog, tmp_path):
     splits = Splits.read(fn_args)
     model = training.network(override(fn_args.custom_config, {}), splits)
     sentence = warm_start(model, splits.labels, str(trained / "serving"))
-    exported = keras.models.load_model(trained / "serving" / "model.keras")
+    exported = keras.models.load_model(trained / "Format-Keras" / "model.keras")
     for one, other in zip(model.get_weights(), exported.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert sentence.endswith("9 of 9 labels go on from the last blessed model")
@@ -318,7 +318,7 @@ def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_p
             schedule="cosine",
         )
     )
-    model = keras.models.load_model(tmp_path / "serving" / "model.keras")
+    model = keras.models.load_model(tmp_path / "Format-Keras" / "model.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
 

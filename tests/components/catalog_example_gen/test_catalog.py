@@ -695,7 +695,7 @@ def test_a_huge_file_and_one_that_may_not_be_read_are_rejected(
 
     # Patched, because a test that runs as root may read everything.
     monkeypatch.setattr("components.catalog_example_gen.storage.open", locked_open, raising=False)
-    monkeypatch.setattr("components.catalog_example_gen.pictures.MOST_BYTES", 10_000)
+    monkeypatch.setattr("components.catalog_example_gen.ingestion.MOST_BYTES", 10_000)
     result = ingest(folder, tmp_path / "out")
     assert {one["id"]: (one["reason"], one["found"]) for one in result.rejects} == {
         "huge": ("too_large", f"{len(rows[24][2]):,} bytes"),

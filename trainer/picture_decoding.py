@@ -1,0 +1,312 @@
+"""Picture files to pixels, inside TensorFlow's graph: in training and wherever a model is asked.
+
+What the pixels are of a file that any decoder reads alike is simple; this module is about the
+others. A picture comes upright (its EXIF orientation is applied), and one that is too large is
+refused by what its header says, before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from schema import pictures
+
+_REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
+"""How many times to halve a JPEG that is so many times as long as needed, by whole times."""
+
+_RATIOS = (1, 2, 4, 8)
+_NOT_JPEG, _REFUSED = len(_RATIOS), len(_RATIOS) + 1
+
+_DECODED_IN_TURN = 4
+"""Up to so many pictures are decoded one after the other: starting threads would take longer."""
+
+_PARALLEL_DECODINGS = 2
+"""Decoders at work for one request; more would only make requests wait for one another."""
+
+DAMAGED = "the file is damaged"
+
+_HEADER_BYTES = 34
+_JPEG_HEAD_BYTES = 128 * 1024
+_MOST_TAGS = 64
+_ORIENTATION_TAG = 0x0112
+
+# Where EXIF begins: in a JPEG's segment, a PNG's chunk, or a WebP's, which names its length and may
+# repeat the JPEG's mark. \C is any byte.
+_EXIF = r"(?:Exif\x00\x00|eXIf|EXIF\C\C\C\C)((?:II\*\x00|MM\x00\*)\C*)"
+
+
+def decode_pictures(
+    encoded: tf.Tensor, image_height: int, image_width: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes and resizes a batch of pictures; one that cannot be used costs nothing but itself.
+
+    Args:
+        encoded: JPEG, PNG, GIF (its first frame), BMP (of 24 bits) or WebP files, string (N), N may
+            be 0.
+        image_height: Height of the result in pixels.
+        image_width: Width of the result in pixels.
+
+    Returns:
+        Pictures as `decode_picture` makes them, uint8 (N, image_height, image_width, 3), black
+        where one cannot be used; and for each why it cannot, string (N), empty where it can.
+    """
+    size = (image_height, image_width)
+    encoded = tf.ensure_shape(encoded, [None])
+    reasons = _refused_by_header(encoded)
+    orientations = _orientations(encoded)
+    tried = tf.where(tf.equal(reasons, ""))[:, 0]
+    count = tf.size(tried, out_type=tf.int64)
+
+    def decode(index, file, orientation):
+        picture, reason = _decoded(file, orientation, size)
+        return index, picture, reason
+
+    def decoded(parallel: int | None):
+        # Errors cannot be caught in a graph, but a dataset can leave out what fails. It is closed
+        # with an entry of its own, because an empty dataset has no element to get.
+        closing = (tf.constant([-1], tf.int64), tf.zeros((1, *size, 3), tf.uint8), [""])
+        options = tf.data.Options()
+        # Looking for a better form of so short a dataset takes longer than running it.
+        options.autotune.enabled = False
+        options.experimental_optimization.apply_default_optimizations = False
+        dataset = tf.data.Dataset.from_tensor_slices(
+            (tried, tf.gather(encoded, tried), tf.gather(orientations, tried))
+        )
+        return (
+            dataset.map(decode, parallel, deterministic=False if parallel else None)
+            .ignore_errors()
+            .concatenate(tf.data.Dataset.from_tensor_slices(closing))
+            .batch(count + 1)
+            .with_options(options)
+            .get_single_element()
+        )
+
+    indices, decoded_pictures, found = tf.cond(
+        count <= _DECODED_IN_TURN, lambda: decoded(None), lambda: decoded(_PARALLEL_DECODINGS)
+    )
+    places = indices[:-1, tf.newaxis]
+    all_count = tf.size(encoded, out_type=tf.int64)
+    result = tf.scatter_nd(places, decoded_pictures[:-1], [all_count, *size, 3])
+    found = tf.tensor_scatter_nd_update(
+        tf.where(tf.equal(reasons, ""), DAMAGED, reasons), places, found[:-1]
+    )
+    return tf.ensure_shape(result, [None, *size, 3]), found
+
+
+def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
+    """Decodes one picture of a catalog's Examples and resizes it, as `decode_pictures` would.
+
+    A JPEG that is much too large is decoded at a half, a quarter or an eighth of its sides, as far
+    as both stay at least twice as long as in the result: a JPEG's blocks of 8 x 8 pixels are sums
+    of waves, and without the short ones decoding takes a part of the time.
+
+    Args:
+        encoded: A picture as the ingest stores it: upright, and in bounds. String ().
+        image_height: Height in pixels of the result.
+        image_width: Width in pixels of the result.
+
+    Returns:
+        RGB, uint8 (image_height, image_width, 3); the sides are scaled independently, bilinearly
+        where neither is more than twice as long as wanted, by averaging over areas otherwise.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on something that is no picture.
+    """
+    picture, _ = _decoded(encoded, None, (image_height, image_width))
+    return picture
+
+
+def _decoded(
+    file: tf.Tensor, orientation: tf.Tensor | None, size: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One picture, upright and resized, and why a JPEG's own header refuses it, or nothing."""
+    upright_size = tf.constant(size)
+    if orientation is None:
+        wanted = upright_size
+    else:
+        wanted = tf.where(orientation >= 5, upright_size[::-1], upright_size)
+    is_jpeg = tf.io.is_jpeg(file)
+    found = tf.cond(
+        is_jpeg, lambda: tf.io.extract_jpeg_shape(file)[:2], lambda: tf.zeros([2], tf.int32)
+    )
+    reason = tf.cond(
+        is_jpeg,
+        lambda: _out_of_bounds(*(tf.cast(side, tf.int64) for side in tf.unstack(found))),
+        lambda: tf.constant(""),
+    )
+    times_too_large = tf.reduce_min(found // wanted)
+    ratio = tf.gather(_REDUCTIONS, tf.minimum(times_too_large, len(_REDUCTIONS) - 1))
+    picture = tf.switch_case(
+        tf.where(tf.equal(reason, ""), tf.where(is_jpeg, ratio, _NOT_JPEG), _REFUSED),
+        [
+            *(
+                lambda ratio=ratio: tf.io.decode_jpeg(file, channels=3, ratio=ratio)
+                for ratio in _RATIOS
+            ),
+            lambda: tf.io.decode_image(file, channels=3, expand_animations=False),
+            lambda: tf.zeros((1, 1, 3), tf.uint8),
+        ],
+    )
+    found = tf.shape(picture)[:2]
+
+    def resized():
+        # Up to a half of the sides, two neighbors each way are all there are: no pixel is left out.
+        # The antialiased bilinear kernel, which would do for any size, takes twice as long.
+        scaled = tf.cond(
+            tf.reduce_all(found <= 2 * wanted),
+            lambda: tf.image.resize(picture, wanted, method="bilinear"),
+            lambda: tf.image.resize(picture, wanted, method="area"),
+        )
+        return tf.cast(scaled + 0.5, tf.uint8)
+
+    picture = tf.cond(tf.reduce_all(tf.equal(found, wanted)), lambda: picture, resized)
+    if orientation is not None:
+        picture = tf.cond(orientation > 1, lambda: _upright(picture, orientation), lambda: picture)
+    return tf.ensure_shape(picture, (*size, 3)), reason
+
+
+def _upright(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns and mirrors a picture (H, W, 3) so that an orientation of 2 to 8 becomes 1."""
+
+    def one_of(*orientations: int) -> tf.Tensor:
+        return tf.reduce_any(tf.equal(orientation, orientations))
+
+    for condition, change in (
+        (orientation >= 5, lambda x: tf.transpose(x, [1, 0, 2])),
+        (one_of(2, 3, 6, 7), lambda x: tf.reverse(x, [1])),
+        (one_of(3, 4, 7, 8), lambda x: tf.reverse(x, [0])),
+    ):
+        picture = tf.cond(
+            condition,
+            lambda change=change, picture=picture: change(picture),
+            lambda picture=picture: picture,
+        )
+    return picture
+
+
+def _out_of_bounds(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Why pictures of these sides, int64, are refused, or empty text; of the same shape."""
+    sides = tf.strings.join([tf.as_string(width), " x ", tf.as_string(height), " pixels: "])
+    too_small = tf.minimum(height, width) < pictures.SMALLEST_SIDE
+    too_large = tf.logical_or(
+        tf.maximum(height, width) > pictures.LARGEST_SIDE, height * width > pictures.MOST_PIXELS
+    )
+    return tf.where(
+        too_large,
+        sides
+        + f"at most {pictures.MOST_PIXELS:,} are taken, and {pictures.LARGEST_SIDE:,} on a side",
+        tf.where(
+            too_small,
+            sides + f"each side must have at least {pictures.SMALLEST_SIDE}",
+            tf.constant(""),
+        ),
+    )
+
+
+def _refused_by_header(encoded: tf.Tensor) -> tf.Tensor:
+    """Why pictures are refused by what the first bytes say, string (N); empty: they are not.
+
+    Sides are those that the header claims: a PNG's IHDR, a GIF's logical screen, a BMP's
+    information header, a WebP's first chunk. Where a JPEG says its size is known after its tables
+    alone, so that one passes here.
+    """
+    head = tf.cast(
+        tf.io.decode_raw(
+            tf.strings.substr(encoded, 0, _HEADER_BYTES), tf.uint8, fixed_length=_HEADER_BYTES
+        ),
+        tf.int64,
+    )
+
+    def little(place: int, count: int) -> tf.Tensor:
+        return tf.reduce_sum(head[:, place : place + count] * 256 ** np.arange(count), axis=1)
+
+    def big(place: int, count: int) -> tf.Tensor:
+        return tf.reduce_sum(head[:, place : place + count] * 256 ** np.arange(count)[::-1], axis=1)
+
+    def says(place: int, text: bytes) -> tf.Tensor:
+        return tf.reduce_all(tf.equal(head[:, place : place + len(text)], [*text]), axis=1)
+
+    jpeg, png, gif = says(0, b"\xff\xd8\xff"), says(0, b"\x89PNG\r\n\x1a\n"), says(0, b"GIF8")
+    bmp, webp = says(0, b"BM"), says(0, b"RIFF") & says(8, b"WEBP")
+    bmp_height = little(22, 4)
+    old_bmp = bmp & tf.equal(little(14, 4), 12)
+    height = width = tf.fill(tf.shape(encoded), tf.constant(pictures.SMALLEST_SIDE, tf.int64))
+    for kind, its_width, its_height in (
+        (png, big(16, 4), big(20, 4)),
+        (gif, little(6, 2), little(8, 2)),
+        # A BMP whose rows go from top to bottom has a negative height.
+        (bmp, little(18, 4), tf.where(bmp_height < 1 << 31, bmp_height, (1 << 32) - bmp_height)),
+        (webp & says(12, b"VP8 "), little(26, 2) & 0x3FFF, little(28, 2) & 0x3FFF),
+        (
+            webp & says(12, b"VP8L"),
+            1 + (little(21, 2) & 0x3FFF),
+            1 + (little(22, 3) // 64 & 0x3FFF),
+        ),
+        (webp & says(12, b"VP8X"), 1 + little(24, 3), 1 + little(27, 3)),
+    ):
+        width, height = tf.where(kind, its_width, width), tf.where(kind, its_height, height)
+    bits = little(28, 2)
+    # Colors that stand for others by their number are read as grays, and 32 bits not at all.
+    unread_bmp = bmp & (old_bmp | tf.not_equal(bits, 24) | tf.not_equal(little(30, 4), 0))
+    kinds = jpeg | png | gif | bmp | webp
+    return tf.where(
+        tf.equal(encoded, ""),
+        "it is empty",
+        tf.where(
+            ~kinds,
+            "it is no JPEG, PNG, GIF, BMP or WebP",
+            tf.where(
+                unread_bmp,
+                "of BMP, only 24 bits a pixel without compression are read; save it as PNG",
+                _out_of_bounds(height, width),
+            ),
+        ),
+    )
+
+
+def _orientations(encoded: tf.Tensor) -> tf.Tensor:
+    """EXIF's orientation of pictures, int32 (N), 1 to 8; 1 where they say nothing sensible."""
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")
+    searched = tf.where(is_jpeg, tf.strings.substr(encoded, 0, _JPEG_HEAD_BYTES), encoded)
+    there = tf.strings.regex_full_match(searched, rf"\C*{_EXIF}")
+
+    def read():
+        tiff = tf.strings.regex_replace(searched, rf"^\C*?{_EXIF}$", r"\1")
+        # Of what did not match nothing is replaced.
+        return tf.where(there, _orientation_tags(tf.where(there, tiff, "")), 1)
+
+    return tf.cond(tf.reduce_any(there), read, lambda: tf.ones(tf.shape(encoded), tf.int32))
+
+
+def _orientation_tags(tiff: tf.Tensor) -> tf.Tensor:
+    """The orientation in the first directory of TIFF headers (TIFF 6.0, section 2), int32 (N)."""
+    length = tf.strings.length(tiff)
+
+    def numbers(places: tf.Tensor | int, count: int) -> tf.Tensor:
+        """So many bytes from a place on as numbers (N, count), zeros past the end."""
+        start = tf.minimum(tf.broadcast_to(places, tf.shape(tiff)), length)
+        part = tf.strings.substr(tiff, start, tf.fill(tf.shape(tiff), count))
+        return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+
+    header = numbers(0, 8)
+    big_endian = tf.equal(header[:, 0], ord("M"))
+
+    def whole(values: tf.Tensor) -> tf.Tensor:
+        """Bytes (N, ..., 2 or 4) as whole numbers (N, ...)."""
+        powers = 256 ** np.arange(values.shape[-1])
+        first = tf.reshape(big_endian, [-1] + [1] * (values.shape.rank - 2))
+        little = tf.reduce_sum(tf.cast(values, tf.int64) * powers, -1)
+        big = tf.reduce_sum(tf.cast(values, tf.int64) * powers[::-1], -1)
+        return tf.cast(tf.minimum(tf.where(first, big, little), 2**31 - 1), tf.int32)
+
+    directory = whole(header[:, 4:])
+    count = whole(numbers(directory, 2))
+    entries = numbers(tf.minimum(directory, 2**30) + 2, 12 * _MOST_TAGS)
+    entries = tf.reshape(entries, [-1, _MOST_TAGS, 12])
+    is_it = tf.equal(whole(entries[:, :, :2]), _ORIENTATION_TAG) & (
+        tf.range(_MOST_TAGS) < count[:, tf.newaxis]
+    )
+    values = whole(entries[:, :, 8:10])
+    orientation = tf.reduce_max(tf.where(is_it, values, 0), axis=1)
+    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
