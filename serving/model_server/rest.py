@@ -1,285 +1,623 @@
-"""TensorFlow Serving's REST interface, answered from a `ServedModel`.
+"""TensorFlow Serving's REST interface: its paths, its status codes, its error texts.
 
-The JSON is described at https://www.tensorflow.org/tfx/serving/api_rest: rows under `instances`
-and `predictions`, or columns under `inputs` and `outputs`; binary values as `{"b64": "..."}`.
+https://www.tensorflow.org/tfx/serving/api_rest; what that page leaves open is as in TensorFlow
+Serving's http_rest_api_handler.cc and http_server.cc. More than it does: answers are packed with
+gzip where the client takes that, and API keys can be asked for. Less: a body has a longest length.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
+import asyncio
+import contextlib
+import ctypes
 import logging
 import re
-import socketserver
-import sys
-import threading
-from collections.abc import Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+import time
+import urllib.parse
+import zlib
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
-import tensorflow as tf
 from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2
+from google.protobuf.message import Message
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    regression_pb2,
+)
 
-from schema.errors import UserError
-from serving.client import MAX_MESSAGE_BYTES
-from serving.model_server import grpc_services
-from serving.model_server.loaded_model import RequestError
-from serving.model_server.served_model import ServedModel
+from serving.model_server import inference, json_tensors
+from serving.model_server.errors import RequestError
+from serving.model_server.http_server import HttpServer, Limits, listening_sockets
+from serving.model_server.metrics import CONTENT_TYPE, DEFAULT_PATH
+from serving.model_server.options import MAX_MESSAGE_BYTES, ServerOptions
+from serving.model_server.request_log import RECORD, ObservedApp, Record, request_id
+from serving.model_server.traffic_log import CURRENT_REQUEST
+
+if TYPE_CHECKING:
+    from serving.model_server.access import ApiKeys, Tls
+    from serving.model_server.admission import Admission
+    from serving.model_server.grpc_server import Parts
+    from serving.model_server.metrics import Metrics
+    from serving.model_server.servables import Servable, Servables
+
+HTTP_STATUS = {
+    grpc.StatusCode.OK: 200,
+    grpc.StatusCode.CANCELLED: 499,
+    grpc.StatusCode.UNKNOWN: 500,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DATA_LOSS: 500,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+}
+"""TensorFlow Serving's HTTP status for each status code."""
 
 _log = logging.getLogger("seamline.serving")
 
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d{1,18}))?(?P<call>:predict|/metadata)?"
+_API = re.compile(r"/v1/.*", re.IGNORECASE | re.ASCII)
+_MODEL = r"(?:(?:/versions/(?P<version>\d+))|(?:/labels/(?P<label>[^/:]+)))?"
+_COMPUTING = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_MODEL}:(?P<verb>classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
 )
-_HTTP_STATUS = {
-    grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
-    grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
-    grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.PRECONDITION_FAILED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
-    grpc.StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
-    grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+_TELLING = re.compile(
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_MODEL}(?:/(?P<part>metadata))?", re.IGNORECASE | re.ASCII
+)
+_LARGEST_VERSION = 2**63 - 1
+
+# The others have no handler in TensorFlow Serving's HTTP server.
+_METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
+
+_JSON = "application/json"
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type",
 }
 
-# A connection on which nothing comes for so long is closed; each one holds a thread.
-_IDLE_S = 60
+# One request at a time may take more than this as Python objects.
+_LARGE_BYTES = 64 * 1024 * 1024
+# A gzip body of more than this, unpacked, may be one.
+_LARGE_UNPACKED_BYTES = 2 * 1024 * 1024
+# Bodies that have come, in whole or in part, and are not answered yet.
+_HELD_BODIES = 8
+
+_GZIP_FROM_BYTES = 2048
+# The fastest; the texts that are repeated in every row make most of an answer.
+_GZIP_LEVEL = 1
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+# For how much longer than the computation itself its answer is awaited.
+_GRACE_S = 0.5
+
+
+class _HttpError(Exception):
+    """A refusal by a status that no status code of gRPC has."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass
+class _Call:
+    """A Predict, Classify or Regress on its way.
+
+    Attributes:
+        verb: which of them, in lower case.
+        spec: the model that is asked.
+        body: as it came.
+        unpacked_bytes: how long it says to be without gzip; None if it is not packed.
+        deadline: by `time.monotonic`; None for none.
+        takes_gzip: whether the answer may be packed.
+        record: what the log is told; None if there is no log.
+    """
+
+    verb: str
+    spec: model_pb2.ModelSpec
+    body: bytes
+    unpacked_bytes: int | None
+    deadline: float | None
+    takes_gzip: bool
+    record: Record | None
+
+
+def rest_app(
+    servables: Servables,
+    admission: Admission,
+    metrics: Metrics,
+    *,
+    keys: ApiKeys | None = None,
+    timeout_s: float = 30.0,
+    allows_cors: bool = False,
+    metrics_path: str | None = None,
+    max_body_bytes: int = MAX_MESSAGE_BYTES,
+    answers: ModuleType = inference,
+) -> Starlette:
+    """Makes the ASGI application.
+
+    Args:
+        servables: the models.
+        admission: gives turns to what computes.
+        metrics: is told of every Predict, Classify and Regress.
+        keys: the API keys that are good; None asks for none. A CORS preflight needs none.
+        timeout_s: a call is given up after so long, in seconds; 0 never.
+        allows_cors: answers carry the headers that let pages of other origins read them.
+        metrics_path: where Prometheus finds the metrics; None for nowhere.
+        max_body_bytes: the longest body, packed and unpacked, and the longest answer.
+        answers: what computes; a stand-in has the functions of `inference`.
+    """
+    api = _RestApi(
+        servables, admission, metrics, keys, timeout_s, allows_cors, metrics_path, max_body_bytes,
+        answers,
+    )  # fmt: skip
+    return Starlette(routes=[Mount("/", app=api)])
 
 
 class RestServer:
-    """An HTTP server in threads of its own.
+    """The REST port.
 
     Args:
-        served: what answers.
-        host: address to listen on.
-        port: port to listen on; 0 takes any free one.
-
-    Attributes:
-        port: the port in use.
-
-    Raises:
-        UserError: the port is taken.
+        options: what the server is told.
+        parts: what answers; see `grpc_server.Parts`.
+        tls: for HTTPS; None for HTTP.
     """
 
-    def __init__(self, served: ServedModel, host: str, port: int):
-        handler = type("Handler", (_Handler,), {"served": served})
-        try:
-            self._server = _HttpServer((host, port), handler)
-        except (OSError, OverflowError) as error:
-            raise UserError(
-                f"Cannot listen on {host}:{port} ({error}). Choose another port with "
-                "--rest-port, or 0 for any free one."
-            ) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="rest", daemon=True)
+    def __init__(self, options: ServerOptions, parts: Parts, tls: Tls | None = None):
+        monitoring = options.monitoring.prometheus_config if options.monitoring else None
+        shown = monitoring is not None and monitoring.enable
+        app = rest_app(
+            parts.servables,
+            parts.admission,
+            parts.metrics,
+            keys=parts.keys,
+            timeout_s=options.rest_api_timeout_s,
+            allows_cors=options.rest_api_enable_cors_support,
+            metrics_path=(monitoring.path or DEFAULT_PATH) if shown else None,
+            max_body_bytes=options.max_message_bytes,
+            answers=parts.answers,
+        )
+        self._app = ObservedApp(app, parts.observer)
+        self._options = options
+        self._metrics = parts.metrics
+        self._tls = tls
+        self._server: HttpServer | None = None
+        self.port: int | None = None
 
-    def start(self) -> None:
-        """Begins to answer."""
-        self._thread.start()
+    async def open(self) -> None:
+        """Takes the port.
 
-    def stop(self) -> None:
-        """Closes the port."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
-
-
-class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
-    # Waiting for the connections that clients keep open would take until they are idle.
-    block_on_close = False
-    # As many callers may knock at once as wait for an answer; beyond that TCP makes them wait 1 s.
-    request_queue_size = 64
-
-    def server_bind(self) -> None:
-        """Binds without asking for the host's full name, which can take a resolver seconds."""
-        socketserver.TCPServer.server_bind(self)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Logs what the standard server would print with a traceback, a client's going included."""
-        _log.warning("REST request of %s: %s", client_address, sys.exc_info()[1])
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers one connection's requests, one after the other."""
-
-    served: ServedModel
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_S
-
-    def do_GET(self) -> None:
-        self._answer({None: self._status, "/metadata": self._metadata})
-
-    def do_POST(self) -> None:
-        self._answer({":predict": self._predict})
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps quiet: the standard handler writes a line on stderr for every request."""
-
-    def _answer(self, calls: Mapping[str | None, Any]) -> None:
-        try:
-            body = self._body()
-            match = _PATH.fullmatch(self.path.partition("?")[0])
-            if not match or match["call"] not in calls:
-                raise _invalid(f"Malformed request: {self.command} {self.path}")
-            version = int(match["version"]) if match["version"] else None
-            answer = calls[match["call"]](match["name"], version, body)
-            self._send(HTTPStatus.OK, answer)
-        except RequestError as error:
-            status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-            self._send(status, {"error": error.message})
-
-    def _body(self) -> bytes:
-        """The request's body, which must be read even if it is not wanted."""
-        try:
-            length = int(self.headers.get("Content-Length", 0))
-        except ValueError:
-            length = -1
-        if "Transfer-Encoding" in self.headers or not 0 <= length <= MAX_MESSAGE_BYTES:
-            # Where this body ends, and so where the next request begins, is not known.
-            self.close_connection = True
-            raise _invalid(
-                f"A request needs a Content-Length of at most {MAX_MESSAGE_BYTES} bytes."
-            )
-        return self.rfile.read(length)
-
-    def _send(self, status: HTTPStatus, answer: Mapping[str, Any]) -> None:
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _status(self, name: str, version: int | None, body: bytes) -> dict[str, Any]:
-        status = grpc_services.status(self.served.states(name, version))
-        return json_format.MessageToDict(
-            status, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        Raises:
+            UserError: it is taken or not allowed, or the certificate is of no use.
+        """
+        options = self._options
+        context = self._tls.http_context() if self._tls else None
+        sockets = listening_sockets(options.host, options.rest_api_port, "--rest_api_port")
+        self.port = sockets[0].getsockname()[1]
+        limits = Limits(connections=options.max_connections, header_s=options.header_timeout_s)
+        self._server = HttpServer(
+            self._app, sockets, context, limits, self._metrics.observe_refusal
+        )
+        self._metrics.watch(
+            "rest_connections", "Open REST connections.", lambda: self._server.connections
         )
 
-    def _metadata(self, name: str, version: int | None, body: bytes) -> dict[str, Any]:
-        model = self.served.version(name, version)
-        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=model.signature_defs)
-        return {
-            "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-            "metadata": {
-                grpc_services.SIGNATURE_DEF: json_format.MessageToDict(
-                    signatures, preserving_proto_field_name=True
-                )
-            },
-        }
+    async def start(self) -> None:
+        """Begins to answer."""
+        await self._server.start()
 
-    def _predict(self, name: str, version: int | None, body: bytes) -> dict[str, Any]:
-        model = self.served.version(name, version)
-        request = _parsed(body)
-        signature_name = request.get("signature_name", "")
-        specs = model.inputs(signature_name)
-        by_row = "instances" in request
-        columns = _columns(request["instances"], specs) if by_row else _named(request, specs)
-        inputs = {
-            input_name: _array(input_name, values, specs.get(input_name))
-            for input_name, values in columns.items()
-        }
-        outputs = self.served.predict(model, inputs, signature_name)
-        plain = {output: _plain(output, value) for output, value in outputs.items()}
-        if by_row:
-            return {"predictions": _rows(plain, len(request["instances"]))}
-        return {"outputs": plain if len(plain) > 1 else next(iter(plain.values()))}
+    async def stop(self, grace_s: float) -> None:
+        """Closes the port; callers are answered for some seconds yet."""
+        if self._server:
+            await self._server.stop(grace_s)
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _invalid(f"JSON Parse error: {error}") from error
-    if not isinstance(request, dict) or ("instances" in request) == ("inputs" in request):
-        raise _invalid('The request must be a JSON object with one of "instances" and "inputs".')
-    if not isinstance(request.get("signature_name", ""), str):
-        raise _invalid('"signature_name" must be a string.')
-    return request
+class _RestApi:
+    """The ASGI application behind every path; see `rest_app`."""
 
+    def __init__(
+        self,
+        servables: Servables,
+        admission: Admission,
+        metrics: Metrics,
+        keys: ApiKeys | None,
+        timeout_s: float,
+        allows_cors: bool,
+        metrics_path: str | None,
+        max_body_bytes: int,
+        answers: ModuleType,
+    ):
+        self._servables = servables
+        self._admission = admission
+        self._metrics = metrics
+        self._keys = keys
+        self._timeout_s = timeout_s
+        self._metrics_path = metrics_path
+        self._max_body_bytes = max_body_bytes
+        self._answers = answers
+        self._cors = dict(_CORS) if allows_cors else {}
+        if allows_cors and keys:
+            self._cors["access-control-allow-headers"] += ", Authorization, X-Api-Key"
+        self._held_bytes = 0
+        self._large = asyncio.Semaphore(1)
 
-def _columns(instances: Any, specs: Mapping[str, tf.TensorSpec]) -> dict[str, list]:
-    """Rows to columns; rows of a signature with one input may be bare values."""
-    if not isinstance(instances, list) or not instances:
-        raise _invalid('"instances" must be a list that is not empty.')
-    if not _is_named(instances[0]):
-        return {_only_input(specs): instances}
-    names = set(instances[0])
-    if any(not _is_named(row) or set(row) != names for row in instances):
-        raise _invalid('Every object in "instances" must have the same keys.')
-    return {name: [row[name] for row in instances] for name in names}
-
-
-def _named(request: Mapping[str, Any], specs: Mapping[str, tf.TensorSpec]) -> dict[str, Any]:
-    """Columns by name; a signature with one input may be given its value alone."""
-    inputs = request["inputs"]
-    return inputs if _is_named(inputs) else {_only_input(specs): inputs}
-
-
-def _is_named(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) != {"b64"}
-
-
-def _only_input(specs: Mapping[str, tf.TensorSpec]) -> str:
-    if len(specs) != 1:
-        raise _invalid(f"The signature takes several inputs: name them, as {sorted(specs)}.")
-    return next(iter(specs))
-
-
-def _array(name: str, values: Any, spec: tf.TensorSpec | None) -> np.ndarray:
-    """JSON as the array that the spec asks for; as it looks, if there is no such input."""
-    try:
-        dtype = spec.dtype.as_numpy_dtype if spec is not None else None
-        return np.array(_decoded(values), dtype=dtype)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid(f"The input {name} is not a tensor: {error}") from error
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, dict):
+    async def __call__(self, scope: MutableMapping, receive: Callable, send: Callable) -> None:
+        """Answers one request, whatever happens."""
+        request = Request(scope, receive)
         try:
-            return base64.b64decode(value["b64"], validate=True)
-        except (KeyError, TypeError, binascii.Error) as error:
-            raise ValueError(f'an object must be {{"b64": base64}}: {error}') from error
-    return value
+            response = await self._answered(request)
+        except (asyncio.CancelledError, ClientDisconnect):
+            # Nobody is there to be answered.
+            return
+        except _HttpError as error:
+            response = _refusal(error.status, error.message)
+        except Exception as error:
+            status, message = _told(error, scope)
+            response = _refusal(status, message)
+        response.headers.update(self._cors)
+        await response(scope, receive, send)
 
+    async def _answered(self, request: Request) -> Response:
+        path = request.scope["raw_path"].decode("latin-1")
+        query = request.scope["query_string"].decode("latin-1")
+        target = f"{path}?{query}" if query else path
+        if request.method not in _METHODS:
+            raise _HttpError(501, f"Not Implemented: {request.method}")
+        if path == self._metrics_path:
+            self._caller(request)
+            return self._shown_metrics(path, target)
+        if not _API.fullmatch(target):
+            raise _HttpError(404, "Not Found")
+        if request.method == "OPTIONS" and request.headers.get("origin"):
+            return Response(media_type=_JSON)
+        caller = self._caller(request)
+        if request.method == "POST" and (match := _COMPUTING.fullmatch(target)):
+            if match["verb"] in ("predict", "classify", "regress"):
+                return await self._computed(request, match["verb"], _spec(match), caller)
+        elif request.method == "GET" and (match := _TELLING.fullmatch(target)):
+            return await self._said(match)
+        raise _invalid(f"Malformed request: {request.method} {target}")
 
-def _plain(name: str, value: np.ndarray) -> Any:
-    """An output for JSON: text as UTF-8, but base64 if the output's name says that it is bytes."""
-    if value.dtype != object:
-        return value.tolist()
+    def _caller(self, request: Request) -> str:
+        """Who asks, for fairness; raises where a key is asked for and not shown."""
+        if self._keys:
+            try:
+                name = self._keys.name_of(request.headers)
+            except RequestError:
+                self._metrics.observe_refusal("keys")
+                raise
+            if RECORD in request.scope:
+                request.scope[RECORD].caller = name
+            return name
+        return request.client.host if request.client else ""
 
-    def text(encoded: bytes) -> Any:
-        if name.endswith("_bytes"):
-            return {"b64": base64.b64encode(encoded).decode()}
-        return encoded.decode(errors="replace")
-
-    flat = np.empty(value.size, dtype=object)
-    flat[:] = [text(encoded) for encoded in value.flat]
-    return flat.reshape(value.shape).tolist()
-
-
-def _rows(outputs: Mapping[str, Any], count: int) -> list:
-    """Columns to rows; rows of a signature with one output are bare values."""
-    for name, values in outputs.items():
-        if not isinstance(values, list) or len(values) != count:
-            raise _invalid(
-                f'The output {name} has no row for each instance: use "inputs" in place of '
-                '"instances".'
+    def _shown_metrics(self, path: str, target: str) -> Response:
+        if target != path:
+            return Response(
+                f"Unexpected path: {target}. Should be {path}", 400, media_type="text/plain"
             )
-    if len(outputs) == 1:
-        return next(iter(outputs.values()))
-    return [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+        return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def _said(self, match: re.Match) -> Response:
+        """Status or metadata, outside the queue: they are asked for most when it is full."""
+        spec = _spec(match)
+        if not spec.name:
+            raise _invalid("Missing model name in request.")
+        tell = self._metadata if match["part"] == "metadata" else self._status
+        content = await asyncio.get_running_loop().run_in_executor(None, tell, spec)
+        return Response(content, media_type=_JSON)
+
+    def _status(self, spec: model_pb2.ModelSpec) -> str:
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
+        return _message(self._answers.status(self._servables, request))
+
+    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=spec, metadata_field=[inference.SIGNATURE_DEF]
+        )
+        response = self._answers.metadata(self._servables, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[inference.SIGNATURE_DEF].Unpack(signatures)
+        return (
+            f'{{\n"model_spec":{_message(response.model_spec)},\n'
+            f'"metadata": {{"signature_def": {_message(signatures)}}}\n}}\n'
+        )
+
+    async def _computed(
+        self, request: Request, verb: str, spec: model_pb2.ModelSpec, caller: str
+    ) -> Response:
+        """The answer to a Predict, Classify or Regress, and what the metrics learn of it."""
+        began = time.perf_counter()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            async with self._body(request) as body:
+                content, is_packed = await self._in_turn(request, verb, spec, body, caller)
+            code = grpc.StatusCode.OK
+        except RequestError as error:
+            code = error.code
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                self._metrics.observe_refusal("requests")
+            raise
+        except _HttpError:
+            code = grpc.StatusCode.INVALID_ARGUMENT
+            raise
+        except Exception:
+            code = grpc.StatusCode.INTERNAL
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self._metrics.observe_request(spec.name, verb, "REST", code, seconds)
+        response = Response(content, media_type=_JSON)
+        if is_packed:
+            response.headers["content-encoding"] = "gzip"
+        response.headers["vary"] = "accept-encoding"
+        return response
+
+    @contextlib.asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body, which counts as held until it is answered."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            raise self._too_long()
+        chunks: list[bytes] = []
+        length = 0
+        try:
+            async for chunk in request.stream():
+                length += len(chunk)
+                self._held_bytes += len(chunk)
+                if length > self._max_body_bytes:
+                    raise self._too_long()
+                if self._held_bytes > _HELD_BODIES * self._max_body_bytes:
+                    raise RequestError(
+                        grpc.StatusCode.RESOURCE_EXHAUSTED,
+                        "The requests that are being received and answered fill the memory that "
+                        "there is for them; ask again later",
+                    )
+                chunks.append(chunk)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
+        finally:
+            self._held_bytes -= length
+
+    def _too_long(self) -> _HttpError:
+        self._metrics.observe_refusal("body")
+        return _HttpError(
+            413,
+            f"The body is longer than {self._max_body_bytes} bytes. Send fewer instances a request",
+        )
+
+    async def _in_turn(
+        self, request: Request, verb: str, spec: model_pb2.ModelSpec, body: bytes, caller: str
+    ) -> tuple[bytes, bool]:
+        unpacked_bytes = None
+        if "gzip" in request.headers.get("content-encoding", ""):
+            # Gzip's last four bytes; where they lie, unpacking ends at what they say.
+            unpacked_bytes = int.from_bytes(body[-4:], "little")
+            is_large = unpacked_bytes > _LARGE_UNPACKED_BYTES
+        else:
+            is_large = json_tensors.takes_more_than(body, _LARGE_BYTES)
+        call = _Call(
+            verb=verb,
+            spec=spec,
+            body=body,
+            unpacked_bytes=unpacked_bytes,
+            deadline=time.monotonic() + self._timeout_s if self._timeout_s else None,
+            takes_gzip=_takes_gzip(request.headers.get("accept-encoding", "")),
+            record=request.scope.get(RECORD),
+        )
+        size = max(len(body), min(unpacked_bytes or 0, self._max_body_bytes))
+        try:
+            outcome = await asyncio.wait_for(
+                self._admitted(call, caller, size, is_large),
+                self._timeout_s + _GRACE_S if self._timeout_s else None,
+            )
+        except asyncio.TimeoutError:
+            raise self._late() from None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _admitted(
+        self, call: _Call, caller: str, size: int, is_large: bool
+    ) -> tuple[bytes, bool] | Exception:
+        if not is_large:
+            return await self._admission.run(caller, self._outcome, call, size=size)
+        # What takes much memory is done one after the other, without a thread's waiting for it.
+        async with self._large:
+            try:
+                return await self._admission.run(caller, self._outcome, call, size=size)
+            finally:
+                await asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
+
+    def _outcome(self, call: _Call) -> tuple[bytes, bool] | Exception:
+        """What `_content` gives or raises.
+
+        A refusal comes back without its traceback. That holds every value of the request, and
+        asyncio makes a cycle of it, so that the memory would be taken until Python looks for those.
+        """
+        try:
+            return self._content(call)
+        except (RequestError, _HttpError) as error:
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+            return error
+
+    def _content(self, call: _Call) -> tuple[bytes, bool]:
+        """Computes an answer; gives its JSON, and whether that is packed. Runs in a thread."""
+        body = call.body if call.unpacked_bytes is None else self._unpacked(call)
+        if call.record:
+            call.record.model = call.spec.name
+            CURRENT_REQUEST.set(call.record.request_id)
+        compute = self._predict if call.verb == "predict" else self._examined
+        content = compute(call, json_tensors.JsonRequest(body))
+        if len(content) > self._max_body_bytes:
+            raise self._answer_too_long(len(content))
+        if call.takes_gzip and len(content) >= _GZIP_FROM_BYTES:
+            return zlib.compress(content, _GZIP_LEVEL, _GZIP_WINDOW), True
+        return content, False
+
+    def _unpacked(self, call: _Call) -> bytes:
+        unpacker = zlib.decompressobj(_GZIP_WINDOW)
+        most = min(call.unpacked_bytes, self._max_body_bytes)
+        try:
+            body = unpacker.decompress(call.body, most + 1)
+        except zlib.error as error:
+            raise _invalid(f"JSON Parse error: The body is no gzip, as it says: {error}") from error
+        if len(body) > self._max_body_bytes:
+            raise self._too_long()
+        if not unpacker.eof or len(body) != call.unpacked_bytes:
+            raise _invalid("JSON Parse error: The gzip body is cut off, or longer than it says")
+        return body
+
+    def _predict(self, call: _Call, asked: json_tensors.JsonRequest) -> bytes:
+        with self._servables.find(call.spec) as servable:
+            name = asked.signature_name or inference.DEFAULT_SIGNATURE
+            signature = servable.signatures.get(name)
+            if signature is None:
+                raise _invalid(f'Serving signature name: "{name}" not found in signature def')
+            inputs, by_row = asked.tensors(signature.inputs)
+            examples = next((len(value) for value in inputs.values() if value.ndim), 1)
+            _note(call, servable, name, examples)
+            timeout_s = self._remaining_s(call)
+            began = time.perf_counter()
+            outputs = self._answers.predict_arrays(servable, name, inputs, (), timeout_s)
+            self._metrics.observe_runtime(servable.name, "Predict", time.perf_counter() - began)
+        # Before it takes the memory and the time to write them: each needs three characters.
+        least_bytes = 3 * sum(value.size for value in outputs.values())
+        if least_bytes > self._max_body_bytes:
+            raise self._answer_too_long(least_bytes)
+        return (json_tensors.predictions if by_row else json_tensors.outputs)(outputs)
+
+    def _examined(self, call: _Call, asked: json_tensors.JsonRequest) -> bytes:
+        is_classify = call.verb == "classify"
+        request = (
+            classification_pb2.ClassificationRequest
+            if is_classify
+            else regression_pb2.RegressionRequest
+        )(model_spec=call.spec)
+        request.model_spec.signature_name = asked.signature_name
+        request.input.CopyFrom(asked.examples())
+        _note(call, None, asked.signature_name, None)
+        answer = self._answers.classify if is_classify else self._answers.regress
+        response = answer(self._servables, request, self._remaining_s(call))
+        write = json_tensors.classifications if is_classify else json_tensors.regressions
+        return write(response.result)
+
+    def _answer_too_long(self, length: int) -> RequestError:
+        return RequestError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"The answer is longer than {self._max_body_bytes} bytes (at least {length}); send "
+            "fewer instances a request, or ask a signature of fewer outputs",
+        )
+
+    def _remaining_s(self, call: _Call) -> float | None:
+        if call.deadline is None:
+            return None
+        remaining_s = call.deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise self._late()
+        return remaining_s
+
+    def _late(self) -> RequestError:
+        return RequestError(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            f"Timeout of {self._timeout_s:g} s exceeded; --rest_api_timeout_in_ms sets it",
+        )
+
+
+def _give_memory_back() -> None:
+    """Has the C library hand freed memory to the system, of which glibc keeps much."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
+def _spec(match: re.Match) -> model_pb2.ModelSpec:
+    """The model that a path asks for."""
+    spec = model_pb2.ModelSpec(name=_unescaped(match["name"] or ""))
+    if match["version"]:
+        digits = match["version"].lstrip("0") or "0"
+        if len(digits) > 19 or int(digits) > _LARGEST_VERSION:
+            raise _invalid(f"Failed to convert version: {match['version']} to numeric.")
+        spec.version.value = int(digits)
+    if match["label"]:
+        spec.version_label = _unescaped(match["label"])
+    return spec
+
+
+def _unescaped(text: str) -> str:
+    return urllib.parse.unquote_to_bytes(text.encode("latin-1")).decode(errors="replace")
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding names gzip, and not as what it does not want."""
+    for coding in accepted.split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip().lower() == "gzip":
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False
+
+
+def _message(message: Message) -> str:
+    return json_format.MessageToJson(
+        message,
+        indent=1,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+
+
+def _note(call: _Call, servable: Servable | None, signature: str, examples: int | None) -> None:
+    """Tells the log what is asked."""
+    if call.record:
+        call.record.version = servable.version if servable else None
+        call.record.signature = signature
+        call.record.examples = examples
+
+
+def _told(error: Exception, scope: MutableMapping) -> tuple[int, str]:
+    """The HTTP status and the sentence for a failure, which is logged where it is our own."""
+    if isinstance(error, RequestError):
+        return HTTP_STATUS[error.code], error.message
+    if isinstance(error, MemoryError):
+        return 429, "There is not memory enough for the request; ask again later"
+    error_id = request_id(None)
+    if RECORD in scope:
+        scope[RECORD].error_id = error_id
+    _log.error(
+        "%s %s failed; the caller was told error %s", scope["method"], scope["path"], error_id,
+        exc_info=error,
+    )  # fmt: skip
+    return 500, f"The server failed; its log says more under error {error_id}"
+
+
+def _refusal(status: int, message: str) -> Response:
+    headers = {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status in (429, 503):
+        headers["retry-after"] = "1"
+    return Response(json_tensors.error(message), status, headers, _JSON)
 
 
 def _invalid(message: str) -> RequestError:
