@@ -7,7 +7,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from serving import tf_serving_pb2
+from serving.client import tf_serving_pb2
 
 
 def _assert_part_of(ours: Descriptor, theirs: Descriptor) -> None:

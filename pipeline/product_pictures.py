@@ -1,0 +1,144 @@
+"""Which file is a product's picture, as the ingest chooses it, without Beam.
+
+The ingest joins rows with files by sorting both, part by part. Whoever walks a catalog row by row
+asks here instead. That both choose the same file is what the tests of this module are about.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import unicodedata
+from array import array
+from bisect import bisect_left, bisect_right
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from components.catalog_example_gen import folder
+from components.catalog_example_gen.pictures import SUFFIXES
+from components.catalog_example_gen.rejects import IN_WORDS, Reason, printable
+from components.catalog_example_gen.storage import is_url
+from schema.errors import UserError
+
+_PICTURE, _INSIDE = 1, 2
+
+
+class NoPicture(Exception):
+    """A row without a usable file; the message says why."""
+
+    def __init__(self, reason: Reason, found: str):
+        super().__init__(f"{IN_WORDS[reason]}: {printable(found)}")
+
+
+class _File(NamedTuple):
+    path: str
+    is_picture: bool
+    is_inside: bool
+
+
+class ProductPictures:
+    """The files below a folder, by the names under which rows look them up.
+
+    Some 60 bytes a file are held, whatever is asked.
+
+    Args:
+        images: the folder of pictures.
+        by_path: whether rows name the path below the folder; else they name the file without its
+            suffix, wherever it is.
+
+    Raises:
+        UserError: the folder is not there, or is behind a URL.
+    """
+
+    def __init__(self, images: Path | str, by_path: bool):
+        if is_url(str(images)):
+            raise UserError(
+                f"{images} is a URL, and pictures to ask about must be on this machine. Copy or "
+                "mount the folder, and name it with --images."
+            )
+        if not os.path.isdir(images):
+            state = "is a file, not a folder" if os.path.exists(images) else "is not there"
+            raise UserError(f"The folder of pictures {images} {state}. Check --images.")
+        self._images = str(images)
+        self._by_path = by_path
+        hashes, starts = array("Q"), array("Q")
+        paths = bytearray()
+        for found in folder.files_below(self._images):
+            hashes.append(_hash(self._key_of(found.path)))
+            starts.append(len(paths))
+            paths.append(_PICTURE * found.is_picture + _INSIDE * found.inside)
+            paths += os.fsencode(found.path) + b"\0"
+        unordered = np.frombuffer(hashes, dtype=np.uint64)
+        order = np.argsort(unordered, kind="stable")
+        # Arrays of Python's own, in which single numbers are found faster than in NumPy's.
+        self._hashes = array("Q", unordered[order].tobytes())
+        self._starts = array("Q", np.frombuffer(starts, dtype=np.uint64)[order].tobytes())
+        self._paths = bytes(paths)
+
+    def find(self, named: str) -> str:
+        """The path below the folder of the picture that a row names.
+
+        Args:
+            named: the row's cell, without blanks around it.
+
+        Raises:
+            NoPicture: there is none, it is outside the folder, or is no picture by its suffix.
+        """
+        if not named:
+            raise NoPicture(Reason.MISSING_PICTURE, "the cell is empty")
+        path = posixpath.normpath(named)
+        if posixpath.isabs(path) or path.split("/")[0] == "..":
+            raise NoPicture(Reason.OUTSIDE_IMAGES, named)
+        name = path if self._by_path else named
+        files = self._files(_key(name))
+        if not files:
+            if self._by_path and self._leads_outside(name):
+                raise NoPicture(Reason.OUTSIDE_IMAGES, name)
+            expected = name if self._by_path else f"{name}.jpg or another suffix"
+            raise NoPicture(Reason.MISSING_PICTURE, f"no file {expected}")
+        file = min(files, key=_preference)
+        if not file.is_inside:
+            raise NoPicture(Reason.OUTSIDE_IMAGES, f"a link: {file.path}")
+        if not file.is_picture:
+            raise NoPicture(Reason.WRONG_SUFFIX, file.path)
+        return file.path
+
+    def _files(self, key: bytes) -> list[_File]:
+        sought = _hash(key)
+        first = bisect_left(self._hashes, sought)
+        last = bisect_right(self._hashes, sought, lo=first)
+        files = []
+        for start in self._starts[first:last]:
+            flags = self._paths[start]
+            path = os.fsdecode(self._paths[start + 1 : self._paths.index(b"\0", start + 1)])
+            if self._key_of(path) == key:
+                files.append(_File(path, bool(flags & _PICTURE), bool(flags & _INSIDE)))
+        return files
+
+    def _key_of(self, path: str) -> bytes:
+        return _key(path if self._by_path else os.path.splitext(os.path.basename(path))[0])
+
+    def _leads_outside(self, name: str) -> bool:
+        root = os.path.realpath(self._images)
+        path = os.path.join(root, name)
+        return os.path.lexists(path) and not folder.is_inside(path, root)
+
+
+def _key(name: str) -> bytes:
+    """Makes names equal that look equal: macOS stores decomposed letters."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
+
+
+def _preference(file: _File) -> tuple[int, bytes]:
+    suffix = os.path.splitext(file.path)[1].lower()
+    rank = SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+    return rank, os.fsencode(file.path)
