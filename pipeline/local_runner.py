@@ -25,6 +25,7 @@ from tfx.types import standard_component_specs
 from tfx.utils import path_utils, proto_utils
 
 from components.atomic_pusher import versions
+from components.atomic_pusher.executor import SERVING_STATE_KEY
 from pipeline.config import Config
 from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
 from pipeline.step_summaries import summarize
@@ -99,9 +100,8 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
             self._observer.started(step)
             start = time.monotonic()
             try:
-                if step == "Pusher" and self._is_another_live(node):
-                    # The cache may remember a push of this model, from before the other's.
-                    node.execution_options.caching_options.enable_cache = False
+                if step == "Pusher":
+                    self._tell_serving_state(node)
                 execution = launcher.Launcher(
                     pipeline_node=node,
                     mlmd_connection=mlmd,
@@ -117,20 +117,37 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
             self.results[step] = result
             self._observer.finished(step, result)
 
-    def _is_another_live(self, pusher: pipeline_pb2.PipelineNode) -> bool:
-        """Whether the model is blessed, and servers answer with another one or none."""
+    def _tell_serving_state(self, pusher: pipeline_pb2.PipelineNode) -> None:
+        """Lets the step and its cache know what the serving folder holds of the model now.
+
+        The cache may remember a push of this model from before another one's, or before a rollback.
+        """
+        parameters = pusher.parameters.parameters
         destination = pusher_pb2.PushDestination()
-        parameter = pusher.parameters.parameters[standard_component_specs.PUSH_DESTINATION_KEY]
-        proto_utils.json_to_proto(parameter.field_value.string_value, destination)
-        serving_root = Path(destination.filesystem.base_directory)
+        proto_utils.json_to_proto(
+            parameters[standard_component_specs.PUSH_DESTINATION_KEY].field_value.string_value,
+            destination,
+        )
+        serving_root = destination.filesystem.base_directory
         [verdict] = self.results["Evaluator"].outputs["blessing"]
         [answer] = self.results["ModelCanary"].outputs["blessing"]
         [model] = self.results["Trainer"].outputs["model"]
-        return (
-            model_utils.is_model_blessed(verdict)
-            and model_utils.is_infra_validated(answer)
-            and not versions.is_newest(Path(path_utils.serving_model_path(model.uri)), serving_root)
-        )
+        blessed = model_utils.is_model_blessed(verdict) and model_utils.is_infra_validated(answer)
+        if blessed and "://" not in serving_root:
+            outcome = versions.expected_outcome(
+                Path(path_utils.serving_model_path(model.uri)), Path(serving_root)
+            )
+            parameters[SERVING_STATE_KEY].field_value.string_value = _serving_state(outcome)
+
+
+def _serving_state(outcome: versions.Outcome) -> str:
+    """The same as in the run whose result still holds, if there is one, and else another."""
+    if outcome.state == "new":
+        return f"new at {time.time_ns()}"
+    if outcome.state == "rolled back":
+        return outcome.summary
+    record = outcome.version.record
+    return (record and record.origin.serving_state) or f"live as {outcome.version.number}"
 
 
 def _result(

@@ -15,6 +15,13 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.atomic_pusher import versions
+from components.atomic_pusher.records import Origin
+from components.evaluation.results import read_evaluation
+from schema import features
+
+EVALUATION_KEY = "evaluation"
+KEEP_VERSIONS_KEY = "keep_versions"
+SERVING_STATE_KEY = "serving_state"
 
 
 class AtomicPusherExecutor(executor.Executor):
@@ -29,7 +36,7 @@ class AtomicPusherExecutor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model if every blessing there is says so.
+        """Pushes the model if every blessing there is says so and nobody has rolled it back.
 
         Raises:
             UserError: the disk is full or the serving folder cannot be written.
@@ -45,18 +52,60 @@ class AtomicPusherExecutor(executor.Executor):
         # No object store can rename a folder; there, TFX's own order of copying must do.
         if "://" in serving_root:
             super().Do(input_dict, output_dict, exec_properties)
+            summary = _summary(pushed_model, input_dict)
         elif self.CheckBlessing(input_dict):
-            model, archive = Path(self.GetModelPath(input_dict)), Path(pushed_model.uri)
+            outcome = self._push(input_dict, exec_properties, pushed_model, Path(serving_root))
+            summary = outcome.summary
+        else:
+            self._MarkNotPushed(pushed_model)
+            summary = _summary(pushed_model, input_dict)
+        pushed_model.set_string_custom_property("summary", summary)
+
+    def _push(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+        pushed_model: types.Artifact,
+        serving_root: Path,
+    ) -> versions.Outcome:
+        model, archive = Path(self.GetModelPath(input_dict)), Path(pushed_model.uri)
+        outcome = versions.expected_outcome(model, serving_root)
+        if outcome.state != "rolled back":
             # The archived copy comes first: if it fails, nothing has gone live.
             with versions.naming_disk_errors(model, archive):
                 shutil.copytree(model, archive, dirs_exist_ok=True)
-            version = versions.push(model, Path(serving_root))
-            self._MarkPushed(
-                pushed_model, pushed_destination=str(version), pushed_version=version.name
+            outcome = versions.push(
+                model,
+                serving_root,
+                Origin(
+                    model=input_dict[standard_component_specs.MODEL_KEY][0].uri,
+                    run=(self._context and self._context.pipeline_run_id) or "",
+                    metrics=_telling_metrics(input_dict),
+                    serving_state=exec_properties.get(SERVING_STATE_KEY, ""),
+                ),
+                keep=exec_properties.get(KEEP_VERSIONS_KEY),
             )
-        else:
+        if outcome.state == "rolled back":
             self._MarkNotPushed(pushed_model)
-        pushed_model.set_string_custom_property("summary", _summary(pushed_model, input_dict))
+        else:
+            self._MarkPushed(
+                pushed_model,
+                pushed_destination=str(outcome.version.folder),
+                pushed_version=str(outcome.version.number),
+            )
+        return outcome
+
+
+def _telling_metrics(input_dict: dict[str, list[types.Artifact]]) -> dict[str, float]:
+    if not input_dict.get(EVALUATION_KEY):
+        return {}
+    metrics = read_evaluation(input_dict[EVALUATION_KEY][0].uri).metrics
+    overall_f1 = f"{features.ATTRIBUTES}/overall_f1"
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name.endswith("/accuracy") or name == overall_f1
+    }
 
 
 def _summary(pushed_model: types.Artifact, input_dict: dict[str, list[types.Artifact]]) -> str:

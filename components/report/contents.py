@@ -65,6 +65,7 @@ class Contents:
         canary_summary: What the canary says of it, one sentence.
         pushed_version: The version that went live; empty where none did.
         pushed_destination: Where it lies.
+        push_summary: What Pusher says of it, one sentence.
         ingest: Counts of the ingest, as `catalog_example_gen` writes them into its summary.
         rejects: Rejected rows: "row", "id", "column", "reason" (a code), "found".
         expectations: What the schema asks of each feature.
@@ -89,6 +90,7 @@ class Contents:
     canary_summary: str = ""
     pushed_version: str = ""
     pushed_destination: str = ""
+    push_summary: str = ""
     ingest: dict[str, Any] = dataclasses.field(default_factory=dict)
     rejects: list[dict[str, str]] = dataclasses.field(default_factory=list)
     expectations: list[Expectation] = dataclasses.field(default_factory=list)

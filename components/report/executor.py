@@ -75,8 +75,9 @@ def _contents(
     pushed: dict[str, Any] = {}
     if input_dict.get("pushed_model"):
         model = artifact_utils.get_single_instance(input_dict["pushed_model"])
+        pushed = {"push_summary": model.get_string_custom_property("summary")}
         if model.get_int_custom_property("pushed"):
-            pushed = {
+            pushed |= {
                 "pushed_version": model.get_string_custom_property("pushed_version"),
                 "pushed_destination": model.get_string_custom_property("pushed_destination"),
             }

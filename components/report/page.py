@@ -170,7 +170,7 @@ def verdict(contents: Contents) -> dict[str, Any]:
         "state": "warn",
         "headline": "Blessed, not pushed",
         "text": f"{met}, but this run pushed nothing.",
-        "reasons": [],
+        "reasons": [contents.push_summary] if contents.push_summary else [],
     }
 
 

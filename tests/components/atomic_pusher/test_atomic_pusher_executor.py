@@ -1,8 +1,13 @@
-"""The executor keeps Pusher's contract: what is blessed is pushed, what is not is not."""
+"""The executor keeps Pusher's contract: what is blessed is pushed, what is not is not.
+
+What becomes of a model that was pushed or rolled back before is told by the runner's tests.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +18,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.atomic_pusher import executor
 from components.atomic_pusher.executor import AtomicPusherExecutor
+from components.atomic_pusher.records import RECORD_FILE
 from schema.errors import UserError
 
 
@@ -28,6 +35,7 @@ def _push(
     evaluator: bool = True,
     canary: bool = True,
     serving_root: str | None = None,
+    evaluation: standard_artifacts.ModelEvaluation | None = None,
 ):
     saved_model = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
     saved_model.parent.mkdir(parents=True)
@@ -46,9 +54,14 @@ def _push(
             "model": [model],
             "model_blessing": [_blessing(standard_artifacts.ModelBlessing, evaluator)],
             "infra_blessing": [_blessing(standard_artifacts.InfraBlessing, canary)],
-        },
+        }
+        | ({"evaluation": [evaluation]} if evaluation else {}),
         {"pushed_model": [pushed_model]},
-        {"push_destination": proto_utils.proto_to_json(destination)},
+        {
+            "push_destination": proto_utils.proto_to_json(destination),
+            "keep_versions": 2,
+            "serving_state": "not there",
+        },
     )
     return pushed_model
 
@@ -65,6 +78,47 @@ def test_a_blessed_model_goes_live_and_into_the_archive(tmp_path):
     assert pushed_model.get_string_custom_property("summary") == (
         f"version {version.name} pushed to {version.parent}"
     )
+
+
+def test_a_version_tells_of_its_model_and_its_most_telling_figures(tmp_path, monkeypatch):
+    @dataclasses.dataclass
+    class Read:
+        metrics: dict[str, float]
+
+    figures = {
+        "category/accuracy": 0.9,
+        "category/overall_f1": 0.8,
+        "subcategory/accuracy": 0.7,
+        "subcategory/independent_accuracy": 0.6,
+        "attributes/overall_f1": 0.5,
+    }
+    monkeypatch.setattr(executor, "read_evaluation", lambda uri: Read(figures))
+
+    pushed_model = _push(tmp_path, evaluation=standard_artifacts.ModelEvaluation())
+
+    version = Path(pushed_model.get_string_custom_property("pushed_destination"))
+    assert json.loads((version / RECORD_FILE).read_text())["origin"] == {
+        "model": str(tmp_path / "model"),
+        "run": "",
+        "metrics": {
+            "category/accuracy": 0.9,
+            "subcategory/accuracy": 0.7,
+            "attributes/overall_f1": 0.5,
+        },
+        "serving_state": "not there",
+    }
+
+
+def test_older_versions_than_the_option_allows_are_removed(tmp_path):
+    for number in ("1", "2"):
+        folder = tmp_path / "serving" / "catalog" / number
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"older")
+
+    summary = _push(tmp_path).get_string_custom_property("summary")
+
+    assert summary.endswith("; version 1 removed")
+    assert not (tmp_path / "serving" / "catalog" / "1").exists()
 
 
 def test_nothing_goes_live_when_the_disk_is_full_before(tmp_path, monkeypatch):
