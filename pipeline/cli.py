@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,8 +28,16 @@ from schema.errors import UserError
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
+    from pipeline.catalog_table import CatalogTable
+    from serving.client import Result
+
 NOT_BLESSED = 3
 """Exit status of a run whose model was trained and judged, and did not deserve to go live."""
+
+DRIFTED = 4
+"""Exit status of a look at live traffic that is not what the model was trained on any more."""
+
+_MOST_REFUSED = 5
 
 app = typer.Typer(
     help="Reads a fashion catalog's pictures: trains, judges, serves and asks one model that names "
@@ -155,24 +164,52 @@ def serve(
     port: Annotated[int, typer.Option(min=0, help="gRPC port; 0 takes any free one.")] = 8500,
     rest_port: Annotated[
         int | None,
-        typer.Option(min=0, help="REST port; without it there is no REST."),
+        typer.Option(min=0, help="REST port; 0 takes any free one, without it there is no REST."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 or :: for every network of the machine."),
+    ] = "127.0.0.1",
     model: ModelName = "catalog",
+    batching: Annotated[
+        bool, typer.Option(help="Compute requests of several callers together.")
+    ] = True,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ask callers for a key: one a line, a name before it if you like.", metavar="FILE"
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Speak TLS: the server's certificate.", metavar="PEM")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="TLS: the certificate's private key.", metavar="PEM")
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mutual TLS: callers must show a certificate of this authority.", metavar="PEM"
+        ),
+    ] = None,
+    access_log: Annotated[
+        Path | None, typer.Option(help="Write a line of JSON a request.", metavar="FILE")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Serve what was pushed, with TensorFlow Serving's gRPC and REST interface.
 
-    Newer versions are taken up as they are pushed. Ends with Ctrl-C.
+    Newer versions are taken up as they are pushed, and answer once they are loaded. Ctrl-C or
+    SIGTERM answers the calls there are and ends it; a second one ends it at once.
 
-    Example: `seamline serve workspace/demo --port 8500`
+    `python -m serving.model_server --help` has every option of TensorFlow Serving.
+
+    Example: `seamline serve workspace/demo --port 8500 --rest-port 8501`
     """
     if not verbose:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # Service managers end a server with SIGTERM; it deserves the same good end as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _clear_errors(verbose), ExitStack() as running:
-        from pipeline.session import quiet_terminal
+    with _clear_errors(verbose):
+        from pipeline.serve_console import serve_in_console
         from pipeline.workspace import Workspace
 
         place = Workspace(workspace.absolute())
@@ -181,43 +218,243 @@ def serve(
                 f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
             )
         place.create()
-        with quiet_terminal(place.log / "serve.log", verbose):
-            from serving.model_server import ModelServer
-
-            server = running.enter_context(
-                ModelServer(
-                    place.serving, model_name=model, port=port, rest_port=rest_port, host=host
-                )
-            )
-        typer.echo(f"serving {model} on {server.endpoint}; Ctrl-C ends it")
-        with suppress(KeyboardInterrupt):
-            server.wait_for_termination()
+        serve_in_console(
+            place,
+            model,
+            host=host,
+            port=port,
+            rest_port=rest_port,
+            batching=batching,
+            api_key_file=api_key_file,
+            tls_files=(tls_certificate, tls_key, tls_client_ca),
+            access_log=access_log,
+            verbose=verbose,
+        )
 
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Picture files.", metavar="IMAGE...")
+    ] = None,
     server: Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC.")] = "localhost:8500",
     model: ModelName = "catalog",
+    version: Annotated[
+        int | None, typer.Option(help="Version of the model to ask; the newest by default.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="In place of a version its label, e.g. `stable`.")
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait.")] = 30.0,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the API key alone; else SEAMLINE_API_KEY may hold it.", metavar="FILE"
+        ),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option(help="TLS: certificates (PEM) that vouch for the server's.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS: the client's own certificate (PEM).")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="TLS: its private key (PEM).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
-    threshold: Annotated[float, typer.Option(help="Least score of a shown attribute.")] = 0.75,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="With --json: all scores, and the embedding.")
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least score of a shown attribute; the model's own by default."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help="Ask about every row of this CSV, in place of IMAGE.", metavar="FILE"
+        ),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--images", help="With --csv: the folder of pictures.", metavar="DIR"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of --csv and its columns: the catalog's YAML file.", metavar="CONFIG"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --csv: the CSV of answers; goes on where it ends.", metavar="FILE"),
+    ] = None,
+    fill: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --csv: the CSV again, with what was empty and the model is sure of.",
+            metavar="FILE",
+        ),
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Begin the file of --out again.")] = False,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Column of the product's id; `id` by default.")
+    ] = None,
+    picture_column: Annotated[
+        str | None,
+        typer.Option(
+            "--picture", help="Column of the picture's path; by default `<id>.<suffix>` is sought."
+        ),
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="With --fill: column of the category; `category` by default.")
+    ] = None,
+    subcategory: Annotated[
+        str | None,
+        typer.Option(help="With --fill: column of the sub-category; `subcategory` by default."),
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Text encoding of the CSV; UTF-8 by default.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=64, help="With --csv: requests at a time.")
+    ] = 4,
     verbose: Verbose = False,
 ) -> None:
-    """Name category, sub-category, extra labels and attributes of pictures, with scores.
+    """Name category, sub-category, extra labels and attributes, of some pictures or of a catalog.
+
+    Of a catalog, the file of answers is all that is kept: run the same command again after Ctrl-C
+    or a power cut, and it goes on behind the last row. A picture that cannot be used costs its row
+    alone, which says why.
 
     Example: `seamline predict shoe.jpg --server localhost:8500`
-    """
-    from serving.client import CatalogClient
 
+    Example: `seamline predict --csv labels.csv --images images --out predictions.csv`
+    """
+    if not verbose:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _clear_errors(verbose):
-        with CatalogClient(server, model_name=model, timeout_s=timeout_s) as client:
-            predictions = client.predict(images)
-        if as_json:
-            for image, prediction in zip(images, predictions, strict=True):
-                typer.echo(json.dumps({"image": str(image)} | prediction.to_dict()))
-            return
-        Console().print(predictions_table((i.name for i in images), predictions, threshold))
+        from serving.client import CatalogClient, Tls
+
+        secure = Tls(ca, certificate, key) if tls or ca or certificate or key else None
+        walk_options = {
+            "--csv": csv_file,
+            "--images": pictures,
+            "--out": out,
+            "--fill": fill,
+            "--anew": anew,
+            "--id": id_column,
+            "--picture": picture_column,
+            "--category": category,
+            "--subcategory": subcategory,
+            "--encoding": encoding,
+        }
+        walks = bool(csv_file or config)
+        if walks:
+            table = _catalog_table(images, config, walk_options)
+            if as_json or everything or threshold is not None:
+                raise UserError(
+                    "--json, --everything and --threshold are for pictures: a catalog's answers go "
+                    "into the CSV of --out, and count from the model's own thresholds."
+                )
+        else:
+            if not images:
+                raise UserError("Name pictures to ask about, or a catalog with --csv or --config.")
+            if given := [option for option, value in walk_options.items() if value]:
+                raise UserError(f"{given[0]} goes with --csv or --config, and neither was given.")
+            if everything and not as_json:
+                raise UserError("--everything is more than a table holds: it goes with --json.")
+        with CatalogClient(
+            server,
+            model_name=model,
+            timeout_s=timeout_s,
+            version=version,
+            label=label,
+            tls=secure,
+            api_key=_api_key(api_key_file),
+        ) as client:
+            if walks:
+                from pipeline.walk_console import WalkStopped, walk_in_console
+
+                # Whoever ends it with SIGTERM, as service managers do, deserves the same good end.
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+                try:
+                    walk_in_console(client, table, out, fill, anew, concurrency)
+                except WalkStopped as stopped:
+                    _fail(str(stopped), 130)
+                return
+            results = list(client.predict_many(images, everything=everything))
+        _show(images, results, as_json, everything, threshold)
+
+
+def _catalog_table(
+    images: list[Path] | None, config: Path | None, options: Mapping[str, Any]
+) -> CatalogTable:
+    """The catalog that the options of `predict` describe."""
+    from pipeline.catalog_table import CatalogTable
+    from pipeline.config import load_config
+
+    if images:
+        raise UserError(f"Both the picture {images[0]} and a catalog were named. Name one of them.")
+    if not options["--out"]:
+        raise UserError("Where are the answers to go? Name a file with --out.")
+    if config:
+        table = CatalogTable.from_options(load_config(config).catalog)
+    elif options["--images"]:
+        table = CatalogTable(options["--csv"], options["--images"])
+    else:
+        raise UserError("Where are the pictures? Name their folder with --images.")
+    named = {
+        "csv": options["--csv"],
+        "images": options["--images"],
+        "id": options["--id"],
+        "picture": options["--picture"],
+        "category": options["--category"],
+        "subcategory": options["--subcategory"],
+        "encoding": options["--encoding"],
+    }
+    return replace(table, **{name: value for name, value in named.items() if value is not None})
+
+
+def _api_key(file: Path | None) -> str | None:
+    """The key in the file, or in the environment; never on the command line, where all see it."""
+    if file is None:
+        return os.environ.get("SEAMLINE_API_KEY") or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The API key cannot be read from {file}: {error}. Check the path."
+        ) from error
+
+
+def _show(
+    images: list[Path],
+    results: list[Result],
+    as_json: bool,
+    everything: bool,
+    threshold: float | None,
+) -> None:
+    """Prints what the model says; what it cannot say fails the command, after all the rest."""
+    from serving.client import Refused
+
+    refused = [result for result in results if isinstance(result, Refused)]
+    if as_json:
+        for image, result in zip(images, results, strict=True):
+            plain = result.to_dict() if result in refused else result.to_dict(everything)
+            typer.echo(json.dumps({"image": str(image)} | plain))
+    else:
+        answered = [
+            (image.name, result)
+            for image, result in zip(images, results, strict=True)
+            if not isinstance(result, Refused)
+        ]
+        if answered:
+            names, predictions = zip(*answered, strict=True)
+            Console().print(predictions_table(names, predictions, threshold))
+    if refused:
+        sentences = "; ".join(f"{one.picture} {one.reason}" for one in refused[:_MOST_REFUSED])
+        more = f"; and {len(refused) - _MOST_REFUSED} more" if len(refused) > _MOST_REFUSED else ""
+        _fail(f"{sentences}{more}. Mend them or leave them out.")
 
 
 @app.command()
@@ -249,6 +486,166 @@ def report(
         typer.echo(page)
         if open_it and not webbrowser.open(page.as_uri()):
             raise UserError(f"No browser could be started. Open {page} yourself.")
+
+
+@app.command("versions")
+def versions_command(
+    workspace: WorkspaceArgument,
+    model: ModelName = "catalog",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the versions that were pushed: where each came from, how good it is, which is live.
+
+    The live one is that which servers answer with, the largest number that can be loaded.
+
+    Example: `seamline versions workspace/demo`
+    """
+    with _clear_errors():
+        from components.atomic_pusher.versions import find_versions
+        from pipeline.versions_table import versions_json, versions_table
+
+        folder = _serving_folder(workspace, model)
+        rows = versions_json(find_versions(folder))
+        if as_json:
+            typer.echo(json.dumps(rows, indent=2))
+        else:
+            Console().print(f"{model} in {folder}", highlight=False, soft_wrap=True)
+            Console().print(versions_table(rows), highlight=False)
+
+
+@app.command()
+def rollback(
+    workspace: WorkspaceArgument,
+    to: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="VERSION",
+            help="Which version; by default the one that was live before the live one.",
+        ),
+    ] = None,
+    model: ModelName = "catalog",
+    verbose: Verbose = False,
+) -> None:
+    """Make an earlier version live again.
+
+    It becomes a new version with the largest number, a copy that takes no room, so that running
+    servers follow as they follow a push. The model that was live stays in its folder, and no run
+    pushes it again by itself; `--to` its version makes it live again. May be called while servers
+    and a run are at work. Not for object stores.
+
+    Example: `seamline rollback workspace/demo`
+    """
+    with _clear_errors(verbose):
+        from components.atomic_pusher.versions import roll_back
+
+        done = roll_back(_serving_folder(workspace, model), to)
+        live = done.live
+        if done.replaced is None:
+            typer.echo(f"version {live.number} is live already; nothing was done")
+            return
+        typer.echo(
+            f"version {live.number}, a copy of {live.first}, is live in place of "
+            f"{done.replaced.number}; servers change over when they next look\n"
+            f"to undo this: seamline rollback {workspace} --to {done.replaced.number}"
+            + (f" --model {model}" if model != "catalog" else "")
+        )
+
+
+@app.command()
+def drift(
+    trained_by: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder that `seamline run` worked in, or the catalog's YAML file.",
+            metavar="WORKSPACE|CONFIG",
+        ),
+    ],
+    log: Annotated[
+        Path, typer.Option(help="Folder of the server's `--traffic_log`.", metavar="DIR")
+    ],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="With CONFIG: folder of its runs; `workspace/<name>` by default."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="From when on: 24h, 7d, 2w ago, or a date; from the log's beginning."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Until when, in the same way; until now by default.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=0, help="Which; that of the latest record by default.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of the served model; CONFIG's `serving.model_name`, or `catalog`."),
+    ] = None,
+    max_drift: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Largest distance; CONFIG's `checks.drift`, or 0.15."),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="By how much the estimated accuracy may fall.")
+    ] = 0.05,
+    max_refused: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Largest share of refused pictures; CONFIG's `checks.max_rejected`, or 0.1.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare live traffic with what the served model was trained on.
+
+    Tells by the sample that a server logged whether the pictures and the answers are as they were,
+    and how often the answers are right by their scores. Something has moved where it is farther off
+    than is allowed and than chance would take it. Exit status: 0 nothing has moved, 4 something
+    has, 1 there is no telling: no log, fewer than 100 records, a version of another workspace.
+
+    Example: `seamline drift workspace/demo --log /var/log/seamline --since 7d`
+    """
+    with _clear_errors(verbose):
+        from pipeline.config import Checks, load_config
+        from pipeline.session import quiet_terminal
+
+        checks = Checks()
+        if _is_config(trained_by):
+            options = load_config(trained_by)
+            checks, model = options.checks, model or options.serving.model_name
+            workspace = workspace or Path("workspace") / options.name
+        elif workspace:
+            raise UserError(f"--workspace goes with a CONFIG, and {trained_by} is none.")
+        else:
+            workspace = trained_by
+        with quiet_terminal(Path(os.devnull), verbose):
+            from components.live_traffic.comparison import Limits
+            from pipeline.drift import drift_json, drift_tables, look_at_traffic, moment_ms
+            from pipeline.workspace import Workspace
+
+            limits = Limits(
+                drift=checks.drift if max_drift is None else max_drift,
+                drop=max_drop,
+                refused=checks.max_rejected if max_refused is None else max_refused,
+            )
+            window = {
+                name: moment_ms(text)
+                for name, text in (("since_ms", since), ("until_ms", until))
+                if text
+            }
+            place = Workspace(workspace.absolute())
+            outcome = look_at_traffic(
+                place, log.absolute(), model or "catalog", limits, version, **window
+            )
+        if as_json:
+            typer.echo(json.dumps(drift_json(outcome), indent=2))
+        else:
+            Console().print(drift_tables(outcome), highlight=False)
+    raise typer.Exit(DRIFTED if outcome.has_drifted else 0)
 
 
 @app.command()
@@ -379,6 +776,26 @@ def _schema_of(path: Path) -> schema_pb2.Schema:
 
     catalog = load_config(path).catalog
     return catalog_schema(catalog.slices, catalog.schema_file)
+
+
+def _serving_folder(workspace: Path, model: str) -> Path:
+    """The folder of a model's versions; there is at least one."""
+    from components.atomic_pusher.versions import find_versions, require_local
+    from pipeline.workspace import Workspace
+
+    require_local(workspace)
+    serving = Workspace(workspace.absolute()).serving
+    if find_versions(serving / model):
+        return serving / model
+    others = sorted(path.name for path in serving.glob("*") if path.name != model and path.is_dir())
+    raise UserError(
+        f"No version of {model} was pushed to {serving}. "
+        + (
+            f"There is {', '.join(others)}: name it with --model."
+            if others
+            else "`seamline run CONFIG --workspace DIR` pushes one where it finds it good enough."
+        )
+    )
 
 
 def _report_file(workspace: Path, name: str) -> Path:

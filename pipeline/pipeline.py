@@ -6,9 +6,8 @@ from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
-from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 
-from components.atomic_pusher.executor import AtomicPusherExecutor
+from components.atomic_pusher.component import AtomicPusher
 from components.catalog_example_gen.component import CatalogExampleGen
 from components.data_gate.component import DataGate
 from components.data_gate.previous import previous_statistics_resolver
@@ -65,7 +64,10 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         catalog=config.catalog.model_dump(exclude={"schema_file"}),
         split=config.split.model_dump(),
         domains=label_domains(schema),
-        code=source_fingerprint("components.catalog_example_gen"),
+        code=source_fingerprint(
+            "components.catalog_example_gen",
+            *("schema.picture_figures", "schema.pictures", "schema.records"),
+        ),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     examples = example_gen.outputs["examples"]
 
@@ -119,7 +121,16 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
     base_model = base_model_resolver(examples=examples)
     trainer = tfx.components.Trainer(
         run_fn="trainer.training.run_fn",
-        custom_config=trainer_options,
+        custom_config=trainer_options
+        | {
+            "thresholds": {
+                features.ATTRIBUTES: config.evaluation.attribute_threshold,
+                **dict.fromkeys(
+                    (features.CATEGORY, features.SUBCATEGORY, *config.catalog.extra_labels),
+                    config.evaluation.label_threshold,
+                ),
+            }
+        },
         hyperparameters=(tuner.outputs["best_hyperparameters"] if config.tuning.enabled else None),
         base_model=base_model.outputs["model"] if config.training.warm_start else None,
         **learn_from,
@@ -148,18 +159,22 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         examples=examples,
         model_name=config.serving.model_name,
         questions=config.serving.canary_questions,
+        latency_ms=config.serving.canary_latency_ms,
+        server={
+            "binary": config.serving.canary_binary,
+            "address": config.serving.canary_address,
+            "folder": config.serving.canary_folder,
+        },
+        code=source_fingerprint("components.model_canary", "serving.client"),
     )
-    pusher = tfx.components.Pusher(
+    pusher = AtomicPusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(
-                base_directory=str(workspace.serving / config.serving.model_name)
-            )
-        ),
-        custom_executor_spec=ExecutorClassSpec(AtomicPusherExecutor),
-    )
+        evaluation=evaluator.outputs["evaluation"],
+        base_directory=str(workspace.serving / config.serving.model_name),
+        keep_versions=config.serving.keep_versions,
+    ).with_id("Pusher")
     report = Report(
         rejects=example_gen.outputs["rejects"],
         conflicts=example_gen.outputs["conflicts"],
@@ -208,14 +223,15 @@ def worker_args(workers: int) -> list[str]:
     return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
 
 
-def source_fingerprint(module: str) -> str:
-    """A hash of a module's or package's sources, so that changed code is never taken from cache."""
-    spec = find_spec(module)
-    folders = spec.submodule_search_locations
-    sources = sorted(Path(folders[0]).rglob("*")) if folders else [Path(spec.origin)]
+def source_fingerprint(*modules: str) -> str:
+    """A hash of modules' or packages' sources, so that changed code is never taken from cache."""
     digest = hashlib.sha256()
-    for source in sources:
-        if source.is_file() and source.suffix != ".pyc":
-            digest.update(source.name.encode())
-            digest.update(source.read_bytes())
+    for module in modules:
+        spec = find_spec(module)
+        folders = spec.submodule_search_locations
+        sources = sorted(Path(folders[0]).rglob("*")) if folders else [Path(spec.origin)]
+        for source in sources:
+            if source.is_file() and source.suffix != ".pyc":
+                digest.update(source.name.encode())
+                digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
@@ -16,6 +20,9 @@ class ModelCanarySpec(types.ComponentSpec):
     PARAMETERS = {
         "model_name": ExecutionParameter(type=str),
         "questions": ExecutionParameter(type=int),
+        "latency_ms": ExecutionParameter(type=float, optional=True),
+        "server": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
@@ -32,6 +39,9 @@ class ModelCanary(base_component.BaseComponent):
         examples: Examples with a `test` split.
         model_name: the name under which it will be served.
         questions: how many pictures to ask about.
+        latency_ms: the median of the milliseconds that one picture may take; None allows any.
+        server: fields of `servers.Server`, on which it is served; the embedded server by default.
+        code: a fingerprint of the sources, so that changed ones are not taken from the cache.
     """
 
     SPEC_CLASS = ModelCanarySpec
@@ -43,6 +53,9 @@ class ModelCanary(base_component.BaseComponent):
         examples: types.BaseChannel,
         model_name: str,
         questions: int,
+        latency_ms: float | None = None,
+        server: Mapping[str, Any] | None = None,
+        code: str | None = None,
     ):
         super().__init__(
             ModelCanarySpec(
@@ -50,6 +63,9 @@ class ModelCanary(base_component.BaseComponent):
                 examples=examples,
                 model_name=model_name,
                 questions=questions,
+                latency_ms=latency_ms,
+                server=json.dumps(server or {}, sort_keys=True),
+                code=code,
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )
         )

@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.model_canary import canary
+from components.model_canary.servers import Server
 from schema import features
 
 ANSWERS_FILE = "answers.json"
@@ -48,7 +49,13 @@ class Executor(base_executor.BaseExecutor):
         )
         with tempfile.TemporaryDirectory(prefix="canary-") as scratch:
             candidate = _on_this_machine(path_utils.serving_model_path(model.uri), scratch)
-            verdict = canary.examine(candidate, questions, exec_properties["model_name"])
+            verdict = canary.examine(
+                candidate,
+                questions,
+                exec_properties["model_name"],
+                Server(**json.loads(exec_properties.get("server") or "{}")),
+                exec_properties.get("latency_ms"),
+            )
 
         fileio.makedirs(blessing.uri)
         io_utils.write_string_file(

@@ -59,22 +59,65 @@ def questions() -> list[Question]:
             f"bright {name}",
             ("tone=bright", "season=Fall")[: i % 3],
             {"color": name},
+            example.SerializeToString(),
         )
-        for i, (name, color) in enumerate(COLORS.items())
+        for i, ((name, color), example) in enumerate(zip(COLORS.items(), _examples(), strict=True))
     ]
+
+
+class Candidate(color_model.ColorModel):
+    """The color model with the signatures that the Evaluator asks, its answers changed."""
+
+    def __init__(
+        self,
+        change: Callable[[dict], dict] = dict,
+        judged: Callable[[dict], dict] = dict,
+        extra_label: str = "",
+    ):
+        super().__init__(extra_label=extra_label)
+        self._change, self._judged = change, judged
+
+    @property
+    def signatures(self):
+        """What is exported."""
+        return {
+            **super().signatures,
+            "evaluate": self.evaluate,
+            "transform_labels": self.transform_labels,
+        }
+
+    def _answers(self, table):
+        return self._change(super()._answers(table))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def evaluate(self, examples):
+        """The scores of Examples."""
+        answers = self._judged(self.answer(_pictures(examples)))
+        levels = {name for name in answers if f"{name}_scores" in answers}
+        return {
+            **{level: answers[f"{level}_scores"] for level in levels},
+            "attributes": answers["attribute_scores"],
+            **({"embedding": answers["embedding"]} if "embedding" in answers else {}),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def transform_labels(self, examples):
+        """Something for every Example."""
+        return {"category_label": tf.strings.length(_pictures(examples))}
+
+
+def _pictures(examples):
+    spec = {"image": tf.io.FixedLenFeature([], tf.string)}
+    return tf.io.parse_example(examples, spec)["image"]
 
 
 @pytest.fixture
 def candidate(tmp_path: Path) -> Callable[..., Path]:
     """Saves the color model, its answers changed."""
 
-    def save(change: Callable[[dict], dict] = dict, extra_label: str = "") -> Path:
-        class Changed(color_model.ColorModel):
-            def answer(self, image_bytes):
-                return change(color_model.ColorModel.answer(self, image_bytes))
-
+    def save(*changes: Callable[[dict], dict], **options) -> Path:
         folder = tmp_path / "candidate"
-        color_model.save(Changed(extra_label=extra_label), str(folder))
+        color_model.save(Candidate(*changes, **options), str(folder))
         return folder
 
     return save

@@ -5,15 +5,22 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
+import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from components.model_canary import canary
+from components.model_canary.servers import Server
 from schema.errors import UserError
+from serving.model_server import ModelServer
+from tests.components.model_canary.conftest import Candidate
+from tests.serving import color_model
 
 
 def test_questions_are_the_first_of_the_split(split, questions):
@@ -31,8 +38,10 @@ def test_a_split_without_products_is_the_users_to_mend():
 def test_a_sound_model_is_blessed_with_its_latency(candidate, questions):
     verdict = canary.examine(candidate(), questions, "catalog")
 
-    assert verdict.blessed
-    assert verdict.summary.startswith("3 questions answered")
+    assert verdict.blessed, verdict.summary
+    assert verdict.summary.startswith(
+        "3 questions answered by TensorFlow's C++ and by the embedded server alike, "
+    )
     assert [p.category for p in verdict.predictions] == ["red", "green", "blue"]
 
 
@@ -47,7 +56,7 @@ def _overwritten(name: str, value: float):
     ("change", "reason"),
     [
         (_overwritten("category_scores", 0.5), "category scores .* sum to 1.5"),
-        (_overwritten("category_scores", float("nan")), "hold nan .* which is no probability"),
+        (_overwritten("category_scores", float("nan")), "otherwise beside bad|the category that"),
         (_overwritten("attribute_scores", 1.5), "attribute scores .* hold 1.5"),
         (_overwritten("subcategory_score", 0.123), "subcategory .* with score 0.1230"),
         (
@@ -67,7 +76,7 @@ def _overwritten(name: str, value: float):
                 **answers,
                 "embedding": tf.random.uniform(tf.shape(answers["embedding"])),
             },
-            "embedding for product .* is not the one",
+            "the embedding that it serves is not the one that the Evaluator judges",
         ),
     ],
 )
@@ -76,7 +85,98 @@ def test_an_unsound_answer_is_not_blessed(candidate, questions, change, reason):
 
     assert not verdict.blessed
     assert verdict.summary.startswith("not blessed: ")
-    assert re.search(reason, verdict.summary)
+    assert re.search(reason, verdict.summary), verdict.summary
+
+
+def test_a_model_that_is_judged_by_other_answers_than_it_serves_is_not_blessed(
+    candidate, questions
+):
+    def sharper(answers):
+        return {**answers, "category_scores": answers["category_scores"] ** 2}
+
+    verdict = canary.examine(candidate(dict, sharper), questions, "catalog")
+
+    assert verdict.summary == (
+        "not blessed: the category that it serves is not the one that the Evaluator judges"
+    )
+
+
+def test_a_model_that_tensorflow_serving_could_not_answer_from_is_not_blessed(
+    candidate, questions, tmp_path
+):
+    """As they were exported once: Python finds the variables of a Keras model, C++ does not."""
+    layer = keras.Sequential([keras.layers.Input([3]), keras.layers.Dense(3)])
+    folder = candidate(lambda answers: answers)
+    shutil.rmtree(folder)
+
+    class WithKeras(Candidate):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def _answers(self, table):
+            return super()._answers(tf.nn.relu(self.layer(table)) * 0 + table)
+
+    color_model.save(WithKeras(), str(folder))
+    verdict = canary.examine(folder, questions, "catalog")
+
+    assert verdict.summary.startswith(
+        "not blessed: as TensorFlow Serving would load it, its signature serving_default fails: "
+    )
+    assert "Could not find variable" in verdict.summary
+
+
+def test_a_model_of_before_is_refused_for_what_it_lacks(tmp_path, questions):
+    color_model.save(color_model.OlderColorModel(), str(tmp_path / "candidate"))
+
+    verdict = canary.examine(tmp_path / "candidate", questions, "catalog")
+
+    assert verdict.summary.startswith("not blessed: it has no signature evaluate, everything")
+
+
+def test_a_model_that_is_slower_than_allowed_is_not_blessed(candidate, questions):
+    verdict = canary.examine(candidate(), questions, "catalog", most_ms=0.001)
+
+    assert re.fullmatch(
+        r"not blessed: one picture takes \d+ ms \(median\), and serving.canary_latency_ms allows "
+        r"0.001",
+        verdict.summary,
+    )
+
+
+EMBEDDED = f"{sys.executable} -m serving.model_server"
+
+
+def test_a_server_that_the_config_names_is_started_and_asked(candidate, questions):
+    verdict = canary.examine(candidate(), questions, "catalog", Server(binary=EMBEDDED))
+
+    assert verdict.blessed, verdict.summary
+    assert f"TensorFlow's C++ and by {sys.executable} alike" in verdict.summary
+
+
+def test_a_server_that_cannot_be_started_is_named(candidate, questions):
+    for binary, reason in (
+        ("/nowhere/tensorflow_model_server", "cannot be started: /nowhere"),
+        (f"{EMBEDDED} --no_such_flag", "ended with status 1"),
+    ):
+        verdict = canary.examine(candidate(), questions, "catalog", Server(binary=binary))
+        assert re.search(reason, verdict.summary), verdict.summary
+
+
+def test_a_running_server_is_asked_about_the_candidate_and_left_as_it_was(
+    candidate, questions, tmp_path
+):
+    root = tmp_path / "serving"
+    color_model.save(color_model.ColorModel(), str(root / "catalog" / "7"))
+    with ModelServer(root, poll_interval_s=0.1) as server:
+        verdict = canary.examine(
+            candidate(),
+            questions,
+            "catalog",
+            Server(address=server.endpoint, folder=str(root / "catalog")),
+        )
+    assert verdict.blessed, verdict.summary
+    assert [path.name for path in (root / "catalog").iterdir()] == ["7"]
 
 
 def test_extra_labels_are_examined_too(candidate, questions):
@@ -96,42 +196,17 @@ def test_extra_labels_stand_in_truth_and_prediction(candidate, questions):
     assert told[2]["prediction"]["extra_labels"]["color"]["label"] == "blue"
 
 
-def test_a_model_that_answers_anything_is_not_blessed(tmp_path: Path, questions):
-    class Credulous(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
-        def serve(self, image_bytes):
-            count = tf.shape(image_bytes)[0]
-            answer = {
-                name: tf.fill([count], text)
-                for name, text in (("category", "a"), ("subcategory", "b"))
-            }
-            scores = {f"{name}_score": tf.ones([count]) for name in answer}
-            rows = {
-                f"{name}_{kind}": values
-                for name, text in (("category", "a"), ("subcategory", "b"))
-                for kind, values in (
-                    ("scores", tf.ones([count, 1])),
-                    ("labels", tf.fill([count, 1], text)),
-                )
-            }
-            return {
-                **answer,
-                **scores,
-                **rows,
-                "attributes": tf.fill([count, 1], "c=d"),
-                "attribute_scores": tf.zeros([count, 1]),
-                "embedding": tf.ones([count, 1]),
-            }
+def test_a_model_that_answers_anything_is_not_blessed(candidate, questions, monkeypatch):
+    def red_for_what_is_no_picture(answered):
+        return lambda image_bytes: tf.maximum(answered(image_bytes), 0)
 
-    module = Credulous()
-    tf.saved_model.save(module, str(tmp_path / "candidate"), {"serving_default": module.serve})
-
-    verdict = canary.examine(tmp_path / "candidate", questions, "catalog")
+    colors = color_model._mean_colors
+    monkeypatch.setattr(color_model, "_mean_colors", red_for_what_is_no_picture(colors))
+    verdict = canary.examine(candidate(), questions, "catalog")
 
     assert verdict.summary == (
-        "not blessed: the model answers bytes that are no picture instead of refusing them"
+        "not blessed: its signature serving_default answers bytes that are no picture"
     )
-    assert len(verdict.predictions) == 3
 
 
 def test_a_model_that_cannot_be_loaded_is_not_blessed(tmp_path: Path, questions):
@@ -142,7 +217,7 @@ def test_a_model_that_cannot_be_loaded_is_not_blessed(tmp_path: Path, questions)
     verdict = canary.examine(broken, questions, "catalog")
 
     assert not verdict.blessed
-    assert "can be loaded" in verdict.summary
+    assert "saved_model.pb cannot be" in verdict.summary
 
 
 def test_answers_put_truth_prediction_and_thumbnail_side_by_side(candidate, questions):
