@@ -11,18 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from schema import pictures
+from trainer import costly_pictures
 
 _REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
 """How many times to halve a JPEG that is so many times as long as needed, by whole times."""
 
 _RATIOS = (1, 2, 4, 8)
-_NOT_JPEG, _REFUSED = len(_RATIOS), len(_RATIOS) + 1
 
 _DECODED_IN_TURN = 4
 """Up to so many pictures are decoded one after the other: starting threads would take longer."""
 
 _PARALLEL_DECODINGS = 2
 """Decoders at work for one request; more would only make requests wait for one another."""
+
+_LARGE_PIXELS = 4_000_000
+"""Pictures of which one has more, and is no JPEG, are decoded in turn, too: TensorFlow never gives
+the memory back that it has needed at a time."""
 
 DAMAGED = "the file is damaged"
 
@@ -53,7 +57,7 @@ def decode_pictures(
     """
     size = (image_height, image_width)
     encoded = tf.ensure_shape(encoded, [None])
-    reasons = _refused_by_header(encoded)
+    reasons, pixels = _refused_by_header(encoded)
     orientations = _orientations(encoded)
     tried = tf.where(tf.equal(reasons, ""))[:, 0]
     count = tf.size(tried, out_type=tf.int64)
@@ -82,8 +86,11 @@ def decode_pictures(
             .get_single_element()
         )
 
+    in_turn = (count <= _DECODED_IN_TURN) | tf.reduce_any(
+        tf.equal(reasons, "") & (pixels > _LARGE_PIXELS)
+    )
     indices, decoded_pictures, found = tf.cond(
-        count <= _DECODED_IN_TURN, lambda: decoded(None), lambda: decoded(_PARALLEL_DECODINGS)
+        in_turn, lambda: decoded(None), lambda: decoded(_PARALLEL_DECODINGS)
     )
     places = indices[:-1, tf.newaxis]
     all_count = tf.size(encoded, out_type=tf.int64)
@@ -121,33 +128,67 @@ def _decoded(
     file: tf.Tensor, orientation: tf.Tensor | None, size: tuple[int, int]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """One picture, upright and resized, and why a JPEG's own header refuses it, or nothing."""
+    # What is stored in Examples has been looked at before.
+    is_asked = orientation is not None
+    # Every operation here costs some microseconds a picture, so that what only a refusal or a
+    # turned picture needs is computed for those alone.
     upright_size = tf.constant(size)
     if orientation is None:
         wanted = upright_size
     else:
-        wanted = tf.where(orientation >= 5, upright_size[::-1], upright_size)
-    is_jpeg = tf.io.is_jpeg(file)
-    found = tf.cond(
-        is_jpeg, lambda: tf.io.extract_jpeg_shape(file)[:2], lambda: tf.zeros([2], tf.int32)
-    )
-    reason = tf.cond(
-        is_jpeg,
-        lambda: _out_of_bounds(*(tf.cast(side, tf.int64) for side in tf.unstack(found))),
-        lambda: tf.constant(""),
-    )
-    times_too_large = tf.reduce_min(found // wanted)
-    ratio = tf.gather(_REDUCTIONS, tf.minimum(times_too_large, len(_REDUCTIONS) - 1))
-    picture = tf.switch_case(
-        tf.where(tf.equal(reason, ""), tf.where(is_jpeg, ratio, _NOT_JPEG), _REFUSED),
-        [
-            *(
-                lambda ratio=ratio: tf.io.decode_jpeg(file, channels=3, ratio=ratio)
-                for ratio in _RATIOS
-            ),
-            lambda: tf.io.decode_image(file, channels=3, expand_animations=False),
-            lambda: tf.zeros((1, 1, 3), tf.uint8),
-        ],
-    )
+        wanted = tf.cond(orientation >= 5, lambda: upright_size[::-1], lambda: upright_size)
+
+    def jpeg():
+        sides = tf.io.extract_jpeg_shape(file)[:2]
+        times_too_large = tf.reduce_min(sides // wanted)
+        ratio = tf.gather(_REDUCTIONS, tf.minimum(times_too_large, len(_REDUCTIONS) - 1))
+        # Sides of up to 65,535 pixels, whose product needs more than 32 bits.
+        pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
+        fits = (
+            (tf.reduce_max(sides) <= pictures.LARGEST_SIDE)
+            & (tf.reduce_min(sides) >= pictures.SMALLEST_SIDE)
+            & (pixels <= pictures.MOST_PIXELS)
+        )
+        if is_asked:
+            fits &= costly_pictures.is_cheap_jpeg(file, pixels)
+
+        def reason():
+            refused = _jpeg_out_of_bounds(sides)
+            if not is_asked:
+                return refused
+            return tf.cond(
+                tf.equal(refused, ""),
+                lambda: costly_pictures.jpeg_refused(file, sides),
+                lambda: refused,
+            )
+
+        refused = tf.cond(fits, lambda: tf.constant(""), reason)
+        return tf.switch_case(
+            tf.where(tf.equal(refused, ""), ratio, len(_RATIOS)),
+            [
+                *(
+                    lambda ratio=ratio: tf.io.decode_jpeg(file, channels=3, ratio=ratio)
+                    for ratio in _RATIOS
+                ),
+                lambda: tf.zeros((*size, 3), tf.uint8),
+            ],
+        ), refused
+
+    def other():
+        content, reason = file, tf.constant("")
+        if is_asked:
+            content, reason = tf.cond(
+                tf.equal(tf.strings.substr(file, 0, 4), "GIF8"),
+                lambda: costly_pictures.first_frame(file),
+                lambda: (content, reason),
+            )
+        return tf.cond(
+            tf.equal(reason, ""),
+            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+            lambda: tf.zeros((*size, 3), tf.uint8),
+        ), reason
+
+    picture, reason = tf.cond(tf.io.is_jpeg(file), jpeg, other)
     found = tf.shape(picture)[:2]
 
     def resized():
@@ -164,6 +205,11 @@ def _decoded(
     if orientation is not None:
         picture = tf.cond(orientation > 1, lambda: _upright(picture, orientation), lambda: picture)
     return tf.ensure_shape(picture, (*size, 3)), reason
+
+
+def _jpeg_out_of_bounds(sides: tf.Tensor) -> tf.Tensor:
+    height, width = tf.unstack(tf.cast(sides, tf.int64))
+    return _out_of_bounds(height, width, pictures.MOST_PIXELS)
 
 
 def _upright(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -185,17 +231,17 @@ def _upright(picture: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return picture
 
 
-def _out_of_bounds(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def _out_of_bounds(height: tf.Tensor, width: tf.Tensor, most: int) -> tf.Tensor:
     """Why pictures of these sides, int64, are refused, or empty text; of the same shape."""
     sides = tf.strings.join([tf.as_string(width), " x ", tf.as_string(height), " pixels: "])
     too_small = tf.minimum(height, width) < pictures.SMALLEST_SIDE
     too_large = tf.logical_or(
-        tf.maximum(height, width) > pictures.LARGEST_SIDE, height * width > pictures.MOST_PIXELS
+        tf.maximum(height, width) > pictures.LARGEST_SIDE, height * width > most
     )
+    kind = "" if most == pictures.MOST_PIXELS else "as anything but a JPEG, "
     return tf.where(
         too_large,
-        sides
-        + f"at most {pictures.MOST_PIXELS:,} are taken, and {pictures.LARGEST_SIDE:,} on a side",
+        sides + f"{kind}at most {most:,} are taken, and {pictures.LARGEST_SIDE:,} on a side",
         tf.where(
             too_small,
             sides + f"each side must have at least {pictures.SMALLEST_SIDE}",
@@ -204,12 +250,15 @@ def _out_of_bounds(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _refused_by_header(encoded: tf.Tensor) -> tf.Tensor:
+def _refused_by_header(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Why pictures are refused by what the first bytes say, string (N); empty: they are not.
 
     Sides are those that the header claims: a PNG's IHDR, a GIF's logical screen, a BMP's
     information header, a WebP's first chunk. Where a JPEG says its size is known after its tables
     alone, so that one passes here.
+
+    Returns:
+        The reasons, and how many pixels there are, int64 (N); few where it is a JPEG.
     """
     head = tf.cast(
         tf.io.decode_raw(
@@ -250,7 +299,7 @@ def _refused_by_header(encoded: tf.Tensor) -> tf.Tensor:
     # Colors that stand for others by their number are read as grays, and 32 bits not at all.
     unread_bmp = bmp & (old_bmp | tf.not_equal(bits, 24) | tf.not_equal(little(30, 4), 0))
     kinds = jpeg | png | gif | bmp | webp
-    return tf.where(
+    reasons = tf.where(
         tf.equal(encoded, ""),
         "it is empty",
         tf.where(
@@ -259,10 +308,11 @@ def _refused_by_header(encoded: tf.Tensor) -> tf.Tensor:
             tf.where(
                 unread_bmp,
                 "of BMP, only 24 bits a pixel without compression are read; save it as PNG",
-                _out_of_bounds(height, width),
+                _out_of_bounds(height, width, pictures.MOST_PIXELS_DECODED_WHOLE),
             ),
         ),
     )
+    return reasons, height * width
 
 
 def _orientations(encoded: tf.Tensor) -> tf.Tensor:

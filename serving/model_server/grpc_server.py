@@ -40,7 +40,7 @@ from tensorflow_serving.apis import (
 from schema.errors import UserError
 from serving.model_server import inference
 from serving.model_server.access import ApiKeys, Tls
-from serving.model_server.admission import Admission
+from serving.model_server.admission import Admission, TakesLong
 from serving.model_server.errors import RequestError
 from serving.model_server.options import ServerOptions, address
 from serving.model_server.request_log import REQUEST_ID, Observer, Record, request_id
@@ -487,12 +487,16 @@ class _Calls:
     async def _computed(self, work: _Work, method: _Method, caller: str, size: int) -> bytes:
         try:
             if method.takes_turns:
-                return await self._parts.admission.run(caller, work, size=size)
-            threads = self._reloads if method.answer is _reload else self._quick
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
+                outcome = await self._parts.admission.run(caller, work, size=size)
+            else:
+                threads = self._reloads if method.answer is _reload else self._quick
+                outcome = await asyncio.get_running_loop().run_in_executor(threads, work)
         except asyncio.CancelledError:
             work.is_awaited = False
             raise
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return outcome
 
 
 class _Work:
@@ -510,6 +514,7 @@ class _Work:
         self._method = method
         self._parts = parts
         self._message = message
+        self._request: Message | None = None
         self._record = record
         self._deadline = deadline
         self.is_awaited = True
@@ -536,6 +541,24 @@ class _Work:
                 )
         if not self.is_awaited:
             raise RequestError(grpc.StatusCode.CANCELLED, "Nobody waits for the answer any more")
+        request = self._parsed()
+        _describe(request, self._record)
+        CURRENT_REQUEST.set(self._record.request_id)
+        began = time.perf_counter()
+        try:
+            response = self._method.answer(self._parts, request, timeout_s)
+        except TakesLong:
+            self._request = request
+            raise
+        self._record.version = _version_of(response)
+        if self._method.takes_turns:
+            self._measure(time.perf_counter() - began)
+        return response.SerializeToString()
+
+    def _parsed(self) -> Message:
+        if self._request is not None:
+            request, self._request = self._request, None
+            return request
         try:
             request = self._method.request.FromString(self._message)
         except DecodeError as error:
@@ -545,14 +568,7 @@ class _Work:
             ) from None
         # Nobody else holds it: a message of pictures is not kept beside what was parsed of it.
         self._message = b""
-        _describe(request, self._record)
-        CURRENT_REQUEST.set(self._record.request_id)
-        began = time.perf_counter()
-        response = self._method.answer(self._parts, request, timeout_s)
-        self._record.version = _version_of(response)
-        if self._method.takes_turns:
-            self._measure(time.perf_counter() - began)
-        return response.SerializeToString()
+        return request
 
     def _measure(self, seconds: float) -> None:
         record, metrics = self._record, self._parts.metrics

@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import tensors
+from serving.model_server import admission, picture_costs, tensors
 from serving.model_server.errors import RequestError
 
 if TYPE_CHECKING:
@@ -283,9 +283,7 @@ def _run(
     values = _inputs(signature, inputs, read)
     names = _outputs(signature, output_filter)
     try:
-        computed = servable.model.run(
-            values, names, timeout_s=timeout_s, signature_name=signature_name
-        )
+        computed = _computed(servable, signature_name, values, names, timeout_s)
     except RequestError as error:
         if error.code is grpc.StatusCode.INVALID_ARGUMENT:
             _show(servable, signature_name, values, None)
@@ -293,6 +291,27 @@ def _run(
     outputs = dict(zip(names, computed, strict=True))
     _show(servable, signature_name, values, outputs)
     return outputs
+
+
+def _computed(
+    servable: Servable,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    timeout_s: float | None,
+) -> list[np.ndarray]:
+    """Has the model compute outputs, among its like where that takes long.
+
+    Raises:
+        TakesLong: it does, and this thread is not for that.
+    """
+    if admission.takes_long():
+        return servable.model.run(
+            inputs, outputs, timeout_s=timeout_s, signature_name=signature_name, alone=True
+        )
+    if admission.may_be_put_off() and picture_costs.takes_long(inputs):
+        raise admission.TakesLong
+    return servable.model.run(inputs, outputs, timeout_s=timeout_s, signature_name=signature_name)
 
 
 def _show(
@@ -521,9 +540,7 @@ def _run_examples(
     timeout_s: float | None,
 ) -> dict[str, np.ndarray]:
     values = _inputs(signature, {_INPUTS: examples}, lambda value, _: value)
-    computed = servable.model.run(
-        values, outputs, timeout_s=timeout_s, signature_name=signature.name
-    )
+    computed = _computed(servable, signature.name, values, outputs, timeout_s)
     return dict(zip(outputs, computed, strict=True))
 
 

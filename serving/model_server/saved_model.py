@@ -152,6 +152,8 @@ class SavedModel:
         outputs: Sequence[str],
         timeout_s: float | None = None,
         signature_name: str = "serving_default",
+        *,
+        alone: bool = False,
     ) -> list[np.ndarray]:
         """Computes outputs of a signature.
 
@@ -162,6 +164,7 @@ class SavedModel:
             outputs: Aliases of the outputs wanted.
             timeout_s: After so many seconds the computation is stopped; None: never.
             signature_name: One of `signature_defs`.
+            alone: Not in a batch with other requests, who would wait for this one.
 
         Returns:
             The outputs in the order asked for; text as object arrays of bytes.
@@ -173,13 +176,16 @@ class SavedModel:
         signature = self._signatures[signature_name]
         for name, value in inputs.items():
             _check(name, value, signature.dtypes[name])
-        names = self._fetched(signature, tuple(outputs))
         # Where somebody else in the batch is at fault, or the model gives no row for a row, each
         # request gets alone the answer or the error that is its own.
         failure = None
         if signature.batched_outputs:
             self._check_size(inputs)
+        if signature.batched_outputs and not alone:
             feed = {signature.batched_inputs[name]: value for name, value in inputs.items()}
+            # The operation computes all outputs in any case; and each set of them that is fetched
+            # would be compiled once, for which all other requests wait.
+            names = sorted(signature.outputs)
             try:
                 answers = self._run(feed, names, outputs, signature.batched_outputs, timeout_s)
                 signature.failed_batches = 0
@@ -189,6 +195,7 @@ class SavedModel:
                     raise
                 failure = error
         feed = {signature.inputs[name]: value for name, value in inputs.items()}
+        names = self._fetched(signature, tuple(outputs))
         answers = self._run(feed, names, outputs, signature.outputs, timeout_s)
         if failure:
             self._note_failed_batch(signature_name, failure)

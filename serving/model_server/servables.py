@@ -24,7 +24,7 @@ from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
-from serving.model_server import config_files, inference
+from serving.model_server import admission, config_files, inference
 from serving.model_server.errors import RequestError
 from serving.model_server.options import ServerOptions, cores
 
@@ -72,8 +72,10 @@ class Model(Protocol):
         outputs: Sequence[str],
         timeout_s: float | None = None,
         signature_name: str = inference.DEFAULT_SIGNATURE,
+        *,
+        alone: bool = False,
     ) -> list[np.ndarray]:
-        """Computes outputs of a signature."""
+        """Computes outputs of a signature, perhaps in a batch with other requests."""
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -892,7 +894,7 @@ class _Follower(threading.Thread):
         began, count, status = time.monotonic(), 0, grpc.StatusCode.OK
         iterations = max(1, self._options.num_request_iterations_for_warmup)
         try:
-            count = warm_up(servable, folder, iterations)
+            count = warm_up(servable, folder, iterations, self._options.enable_batching)
         except RequestError as error:
             status = error.code
             raise
@@ -953,13 +955,15 @@ class _Follower(threading.Thread):
         self._complaint = sentence
 
 
-def warm_up(servable: Servable, folder: Path, iterations: int = 1) -> int:
+def warm_up(servable: Servable, folder: Path, iterations: int = 1, also_alone: bool = False) -> int:
     """Answers the requests that a SavedModel brings with it, if any.
 
     Args:
         servable: what answers.
         folder: the SavedModel's folder.
         iterations: how often each request is answered.
+        also_alone: each request is answered once more out of the batches, as those are that take
+            long, or whose batch has failed. That is another graph.
 
     Returns:
         How many requests there were.
@@ -983,6 +987,9 @@ def warm_up(servable: Servable, folder: Path, iterations: int = 1) -> int:
             raise _invalid(f"Failed to parse warmup record {count} from {path}: {error}") from None
         for _ in range(iterations):
             inference.replay(servable, log)
+        if also_alone:
+            with admission.slow_lane():
+                inference.replay(servable, log)
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import ipaddress
 import logging
@@ -27,7 +28,7 @@ from serving.model_server.admission import Admission
 from serving.model_server.errors import RequestError
 from serving.model_server.grpc_server import GrpcServer, Parts
 from serving.model_server.metrics import Metrics
-from serving.model_server.options import LOOPBACK, ServerOptions, address, single_model
+from serving.model_server.options import LOOPBACK, ServerOptions, address, cores, single_model
 from serving.model_server.request_log import Observer, RequestLog, Tracing
 from serving.model_server.rest import RestServer
 from serving.model_server.servables import Model, Servables, saved_models
@@ -38,6 +39,10 @@ _log = logging.getLogger("seamline.serving")
 _Result = TypeVar("_Result")
 
 _OPEN_FILES = 1 << 16
+
+# glibc's numbers of the two options.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE_BLOCK_BYTES = 2 * 1024 * 1024
 
 _UNSPECIFIED = ("", "0.0.0.0", "::")
 
@@ -142,6 +147,7 @@ class ModelServer:
                 options.max_requests_in_flight,
                 options.max_queued_requests,
                 options.max_queued_bytes,
+                slow=max(1, cores() // 2),
             )
             _watch(metrics, self._servables, self._admission)
             parts = Parts(
@@ -291,6 +297,7 @@ def serve(server: ModelServer, announce: Callable[[], None]) -> None:
         UserError: it cannot be started, or no version of a model can be loaded.
     """
     _allow_many_connections()
+    _give_large_blocks_back()
     with _signals() as was_signaled:
         try:
             server.start()
@@ -319,6 +326,17 @@ def _allow_many_connections() -> None:
     if least < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _give_large_blocks_back() -> None:
+    """Has the C library give large blocks of memory back to the system when they are freed.
+
+    Left alone, glibc learns from the first large messages to keep up to 32 MB of each thread's.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BLOCK_BYTES)
 
 
 def _counted(load: Callable[[Path], Model], metrics: Metrics) -> Callable[[Path], Model]:

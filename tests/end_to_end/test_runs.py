@@ -61,7 +61,7 @@ def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
 
 def test_what_the_cache_pushed_goes_live_again_where_it_no_longer_is(demo_runs):
     """Options there and back, twice: then every verdict is in the cache, and so is the push."""
-    weights = "variables/variables.data-00000-of-00001"
+    weights = "saved_model.pb"
     [_, one_epoch] = versions(demo_runs)
     demo_runs.run()
     assert demo_runs.run("training.epochs=1") == {"Pusher", "Report"}

@@ -76,9 +76,13 @@ class ColorModel(tf.Module):
         """All answers; a bad picture costs itself alone."""
         return self._with_status(image_bytes)
 
+    def mean_colors(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        """The mean color of each picture, (N, 3) in [0, 1]; -1 where it is none."""
+        return _mean_colors(image_bytes)
+
     def answer(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """All answers; a bad picture fails the request."""
-        table = _mean_colors(image_bytes)
+        table = self.mean_colors(image_bytes)
         missing = tf.where(table[:, 0] < 0)[:, 0]
         first = tf.concat([missing, [-1]], 0)[0]
         said = tf.strings.format(features.UNDECODABLE.format("{}", NO_PICTURE), first)
@@ -86,7 +90,7 @@ class ColorModel(tf.Module):
             return self._answers(tf.identity(table))
 
     def _with_status(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        table = _mean_colors(image_bytes)
+        table = self.mean_colors(image_bytes)
         is_picture = table[:, 0] >= 0
 
         def blanked(answer: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ import threading
 import grpc
 import pytest
 
-from serving.model_server.admission import Admission
+from serving.model_server.admission import Admission, TakesLong, may_be_put_off, takes_long
 from serving.model_server.errors import RequestError
 
 
@@ -137,3 +137,63 @@ def test_errors_of_the_function_reach_the_caller_and_free_the_place():
         assert admission.in_flight == 0
 
     run(scenario())
+
+
+def slowly(function):
+    """A function as it is that takes long: put off where that is possible."""
+
+    def called():
+        if may_be_put_off():
+            raise TakesLong
+        return function()
+
+    return called
+
+
+def test_what_takes_long_is_computed_in_a_lane_of_its_own():
+    async def scenario():
+        admission = Admission(in_flight=1, queued=10, queued_bytes=1000, slow=1)
+        begin = threading.Event()
+        slow = [
+            asyncio.create_task(admission.run("a", slowly(lambda: begin.wait() and takes_long())))
+            for _ in range(3)
+        ]
+        await asyncio.sleep(0.05)
+        assert (admission.in_flight, admission.queued) == (1, 2)
+        assert [await admission.run("b", takes_long) for _ in range(5)] == [False] * 5
+        begin.set()
+        assert await asyncio.gather(*slow) == [True] * 3
+        assert (admission.in_flight, admission.queued) == (0, 0)
+        admission.close()
+
+    run(scenario())
+
+
+def test_in_the_slow_lane_each_caller_has_his_turn_and_the_limits_hold():
+    async def scenario():
+        admission = Admission(in_flight=2, queued=3, queued_bytes=1000, slow=1)
+        begin, order = threading.Event(), []
+        first = asyncio.create_task(admission.run("a", slowly(begin.wait)))
+        await asyncio.sleep(0.05)
+        others = []
+        for caller in ("a", "a", "a", "b"):
+            done = slowly(lambda caller=caller: order.append(caller))
+            others.append(asyncio.create_task(admission.run(caller, done)))
+            await asyncio.sleep(0.02)
+        begin.set()
+        await first
+        ends = await asyncio.gather(*others, return_exceptions=True)
+        assert order == ["a", "b", "a"]
+        (refused,) = (end for end in ends if isinstance(end, RequestError))
+        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    run(scenario())
+
+
+def test_without_a_slow_lane_nothing_is_put_off():
+    async def scenario():
+        admission = Admission(in_flight=1, queued=10, queued_bytes=1000)
+        assert await admission.run("a", slowly(takes_long)) is False
+
+    run(scenario())
+    assert not may_be_put_off()

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
 )
 
 from schema.errors import UserError
-from serving.model_server import grpc_server
+from serving.model_server import admission, grpc_server
 from serving.model_server.access import ApiKeys, Tls, ssl_config
 from serving.model_server.admission import Admission
 from serving.model_server.errors import RequestError
@@ -67,6 +67,8 @@ class Answers:
         if name == "wait":
             self.begun.release()
             self.go_on.wait(20)
+        if name == "slow" and admission.may_be_put_off():
+            raise admission.TakesLong
         if name == "break":
             raise ZeroDivisionError("a secret of the server")
         if name == "fill":
@@ -102,7 +104,7 @@ class Running:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._observer = Observer(RequestLog(log))
-        self._admission = Admission(2, self.settings.pop("queued", 100), 1 << 30)
+        self._admission = Admission(2, self.settings.pop("queued", 100), 1 << 30, slow=1)
         parts = Parts(
             servables=SimpleNamespace(reload=self.reloaded.append),
             admission=self._admission,
@@ -346,6 +348,13 @@ def test_more_than_may_wait_is_turned_away(make):
         assert _refusal(lambda: stub.Predict(_request()))[0] == "RESOURCE_EXHAUSTED"
         running.answers.go_on.set()
         assert all(call.result(10) for call in [*computing, waiting])
+
+
+def test_a_call_that_takes_long_is_answered_in_the_slow_lane(running, stub):
+    assert stub.Predict(_request("slow"), timeout=20).model_spec.name == "m"
+    assert running.answers.asked == ["slow", "slow"]
+    (line,) = running.lines()
+    assert (line["status"], line["signature"]) == ("OK", "slow")
 
 
 def test_status_metadata_and_health_are_answered_under_full_load(running, channel, stub):

@@ -163,6 +163,27 @@ def test_ever_other_sets_of_outputs_are_answered_and_not_all_kept(folder):
     model.close()
 
 
+def test_in_a_batch_no_set_of_outputs_needs_a_graph_of_its_own(folder):
+    """Each would be compiled, for which all other requests wait."""
+    model = SavedModel(folder, batching=Batching(max_batch_size=8))
+    feed = {"word": words("a"), "x": floats([1, 1])}
+    for wanted in (["text"], ["index"], ["index", "text"], ["product"]):
+        assert len(model.run(feed, wanted, signature_name="rows")) == len(wanted)
+    assert not model._signatures["rows"].fetches
+    model.close()
+
+
+def test_a_request_that_is_to_be_alone_is_in_no_batch(folder):
+    model = SavedModel(folder, batching=Batching(max_batch_size=8, max_request_size=30))
+    large = floats(*range(20))
+    (y,) = model.run({"x": large}, ["y"], signature_name="counted", alone=True)
+    assert y.tolist() == (large + 1).tolist()
+    assert model.run({}, ["largest"], signature_name="seen")[0] == 20
+    with pytest.raises(RequestError, match="Task size 31 is larger than maximum input batch size"):
+        model.run({"x": floats(*range(31))}, ["y"], signature_name="counted", alone=True)
+    model.close()
+
+
 def test_a_computation_past_its_time_is_stopped(folder):
     model = SavedModel(folder)
     began = time.monotonic()

@@ -51,9 +51,11 @@ class StandIn:
         self.is_open = True
         StandIn.opened.append(self)
 
-    def run(self, inputs, outputs, timeout_s=None, signature_name="serving_default"):
+    def run(
+        self, inputs, outputs, timeout_s=None, signature_name="serving_default", *, alone=False
+    ):
         assert self.is_open, "a closed model was asked"
-        self.asked.append(inputs["x"][0])
+        self.asked.append(inputs["x"][0] + b" alone" * alone)
         return [np.array([self.text.encode()], object) for _ in outputs]
 
     def close(self):
@@ -794,6 +796,12 @@ class TestWarmUp:
         self._with_requests(base / "1", self._predict_log(b"one"))
         with serving(base, num_request_iterations_for_warmup=3):
             assert StandIn.opened[0].asked == [b"one"] * 3
+
+    def test_with_batching_each_is_answered_in_a_batch_and_alone(self, base):
+        self._with_requests(base / "1", self._predict_log(b"one"))
+        with serving(base, enable_batching=True) as servables:
+            answer(servables)
+            assert StandIn.opened[0].asked == [b"one", b"one alone", b"?"]
 
     def test_it_can_be_turned_off(self, base):
         self._with_requests(base / "1", self._predict_log(b"one"))

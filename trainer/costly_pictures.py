@@ -1,0 +1,163 @@
+"""Pictures that cost far more than they weigh, seen before they are decoded, inside a graph.
+
+A file of some hundred bytes may keep a decoder busy for minutes, or take gigabytes: a progressive
+JPEG goes over all its pixels once for each of its scans, which may be empty; and all frames of a
+GIF are decoded for the sake of the first. TensorFlow cannot stop a decoder that is at work.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from schema import pictures
+
+_START_OF_SCAN = b"\xff\xda\x00"
+"""A JPEG's marker, and the first byte of the segment's length, or the videos that some cameras put
+behind a photograph would seem to have many."""
+
+_SHORTEST_SCAN = 10
+_MOST_SCANS = 10_000
+_SCAN_PIXELS = 100_000
+"""A scan takes as long as this many pixels even over fewer."""
+
+_MOST_SEGMENTS = 512
+
+_BLOCK = 256
+"""Bytes of a GIF's blocks of data, with the one that says their length, if they are full."""
+
+_BLOCKS_AT_ONCE = 256
+_MOST_STEPS = 20_000
+
+
+def is_cheap_jpeg(file: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """Whether a JPEG is good without a further look: too small for `jpeg_refused` to refuse it.
+
+    Args:
+        file: the JPEG, string ().
+        pixels: how many it says it has, int64 ().
+
+    Returns:
+        bool ().
+    """
+    most = _SHORTEST_SCAN * pictures.MOST_PIXELS_SCANNED
+    length = tf.cast(tf.strings.length(file), tf.int64)
+    return (tf.maximum(pixels, _SCAN_PIXELS) * length <= most) & (
+        pixels <= pictures.MOST_PIXELS_DECODED_WHOLE
+    )
+
+
+def jpeg_refused(file: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """Why a JPEG whose sides are in bounds is refused all the same.
+
+    Args:
+        file: the JPEG, string ().
+        sides: its height and width, int32 (2).
+
+    Returns:
+        The reason, string (); empty text if it is good.
+    """
+    pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
+    parts = tf.raw_ops.StringSplitV2(input=[file], sep=_START_OF_SCAN, maxsplit=_MOST_SCANS)
+    scans = parts.shape[1] - 1
+    most = tf.minimum(pictures.MOST_PIXELS_SCANNED // tf.maximum(pixels, 1), _MOST_SCANS - 1)
+    height, width = tf.unstack(sides)
+    says = tf.strings.join([tf.as_string(width), " x ", tf.as_string(height), " pixels: "])
+
+    def too_large():
+        whole = f"at most {pictures.MOST_PIXELS_DECODED_WHOLE:,} are taken of a progressive JPEG"
+        return tf.cond(
+            (pixels <= pictures.MOST_PIXELS_DECODED_WHOLE) | _has_one_scan(file),
+            lambda: tf.constant(""),
+            lambda: says + whole,
+        )
+
+    return tf.cond(scans > most, lambda: says + "too many for a JPEG of so many scans", too_large)
+
+
+def first_frame(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts a GIF off behind its first frame.
+
+    The decoder reads all frames before it gives the first, and each may be larger than the canvas.
+
+    Args:
+        file: the GIF, string ().
+
+    Returns:
+        The shorter GIF, string (); and why it is refused, string (), empty text if it is good.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on a file that ends before the first frame.
+    """
+
+    def numbers(place: tf.Tensor, count: int) -> tf.Tensor:
+        """So many bytes, zeros past the end; it is an error if there is not even the first."""
+        part = tf.strings.substr(file, place, count)
+        return tf.cast(tf.io.decode_raw([part], tf.uint8, fixed_length=count)[0], tf.int64)
+
+    def colors(flags: tf.Tensor) -> tf.Tensor:
+        """Bytes of a table of colors."""
+        return tf.where(flags & 128 > 0, 3 * 2 ** ((flags & 7) + 1), 0)
+
+    def past_data(place: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def past_some(place, steps, _):
+            lengths = numbers(place, _BLOCK * _BLOCKS_AT_ONCE)[::_BLOCK]
+            # Nearly all blocks are full, so that the next ones are where they are thought to be.
+            is_full = tf.cast(tf.equal(lengths[:-1], _BLOCK - 1), tf.int64)
+            full = tf.reduce_sum(tf.math.cumprod(is_full))
+            return place + full * _BLOCK + 1 + lengths[full], steps + 1, lengths[full] > 0
+
+        place, steps, _ = tf.while_loop(
+            lambda _, steps, goes_on: goes_on & (steps < _MOST_STEPS),
+            past_some,
+            (place, steps, tf.constant(True)),
+        )
+        return place, steps
+
+    head = numbers(tf.constant(0, tf.int64), 13)
+    place, steps = tf.while_loop(
+        lambda place, steps: tf.equal(numbers(place, 1)[0], ord("!")) & (steps < _MOST_STEPS),
+        lambda place, steps: past_data(place + 2, steps),
+        (13 + colors(head[10]), tf.constant(0)),
+    )
+    frame = numbers(place, 10)
+    width, height = frame[5] + 256 * frame[6], frame[7] + 256 * frame[8]
+    end, steps = past_data(place + 11 + colors(frame[9]), steps)
+    reason = tf.where(
+        steps >= _MOST_STEPS,
+        "its first frame is in too many pieces; save it as PNG",
+        tf.where(
+            width * height > pictures.MOST_PIXELS_DECODED_WHOLE,
+            "its first frame is larger than it says",
+            "",
+        ),
+    )
+    return tf.strings.substr(file, tf.zeros_like(end), end) + ";", reason
+
+
+def _has_one_scan(file: tf.Tensor) -> tf.Tensor:
+    """Whether a JPEG's first scan is all of it: a sequential one, with all its components.
+
+    Only then does the decoder not hold the whole of it. A file that is not quite regular has not.
+    """
+
+    def past_segment(place, step, _, components):
+        part = tf.strings.substr(file, place, 10)
+        head = tf.cast(tf.io.decode_raw([part], tf.uint8, fixed_length=10)[0], tf.int64)
+        marker = head[1]
+        # Three of the markers from C0 to CF are no frame's.
+        is_frame = tf.equal(marker & 0xF0, 0xC0) & ~tf.reduce_any(
+            tf.equal(marker, [0xC4, 0xC8, 0xCC])
+        )
+        components = tf.where(is_frame, tf.where(marker <= 0xC1, head[9], -1), components)
+        # What has no length, and what is no marker.
+        is_odd = tf.not_equal(head[0], 0xFF) | (marker < 0xC0) | tf.equal(marker & 0xF8, 0xD0)
+        is_all = tf.where(tf.equal(head[4], components), 1, 0)
+        verdict = tf.where(is_odd, 0, tf.where(tf.equal(marker, 0xDA), is_all, -1))
+        return place + 2 + 256 * head[2] + head[3], step + 1, verdict, components
+
+    _, _, verdict, _ = tf.while_loop(
+        lambda _, step, verdict, __: (verdict < 0) & (step < _MOST_SEGMENTS),
+        past_segment,
+        (tf.constant(2, tf.int64), tf.constant(0), tf.constant(-1), tf.constant(-1, tf.int64)),
+    )
+    return tf.equal(verdict, 1)
