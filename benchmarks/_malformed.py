@@ -179,7 +179,7 @@ def _sent_over_http(
     words = head.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return "closed", repr(received[:100])
-    return words[1].decode(), body[:2000].decode(errors="replace")
+    return words[1].decode(), body.decode(errors="replace")
 
 
 def _is_whole(received: bytes) -> bool:

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import grpc  # noqa: E402
 
-from benchmarks import _embedded, _load, _malformed  # noqa: E402
+from benchmarks import _bombs, _embedded, _load, _malformed  # noqa: E402
 from schema import features  # noqa: E402
 
 MOST_PEAK = 1.5
@@ -68,6 +68,8 @@ def attack(
     seed: int,
     *,
     longest_wait_s: float = LONGEST_WAIT_S,
+    most_peak: float = MOST_PEAK,
+    most_afterwards: float = MOST_AFTERWARDS,
     only: int | None = None,
     every: int = 1000,
 ) -> Report:
@@ -79,6 +81,8 @@ def attack(
         count: of requests.
         seed: of their choice.
         longest_wait_s: a good request that takes longer is a fault.
+        most_peak: so many times the memory before may be held at a time.
+        most_afterwards: and so many times afterwards.
         only: the number of the one request to send.
         every: how many requests there are between two lines of progress; 0 for none.
     """
@@ -107,8 +111,8 @@ def attack(
         return report
     report.peak_mb, report.after_mb = server.peak_mb(), server.memory_mb()
     for name, found, most in (
-        ("the peak of memory", report.peak_mb, MOST_PEAK),
-        ("the memory afterwards", report.after_mb, MOST_AFTERWARDS),
+        ("the peak of memory", report.peak_mb, most_peak),
+        ("the memory afterwards", report.after_mb, most_afterwards),
     ):
         if found > most * report.before_mb:
             report.faults.append(
@@ -119,7 +123,11 @@ def attack(
 
 
 def warm_up(server: _embedded.Served, pictures: Sequence[bytes]) -> None:
-    """Asks every signature, of one picture and of many, so that what is kept for good is there."""
+    """Asks every signature, so that what the server keeps for good is there.
+
+    That is, of one picture and of many, and of the largest ones that are taken: TensorFlow keeps
+    the memory that it has once needed for tensors.
+    """
     with _channel(server) as channel, ThreadPoolExecutor(64) as callers:
         predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         for size in (1, 8, 32, 64):
@@ -127,6 +135,8 @@ def warm_up(server: _embedded.Served, pictures: Sequence[bytes]) -> None:
                 some = [pictures[i % len(pictures)] for i in range(size)]
                 content = _load.request(some, _embedded.NAME, signature)
                 list(callers.map(lambda _, it=content: predict(it, timeout=60), range(64 // size)))
+        for large in (_bombs.png(5000, 5000), _bombs.jpeg(8000, 6000, components=3)):
+            predict(_load.request([large] * 5, _embedded.NAME, signature), timeout=60)
 
 
 def _channel(server: _embedded.Served) -> grpc.Channel:

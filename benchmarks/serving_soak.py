@@ -76,6 +76,7 @@ def soak(
     *,
     swap_s: float = SWAP_S,
     longest_wait_s: float = LONGEST_WAIT_S,
+    most_growth: float = MOST_GROWTH,
     says: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Loads a server that serves version 1 in every way.
@@ -86,6 +87,7 @@ def soak(
         seconds: how long.
         swap_s: between two versions.
         longest_wait_s: a good request that takes longer is a fault.
+        most_growth: so many times the memory before may be held afterwards.
         says: takes a line of progress every 30 s.
     """
     report = Report()
@@ -133,7 +135,7 @@ def soak(
     time.sleep(_SETTLING_S)
     after = server.memory_mb(), server.threads(), server.files()
     report.memory_mb, report.threads, report.files = zip(before, after, strict=True)
-    if after[0] > MOST_GROWTH * before[0]:
+    if after[0] > most_growth * before[0]:
         report.faults.append(f"memory went from {before[0]:,.0f} to {after[0]:,.0f} MB")
     for name, counts, more in (
         ("threads", report.threads, _MORE_THREADS),

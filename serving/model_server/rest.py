@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import re
 import time
@@ -35,7 +34,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import inference, json_tensors
+from serving.model_server import inference, json_tensors, memory
 from serving.model_server.errors import RequestError
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
 from serving.model_server.metrics import CONTENT_TYPE, DEFAULT_PATH
@@ -448,7 +447,7 @@ class _RestApi:
             try:
                 return await self._admission.run(caller, self._outcome, call, size=size)
             finally:
-                await asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
+                await asyncio.get_running_loop().run_in_executor(None, memory.give_back)
 
     def _outcome(self, call: _Call) -> tuple[bytes, bool] | Exception:
         """What `_content` gives or raises.
@@ -543,13 +542,6 @@ class _RestApi:
             grpc.StatusCode.DEADLINE_EXCEEDED,
             f"Timeout of {self._timeout_s:g} s exceeded; --rest_api_timeout_in_ms sets it",
         )
-
-
-def _give_memory_back() -> None:
-    """Has the C library hand freed memory to the system, of which glibc keeps much."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)
 
 
 def _spec(match: re.Match) -> model_pb2.ModelSpec:

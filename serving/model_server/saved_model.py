@@ -20,7 +20,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session
 
-from serving.model_server import tensors
+from serving.model_server import memory, tensors
 from serving.model_server.errors import RequestError
 
 tf1 = tf.compat.v1
@@ -78,7 +78,8 @@ class _Signature:
         batched_inputs, batched_outputs: those of the batching operation; empty without one.
         variables: handles of the variables that it reads.
         fetches: the sets of outputs that were asked for.
-        failed_batches: how many requests in a row were answered alone, but not in a batch.
+        failed_batches: how many requests were answered alone, but not in a batch, before the first
+            batch that was answered; None after it.
     """
 
     inputs: dict[str, object]
@@ -88,7 +89,7 @@ class _Signature:
     batched_outputs: dict[str, object] = dataclasses.field(default_factory=dict)
     variables: list[tf.Tensor] = dataclasses.field(default_factory=list)
     fetches: set[tuple[str, ...]] = dataclasses.field(default_factory=set)
-    failed_batches: int = 0
+    failed_batches: int | None = 0
 
 
 class SavedModel:
@@ -145,6 +146,7 @@ class SavedModel:
         del self._session, self._graph
         # Graphs are cycles of Python objects and would stay for long.
         gc.collect()
+        memory.give_back()
 
     def run(
         self,
@@ -188,7 +190,7 @@ class SavedModel:
             names = sorted(signature.outputs)
             try:
                 answers = self._run(feed, names, outputs, signature.batched_outputs, timeout_s)
-                signature.failed_batches = 0
+                signature.failed_batches = None
                 return answers
             except RequestError as error:
                 if error.code in _OF_THE_QUEUE:
@@ -234,8 +236,13 @@ class SavedModel:
         return [computed[name] for name in wanted]
 
     def _note_failed_batch(self, name: str, failure: RequestError) -> None:
-        """Gives batching up for a signature whose requests never succeed but alone."""
+        """Gives batching up for a signature of which no batch was ever answered.
+
+        Later failures are those of bad requests, and must not end it for the good ones.
+        """
         signature = self._signatures[name]
+        if signature.failed_batches is None:
+            return
         signature.failed_batches += 1
         if signature.failed_batches == _MOST_FAILED_BATCHES:
             signature.batched_outputs = {}

@@ -24,7 +24,7 @@ from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
-from serving.model_server import admission, config_files, inference
+from serving.model_server import admission, config_files, inference, memory
 from serving.model_server.errors import RequestError
 from serving.model_server.options import ServerOptions, cores
 
@@ -888,6 +888,8 @@ class _Follower(threading.Thread):
         except BaseException:
             model.close()
             raise
+        # Graphs are made in far more of it than they need.
+        memory.give_back()
         return servable
 
     def _warm_up(self, servable: Servable, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import ipaddress
 import logging
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 from tensorflow_serving.apis import model_pb2
 
 from schema.errors import UserError
+from serving.model_server import memory
 from serving.model_server.access import ApiKeys, Tls
 from serving.model_server.admission import Admission
 from serving.model_server.errors import RequestError
@@ -39,10 +39,6 @@ _log = logging.getLogger("seamline.serving")
 _Result = TypeVar("_Result")
 
 _OPEN_FILES = 1 << 16
-
-# glibc's numbers of the two options.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGE_BLOCK_BYTES = 2 * 1024 * 1024
 
 _UNSPECIFIED = ("", "0.0.0.0", "::")
 
@@ -297,7 +293,7 @@ def serve(server: ModelServer, announce: Callable[[], None]) -> None:
         UserError: it cannot be started, or no version of a model can be loaded.
     """
     _allow_many_connections()
-    _give_large_blocks_back()
+    memory.give_large_blocks_back()
     with _signals() as was_signaled:
         try:
             server.start()
@@ -326,17 +322,6 @@ def _allow_many_connections() -> None:
     if least < wanted:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-def _give_large_blocks_back() -> None:
-    """Has the C library give large blocks of memory back to the system when they are freed.
-
-    Left alone, glibc learns from the first large messages to keep up to 32 MB of each thread's.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 4 * _LARGE_BLOCK_BYTES)
 
 
 def _counted(load: Callable[[Path], Model], metrics: Metrics) -> Callable[[Path], Model]:

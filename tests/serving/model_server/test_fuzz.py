@@ -10,10 +10,10 @@ from tests.serving import color_model, guarded_model
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = 500
+REQUESTS = 200
 SEED = 2
-LONGEST_WAIT_S = 10.0
-"""Far more than the benchmark allows: tests share their machine."""
+LONGEST_WAIT_S = 60.0
+"""No measurement, unlike in the benchmark, because tests share their machine: nothing hangs."""
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +30,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_embedded.Served]:
     """A server in a process of its own."""
     folder = tmp_path_factory.mktemp("model") / "saved"
-    guarded_model.save(str(folder))
+    color_model.save(guarded_model.GuardedModel(), str(folder))
     with _embedded.served(folder) as running:
         yield running
 
 
 def test_malformed_requests_cost_nobody_but_those_who_send_them(server, pictures):
     report = serving_fuzz.attack(
-        server, pictures, REQUESTS, SEED, longest_wait_s=LONGEST_WAIT_S, every=0
+        server,
+        pictures,
+        REQUESTS,
+        SEED,
+        longest_wait_s=LONGEST_WAIT_S,
+        most_peak=3.0,
+        most_afterwards=2.0,
+        every=0,
     )
     assert report.faults == []
     assert sum(report.outcomes.values()) == REQUESTS
-    assert report.good > 50
+    assert report.good > 20
     kinds = {kind for kind, _ in report.outcomes}
     assert {"mutated message", "strange tensor", "strange JSON", "gzip", "pictures"} <= kinds
 
