@@ -1,5 +1,7 @@
 """A warm start takes what fits of an earlier model, and of changed labels each to its new place."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from schema.errors import UserError
 from trainer.backbones import build_backbone
 from trainer.hierarchical_model import HEADS, build_heads, build_model
 from trainer.label_space import LabelSpace
+from trainer.signatures import keras_file
 from trainer.training_model import backbone_of
 from trainer.warm_start import warm_start
 
@@ -43,11 +46,14 @@ def exported(tmp_path):
     """Writes what of an exported model is read: the Keras file and the vocabularies."""
 
     def export(model, labels):
-        model.save(tmp_path / "model.keras")
-        (tmp_path / "assets").mkdir()
+        folder = tmp_path / "Format-Serving"
+        (folder / "assets").mkdir(parents=True)
+        file = Path(keras_file(str(folder)))
+        file.parent.mkdir()
+        model.save(file)
         for level, of in labels.items():
-            (tmp_path / "assets" / level).write_text("\n".join(of) + "\n")
-        return str(tmp_path)
+            (folder / "assets" / level).write_text("\n".join(of) + "\n")
+        return str(folder)
 
     return export
 

@@ -76,7 +76,7 @@ def _overwritten(name: str, value: float):
                 **answers,
                 "embedding": tf.random.uniform(tf.shape(answers["embedding"])),
             },
-            "the embedding that it serves is not the one that the Evaluator judges",
+            "the embedding that it serves is not the one|answers embedding otherwise",
         ),
     ],
 )

@@ -338,11 +338,12 @@ def test_what_a_killed_server_wrote_can_be_read(tmp_path):
     )
     try:
         until(lambda: len(live_traffic.whole_files(tmp_path)) > 2, 60)
-        # Stopped in the middle of a file, not between two.
+        # Stopped in the middle of a file, not between two, nor before it is its own.
         while True:
             process.send_signal(signal.SIGSTOP)
             os.waitpid(process.pid, os.WUNTRACED)
-            if partial := live_traffic.unfinished_files(tmp_path):
+            partial = live_traffic.unfinished_files(tmp_path)
+            if partial and partial[0].stat().st_size:
                 break
             process.send_signal(signal.SIGCONT)
         before = {path.name for path in live_traffic.whole_files(tmp_path)}
@@ -352,10 +353,9 @@ def test_what_a_killed_server_wrote_can_be_read(tmp_path):
         process.kill()
         process.wait()
     assert before <= {path.name for path in live_traffic.whole_files(tmp_path)}
-    if partial[0].stat().st_size:
-        # As a kill in the middle of a record leaves it.
-        with partial[0].open("ab") as file:
-            file.write(b"\x20\0\0\0")
+    # As a kill in the middle of a record leaves it.
+    with partial[0].open("ab") as file:
+        file.write(b"\x20\0\0\0")
     assert all(record["request_model"] == [b"m"] for record in written(tmp_path))
     readable = len(written(tmp_path))
 
