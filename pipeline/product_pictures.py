@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
 from hashlib import blake2b
@@ -18,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from components.catalog_example_gen import folder
-from components.catalog_example_gen.pictures import SUFFIXES
 from components.catalog_example_gen.rejects import IN_WORDS, Reason, printable
 from components.catalog_example_gen.storage import is_url
 from schema.errors import UserError
@@ -93,13 +91,13 @@ class ProductPictures:
         if posixpath.isabs(path) or path.split("/")[0] == "..":
             raise NoPicture(Reason.OUTSIDE_IMAGES, named)
         name = path if self._by_path else named
-        files = self._files(_key(name))
+        files = self._files(folder.key(name))
         if not files:
-            if self._by_path and self._leads_outside(name):
+            if self._by_path and folder.leads_outside(name, self._images):
                 raise NoPicture(Reason.OUTSIDE_IMAGES, name)
             expected = name if self._by_path else f"{name}.jpg or another suffix"
             raise NoPicture(Reason.MISSING_PICTURE, f"no file {expected}")
-        file = min(files, key=_preference)
+        file = min(files, key=lambda file: folder.preference(file.path))
         if not file.is_inside:
             raise NoPicture(Reason.OUTSIDE_IMAGES, f"a link: {file.path}")
         if not file.is_picture:
@@ -119,26 +117,8 @@ class ProductPictures:
         return files
 
     def _key_of(self, path: str) -> bytes:
-        return _key(path if self._by_path else os.path.splitext(os.path.basename(path))[0])
-
-    def _leads_outside(self, name: str) -> bool:
-        root = os.path.realpath(self._images)
-        path = os.path.join(root, name)
-        return os.path.lexists(path) and not folder.is_inside(path, root)
-
-
-def _key(name: str) -> bytes:
-    """Makes names equal that look equal: macOS stores decomposed letters."""
-    if not name.isascii():
-        name = unicodedata.normalize("NFC", name)
-    return name.encode("utf-8", "surrogateescape")
+        return folder.key(path if self._by_path else os.path.splitext(os.path.basename(path))[0])
 
 
 def _hash(key: bytes) -> int:
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
-
-
-def _preference(file: _File) -> tuple[int, bytes]:
-    suffix = os.path.splitext(file.path)[1].lower()
-    rank = SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
-    return rank, os.fsencode(file.path)

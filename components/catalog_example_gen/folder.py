@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
@@ -83,6 +84,27 @@ def _stamp(entry: os.DirEntry[str]) -> str:
 def is_inside(path: str, root: str) -> bool:
     """Whether `path`, all links followed, lies below the real path `root`."""
     return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def leads_outside(name: str, images: str) -> bool:
+    """Whether the path `name` below the folder `images` exists, and is not inside it."""
+    root = os.path.realpath(images)
+    path = os.path.join(root, name)
+    return os.path.lexists(path) and not is_inside(path, root)
+
+
+def key(name: str) -> bytes:
+    """Makes names equal that look equal: macOS stores decomposed letters."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return name.encode("utf-8", "surrogateescape")
+
+
+def preference(path: str) -> tuple[int, bytes]:
+    """Of several files for one product, the one with the least of these is its picture."""
+    suffix = os.path.splitext(path)[1].lower()
+    rank = SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+    return rank, os.fsencode(path)
 
 
 def fingerprint(labels: Iterable[str], images: str) -> str:

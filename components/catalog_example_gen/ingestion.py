@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -259,13 +258,6 @@ def _bounds(
     }
 
 
-def _key(name: str) -> bytes:
-    """Makes names equal that look equal: macOS stores decomposed letters."""
-    if not name.isascii():
-        name = unicodedata.normalize("NFC", name)
-    return name.encode("utf-8", "surrogateescape")
-
-
 def _routed(chunks: Iterable[tuple[tuple[str, int], Chunk]]) -> Iterator[Any]:
     """Chunks whose key is (output, part), each to its output."""
     for (output, part), chunk in chunks:
@@ -299,11 +291,11 @@ class _ReadRows(beam.DoFn):
             rows += 1
             if isinstance(result, Product):
                 labels.add(result)
-                part = plan.part(_key(result.id))
+                part = plan.part(folder.key(result.id))
                 yield from _routed(spill.add((_MAIN, part), (picture, result)))
                 continue
             if picture:
-                key = _key(picture)
+                key = folder.key(picture)
                 yield from _routed(spill.add((_MENTIONS, plan.part(key)), (key, None)))
             rejects.append(result)
             if len(rejects) == _REJECTS_AT_ONCE:
@@ -325,7 +317,7 @@ class _ListFiles(beam.DoFn):
         spill = Spill(plan.scratch)
         for found in folder.files_below(plan.images):
             stem = os.path.splitext(os.path.basename(found.path))[0]
-            key = _key(found.path if plan.columns.picture else stem)
+            key = folder.key(found.path if plan.columns.picture else stem)
             file = _File(os.fsencode(found.path), found.is_picture, found.inside)
             yield from spill.add(plan.part(key), (key, file))
         yield from spill.flush()
@@ -343,7 +335,7 @@ class _KeepFirst(beam.DoFn):
         first: dict[bytes, int] = {}
         rejects = []
         for picture, product in _in_order_of_rows(part[1]):
-            key, product_id = _key(picture), _key(product.id)
+            key, product_id = folder.key(picture), folder.key(product.id)
             if product_id not in first:
                 first[product_id] = product.row
                 yield from spill.add(plan.part(key), (key, product))
@@ -383,7 +375,7 @@ class _JoinFiles(beam.DoFn):
                     products.append((key, member))
         unnamed = 0
         for key, of_key in files.items():
-            of_key.sort(key=_preference)
+            of_key.sort(key=lambda file: folder.preference(os.fsdecode(file.path)))
             # Of several files by a product's name only the preferred one is the product's.
             unnamed += sum(file.is_picture for file in of_key[key in named :])
         yield from _reported(Counter({_UNNAMED: unnamed}))
@@ -420,9 +412,7 @@ class _JoinFiles(beam.DoFn):
     def _leads_outside(self, name: str) -> bool:
         if is_url(self._plan.images):
             return False
-        root = os.path.realpath(self._plan.images)
-        path = os.path.join(root, name)
-        return os.path.lexists(path) and not folder.is_inside(path, root)
+        return folder.leads_outside(name, self._plan.images)
 
 
 class _CheckPictures(beam.DoFn):
@@ -467,12 +457,6 @@ def _left_out(product: Product, cap: float, sample: float) -> tuple[str, ...] | 
     if drawn < sample:
         return None
     return _NOT_SAMPLED if drawn < cap else _CAPPED
-
-
-def _preference(file: _File) -> tuple[int, bytes]:
-    suffix = os.path.splitext(os.fsdecode(file.path))[1].lower()
-    known = pictures.SUFFIXES
-    return (known.index(suffix) if suffix in known else len(known)), file.path
 
 
 def _read_picture(images: str, path: bytes) -> bytes:
