@@ -16,25 +16,21 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
+from benchmarks import _embedded, _load  # noqa: E402
 from schema import features  # noqa: E402
-from serving.client import CatalogClient  # noqa: E402
 from serving.model_server.saved_model import SavedModel  # noqa: E402
 
-_NAME = "catalog"
 _BATCHES = (1, 8, 16, 32, 64)
+_MOST_PICTURES = 256
 
 
 def in_process(model: SavedModel, pictures: list[bytes], signature: str, seconds: float) -> float:
@@ -49,38 +45,11 @@ def in_process(model: SavedModel, pictures: list[bytes], signature: str, seconds
     return runs * len(pictures) / (time.perf_counter() - began)
 
 
-@contextmanager
-def served(folder: Path, *flags: str) -> Iterator[tuple[str, int]]:
-    """The embedded server on a version, in a process of its own: its endpoint and process id."""
-    with tempfile.TemporaryDirectory() as root:
-        place = Path(root, _NAME, "1")
-        place.parent.mkdir()
-        place.symlink_to(folder.absolute(), target_is_directory=True)
-        port = _free_port()
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "serving.model_server", f"--port={port}"),
-                *(f"--model_name={_NAME}", f"--model_base_path={place.parent}", *flags),
-            ],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            with CatalogClient(f"127.0.0.1:{port}", _NAME, timeout_s=120) as client:
-                while not any(x.state == "AVAILABLE" for x in client.model_status()):
-                    time.sleep(0.2)
-            yield f"127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-            process.wait()
-
-
 def load(endpoint: str, files: list[str], **order: object) -> dict:
     """What callers saw, who ask in a process of their own."""
-    asked = {"endpoint": endpoint, "model": _NAME, "pictures": files, **order}
+    asked = {"endpoint": endpoint, "model": _embedded.NAME, "pictures": files, **order}
     finished = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "_load.py")],
+        [sys.executable, _load.__file__],
         input=json.dumps(asked).encode(),
         stdout=subprocess.PIPE,
         check=True,
@@ -90,16 +59,16 @@ def load(endpoint: str, files: list[str], **order: object) -> dict:
 
 def throughput(arguments: argparse.Namespace) -> None:
     """32 callers of one picture, 8 of eight, one alone, and half the load."""
-    files = _files(arguments.pictures)
+    files = _embedded.picture_files(arguments.pictures, _MOST_PICTURES)
     pictures = [Path(file).read_bytes() for file in files]
     model = SavedModel(arguments.model)
     signature = arguments.signature
     best = {}
-    with served(arguments.model, *_batching_flags(arguments)) as (endpoint, _):
+    with _embedded.served(arguments.model) as server:
 
         def measured(clients: int, size: int, rate: float | None = None) -> dict:
             return load(
-                endpoint,
+                server.endpoint,
                 files,
                 **{"clients": clients, "pictures_per_request": size, "rate": rate},
                 **{"seconds": arguments.seconds, "signature": signature},
@@ -148,7 +117,8 @@ def signatures(arguments: argparse.Namespace) -> None:
 
     from serving.model_server import tensors
 
-    pictures = [Path(file).read_bytes() for file in _files(arguments.pictures)]
+    files = _embedded.picture_files(arguments.pictures, _MOST_PICTURES)
+    pictures = [Path(file).read_bytes() for file in files]
     model = SavedModel(arguments.model)
     for signature in features.PICTURE_SIGNATURES:
         outputs = sorted(model.signature_defs[signature].outputs)
@@ -169,31 +139,6 @@ def signatures(arguments: argparse.Namespace) -> None:
         )
 
 
-def _batching_flags(arguments: argparse.Namespace) -> list[str]:
-    if not arguments.batching:
-        return ["--enable_batching"]
-    return [
-        "--enable_batching",
-        "--max_requests_in_flight=64",
-        f"--batching_parameters_file={arguments.batching.absolute()}",
-    ]
-
-
-def _files(folder: Path) -> list[str]:
-    files = sorted(map(str, folder.rglob("*.jpg")))[:256]
-    if not files:
-        sys.exit(f"error: there is no *.jpg below {folder}.")
-    return files
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -202,7 +147,6 @@ def main() -> None:
     arguments.add_argument("--model", type=Path, required=True, help="folder of one version")
     arguments.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
     arguments.add_argument("--signature", default=features.TOLERANT_SIGNATURE)
-    arguments.add_argument("--batching", type=Path, help="TensorFlow Serving's batching parameters")
     arguments.add_argument("--seconds", type=float, default=6, help="of one measurement")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments = arguments.parse_args()
