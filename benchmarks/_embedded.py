@@ -106,7 +106,7 @@ def served(model: Path, *flags: str) -> Iterator[Served]:
                     *(sys.executable, "-m", "serving.model_server", f"--port={port}"),
                     *(f"--rest_api_port={rest_port}", f"--model_name={NAME}"),
                     *(f"--model_base_path={folder}", "--enable_batching"),
-                    *(f"--batching_parameters_file={batching}", "--max_requests_in_flight=64"),
+                    f"--batching_parameters_file={batching}",
                     *flags,
                 ],
                 cwd=ROOT,

@@ -12,9 +12,6 @@ from pipeline.session import quiet_terminal
 from pipeline.workspace import Workspace
 from schema.errors import UserError
 
-_CONCURRENT_REQUESTS = 64
-"""With batching, as many requests are in TensorFlow at a time, where they find one another."""
-
 _MOST_BATCHED = 32
 _MOST_IN_A_REQUEST = 1024
 """Their decoded pictures are held together: 50 MB of 128 x 128 pixels."""
@@ -101,7 +98,7 @@ def _batched() -> dict[str, Any]:
     return {
         "enable_batching": True,
         "batching_parameters": parameters,
-        "max_requests_in_flight": _CONCURRENT_REQUESTS,
+        "max_requests_in_flight": _MOST_BATCHED * cores(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
@@ -14,10 +14,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
 from serving.model_server import server_config_pb2
+from serving.model_server.joint_runs import Batching
 from serving.model_server.options import ServerOptions, cores
-
-if TYPE_CHECKING:
-    from serving.model_server.saved_model import Batching
 
 MODEL_BATCHING = "batching_params.pbtxt"
 """A SavedModel's own batching parameters, beside its graph."""
@@ -110,8 +108,6 @@ def batching(options: ServerOptions, folder: Path) -> Batching:
     Raises:
         UserError: these have a mistake.
     """
-    from serving.model_server.saved_model import Batching
-
     parameters = options.batching_parameters
     own = folder / MODEL_BATCHING
     threads = parameters.num_batch_threads.value or cores()

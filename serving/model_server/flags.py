@@ -309,7 +309,7 @@ OWN_FLAGS = (
     Flag(
         "max_requests_in_flight",
         int,
-        "4 a core",
+        "4 a core, or 64 with --enable_batching",
         "requests that are computed at a time, over gRPC and REST",
         least=1,
     ),
@@ -531,7 +531,9 @@ def _options(given: Mapping[str, Any]) -> ServerOptions:
         models = single_model(path if "://" in path else Path(path).absolute(), value("model_name"))
     else:
         raise UserError("There is nothing to serve: give --model_base_path or --model_config_file.")
-    in_flight = given.get("max_requests_in_flight", given.get("grpc_max_threads", 4 * cores()))
+    in_flight = given.get("max_requests_in_flight", given.get("grpc_max_threads"))
+    if in_flight is None:
+        in_flight = (64 if value("enable_batching") else 4) * cores()
     return ServerOptions(
         models=models,
         model_config_file=model_config_file,

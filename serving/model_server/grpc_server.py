@@ -42,6 +42,7 @@ from serving.model_server import inference
 from serving.model_server.access import ApiKeys, Tls
 from serving.model_server.admission import Admission, TakesLong
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import Asking, Kind, finish
 from serving.model_server.options import ServerOptions, address
 from serving.model_server.request_log import REQUEST_ID, Observer, Record, request_id
 
@@ -61,6 +62,12 @@ of more than 8 KB breaks the call."""
 
 _MESSAGE_TIMEOUT_S = 60.0
 """A call's message must be there after so long, or half-sent ones would pile up."""
+
+_MODEL_SPEC = 1 << 3 | 2
+"""The first byte of a request that begins with its first field, the ModelSpec."""
+
+_LONGEST_MODEL_SPEC = 0x7F
+"""Bytes of it, of which the request's second one says how many they are."""
 
 _MOST_ARRIVING = 1000
 """Messages that are being received at a time."""
@@ -119,21 +126,21 @@ class _Method:
     Attributes:
         name: as in its service.
         request: type of its message.
-        answer: (parts, request, timeout_s) to the response; blocking.
+        answer: (parts, request, timeout_s) to the response, or to a request of `joint_runs`.
         is_metered: TensorFlow Serving counts its calls.
-        takes_turns: it computes, so that it waits for its turn.
+        takes_turns: it computes, so that it waits for its turn: it is a request of `joint_runs`.
     """
 
     name: str
     request: type[Message]
     response: type[Message]
-    answer: Callable[[Parts, Any, float | None], Message]
+    answer: Callable[[Parts, Any, float | None], Message | Asking[Message]]
     is_metered: bool = True
     takes_turns: bool = True
 
 
-def _answered_by(function: str) -> Callable[[Parts, Message, float | None], Message]:
-    def answer(parts: Parts, request: Message, timeout_s: float | None) -> Message:
+def _answered_by(function: str) -> Callable[[Parts, Message, float | None], Asking[Message]]:
+    def answer(parts: Parts, request: Message, timeout_s: float | None) -> Asking[Message]:
         return getattr(parts.answers, function)(parts.servables, request, timeout_s)
 
     return answer
@@ -487,10 +494,12 @@ class _Calls:
     async def _computed(self, work: _Work, method: _Method, caller: str, size: int) -> bytes:
         try:
             if method.takes_turns:
-                outcome = await self._parts.admission.run(caller, work, size=size)
+                outcome = await self._parts.admission.run(caller, work, size, work.kind)
             else:
                 threads = self._reloads if method.answer is _reload else self._quick
-                outcome = await asyncio.get_running_loop().run_in_executor(threads, work)
+                outcome = await asyncio.get_running_loop().run_in_executor(
+                    threads, lambda: finish(work())
+                )
         except asyncio.CancelledError:
             work.is_awaited = False
             raise
@@ -519,19 +528,32 @@ class _Work:
         self._deadline = deadline
         self.is_awaited = True
 
-    def __call__(self) -> bytes | RequestError:
+    @property
+    def kind(self) -> Kind | None:
+        """What is asked of whom, as it stands at the message's beginning, which is parsed later.
+
+        None where something else comes first, which is allowed, and where several are asked.
+        """
+        message = self._message
+        if self._method.request is inference_pb2.MultiInferenceRequest or len(message) < 2:
+            return None
+        if message[0] != _MODEL_SPEC or message[1] > _LONGEST_MODEL_SPEC:
+            return None
+        return Kind(self._method.name.lower(), message[2 : 2 + message[1]])
+
+    def __call__(self) -> Asking[bytes | RequestError]:
         """The answer, or why there is none.
 
         A refusal comes back without its traceback, which holds every value of the request, and of
         which asyncio makes a cycle: memory would be taken until Python looks for those.
         """
         try:
-            return self._answer()
+            return (yield from self._answer())
         except RequestError as error:
             error.__traceback__ = error.__context__ = error.__cause__ = None
             return error
 
-    def _answer(self) -> bytes:
+    def _answer(self) -> Asking[bytes]:
         timeout_s = None
         if self._deadline is not None:
             timeout_s = self._deadline - time.monotonic()
@@ -547,6 +569,8 @@ class _Work:
         began = time.perf_counter()
         try:
             response = self._method.answer(self._parts, request, timeout_s)
+            if self._method.takes_turns:
+                response = yield from response
         except TakesLong:
             self._request = request
             raise

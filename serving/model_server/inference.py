@@ -1,7 +1,7 @@
 """Predict, Classify, Regress, MultiInference, metadata and status, whoever asks over whatever wire.
 
-Everything here blocks, and refuses with TensorFlow Serving's status codes and texts: they are what
-its callers match.
+What computes is a request of `joint_runs`: `finish(predict(servables, request))` is its answer. All
+refuse with TensorFlow Serving's status codes and texts: they are what its callers match.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tensorflow_serving.apis import (
 
 from serving.model_server import admission, picture_costs, tensors
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import Asking, Computation, finish
 
 if TYPE_CHECKING:
     from serving.model_server.servables import Servable, Servables
@@ -93,7 +94,7 @@ def read_signatures(
 
 def predict(
     servables: Servables, request: predict_pb2.PredictRequest, timeout_s: float | None = None
-) -> predict_pb2.PredictResponse:
+) -> Asking[predict_pb2.PredictResponse]:
     """Answers Predict.
 
     Args:
@@ -106,7 +107,7 @@ def predict(
     """
     _check_has_spec(request)
     with servables.find(request.model_spec) as servable:
-        return _predict(servable, request, timeout_s)
+        return (yield from _predict(servable, request, timeout_s))
 
 
 def predict_arrays(
@@ -115,7 +116,7 @@ def predict_arrays(
     inputs: Mapping[str, np.ndarray],
     output_filter: Sequence[str] = (),
     timeout_s: float | None = None,
-) -> dict[str, np.ndarray]:
+) -> Asking[dict[str, np.ndarray]]:
     """Runs a signature on arrays.
 
     Args:
@@ -140,36 +141,36 @@ def classify(
     servables: Servables,
     request: classification_pb2.ClassificationRequest,
     timeout_s: float | None = None,
-) -> classification_pb2.ClassificationResponse:
+) -> Asking[classification_pb2.ClassificationResponse]:
     """Answers Classify: Examples in, labels and scores out; see `predict`."""
     _check_has_spec(request)
     with servables.find(request.model_spec) as servable:
-        return _classify(servable, request, timeout_s)
+        return (yield from _classify(servable, request, timeout_s))
 
 
 def regress(
     servables: Servables,
     request: regression_pb2.RegressionRequest,
     timeout_s: float | None = None,
-) -> regression_pb2.RegressionResponse:
+) -> Asking[regression_pb2.RegressionResponse]:
     """Answers Regress: Examples in, one number for each out; see `predict`."""
     _check_has_spec(request)
     with servables.find(request.model_spec) as servable:
-        return _regress(servable, request, timeout_s)
+        return (yield from _regress(servable, request, timeout_s))
 
 
 def multi_inference(
     servables: Servables,
     request: inference_pb2.MultiInferenceRequest,
     timeout_s: float | None = None,
-) -> inference_pb2.MultiInferenceResponse:
+) -> Asking[inference_pb2.MultiInferenceResponse]:
     """Answers MultiInference: several signatures of one model on the same Examples.
 
     See `predict`. The first task says which version of the model it is.
     """
     spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     with servables.find(spec) as servable:
-        return _multi_inference(servable, request, timeout_s)
+        return (yield from _multi_inference(servable, request, timeout_s))
 
 
 def metadata(
@@ -225,13 +226,13 @@ def replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     """
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        _predict(servable, log.predict_log.request, None)
+        finish(_predict(servable, log.predict_log.request, None))
     elif kind == "classify_log":
-        _classify(servable, log.classify_log.request, None)
+        finish(_classify(servable, log.classify_log.request, None))
     elif kind == "regress_log":
-        _regress(servable, log.regress_log.request, None)
+        finish(_regress(servable, log.regress_log.request, None))
     elif kind == "multi_inference_log":
-        _multi_inference(servable, log.multi_inference_log.request, None)
+        finish(_multi_inference(servable, log.multi_inference_log.request, None))
     elif kind is not None:
         number = prediction_log_pb2.PredictionLog.DESCRIPTOR.fields_by_name[kind].number
         raise RequestError(
@@ -241,9 +242,9 @@ def replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
 
 def _predict(
     servable: Servable, request: predict_pb2.PredictRequest, timeout_s: float | None
-) -> predict_pb2.PredictResponse:
+) -> Asking[predict_pb2.PredictResponse]:
     spec = request.model_spec
-    outputs = _run(
+    outputs = yield from _run(
         servable,
         spec.signature_name,
         request.inputs,
@@ -265,7 +266,7 @@ def _run(
     read: Callable[[_Value, str], np.ndarray],
     output_filter: Sequence[str],
     timeout_s: float | None,
-) -> dict[str, np.ndarray]:
+) -> Asking[dict[str, np.ndarray]]:
     signature_name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(signature_name)
     if signature is None:
@@ -283,7 +284,7 @@ def _run(
     values = _inputs(signature, inputs, read)
     names = _outputs(signature, output_filter)
     try:
-        computed = _computed(servable, signature_name, values, names, timeout_s)
+        computed = yield _computation(servable, signature_name, values, names, timeout_s)
     except RequestError as error:
         if error.code is grpc.StatusCode.INVALID_ARGUMENT:
             _show(servable, signature_name, values, None)
@@ -293,25 +294,21 @@ def _run(
     return outputs
 
 
-def _computed(
+def _computation(
     servable: Servable,
     signature_name: str,
     inputs: Mapping[str, np.ndarray],
     outputs: Sequence[str],
     timeout_s: float | None,
-) -> list[np.ndarray]:
-    """Has the model compute outputs, among its like where that takes long.
+) -> Computation:
+    """What the model is to compute.
 
     Raises:
-        TakesLong: it does, and this thread is not for that.
+        TakesLong: it takes long, and this thread is not for that.
     """
-    if admission.takes_long():
-        return servable.model.run(
-            inputs, outputs, timeout_s=timeout_s, signature_name=signature_name, alone=True
-        )
     if admission.may_be_put_off() and picture_costs.takes_long(inputs):
         raise admission.TakesLong
-    return servable.model.run(inputs, outputs, timeout_s=timeout_s, signature_name=signature_name)
+    return Computation(servable.model, inputs, tuple(outputs), timeout_s, signature_name)
 
 
 def _show(
@@ -390,33 +387,33 @@ def _classify(
     servable: Servable,
     request: classification_pb2.ClassificationRequest,
     timeout_s: float | None,
-) -> classification_pb2.ClassificationResponse:
+) -> Asking[classification_pb2.ClassificationResponse]:
     signature = _signature_for_examples(servable, request.model_spec)
     outputs = _classification_outputs(servable, signature)
     examples = _examples(request.input)
     response = classification_pb2.ClassificationResponse()
     _describe(response.model_spec, servable, request.model_spec)
-    computed = _run_examples(servable, signature, outputs, examples, timeout_s)
+    computed = yield from _run_examples(servable, signature, outputs, examples, timeout_s)
     _fill_classification(response.result, computed, len(examples))
     return response
 
 
 def _regress(
     servable: Servable, request: regression_pb2.RegressionRequest, timeout_s: float | None
-) -> regression_pb2.RegressionResponse:
+) -> Asking[regression_pb2.RegressionResponse]:
     signature = _signature_for_examples(servable, request.model_spec)
     outputs = _regression_outputs(servable, signature)
     examples = _examples(request.input)
     response = regression_pb2.RegressionResponse()
     _describe(response.model_spec, servable, request.model_spec)
-    computed = _run_examples(servable, signature, outputs, examples, timeout_s)
+    computed = yield from _run_examples(servable, signature, outputs, examples, timeout_s)
     _fill_regression(response.result, computed[_OUTPUTS], len(examples))
     return response
 
 
 def _multi_inference(
     servable: Servable, request: inference_pb2.MultiInferenceRequest, timeout_s: float | None
-) -> inference_pb2.MultiInferenceResponse:
+) -> Asking[inference_pb2.MultiInferenceResponse]:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     tasks: dict[str, tuple[Signature, Sequence[str], str]] = {}
     model_name = input_name = ""
@@ -453,7 +450,7 @@ def _multi_inference(
     response = inference_pb2.MultiInferenceResponse()
     for task, (signature, outputs, method_name) in zip(request.tasks, tasks.values(), strict=True):
         remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        computed = _run_examples(servable, signature, outputs, examples, remaining_s)
+        computed = yield from _run_examples(servable, signature, outputs, examples, remaining_s)
         result = response.results.add()
         _describe(result.model_spec, servable, task.model_spec)
         if method_name == _CLASSIFY:
@@ -538,9 +535,9 @@ def _run_examples(
     outputs: Sequence[str],
     examples: np.ndarray,
     timeout_s: float | None,
-) -> dict[str, np.ndarray]:
+) -> Asking[dict[str, np.ndarray]]:
     values = _inputs(signature, {_INPUTS: examples}, lambda value, _: value)
-    computed = _computed(servable, signature.name, values, outputs, timeout_s)
+    computed = yield _computation(servable, signature.name, values, outputs, timeout_s)
     return dict(zip(outputs, computed, strict=True))
 
 

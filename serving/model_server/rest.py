@@ -37,6 +37,7 @@ from tensorflow_serving.apis import (
 from serving.model_server import inference, json_tensors, memory
 from serving.model_server.errors import RequestError
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
+from serving.model_server.joint_runs import Asking, Kind
 from serving.model_server.metrics import CONTENT_TYPE, DEFAULT_PATH
 from serving.model_server.options import MAX_MESSAGE_BYTES, ServerOptions
 from serving.model_server.request_log import RECORD, ObservedApp, Record, request_id
@@ -441,34 +442,35 @@ class _RestApi:
         self, call: _Call, caller: str, size: int, is_large: bool
     ) -> tuple[bytes, bool] | Exception:
         if not is_large:
-            return await self._admission.run(caller, self._outcome, call, size=size)
+            kind = Kind(call.verb, call.spec.SerializeToString())
+            return await self._admission.run(caller, lambda: self._outcome(call), size, kind)
         # What takes much memory is done one after the other, without a thread's waiting for it.
         async with self._large:
             try:
-                return await self._admission.run(caller, self._outcome, call, size=size)
+                return await self._admission.run(caller, lambda: self._outcome(call), size)
             finally:
                 await asyncio.get_running_loop().run_in_executor(None, memory.give_back)
 
-    def _outcome(self, call: _Call) -> tuple[bytes, bool] | Exception:
+    def _outcome(self, call: _Call) -> Asking[tuple[bytes, bool] | Exception]:
         """What `_content` gives or raises.
 
         A refusal comes back without its traceback. That holds every value of the request, and
         asyncio makes a cycle of it, so that the memory would be taken until Python looks for those.
         """
         try:
-            return self._content(call)
+            return (yield from self._content(call))
         except (RequestError, _HttpError) as error:
             error.__traceback__ = error.__context__ = error.__cause__ = None
             return error
 
-    def _content(self, call: _Call) -> tuple[bytes, bool]:
-        """Computes an answer; gives its JSON, and whether that is packed. Runs in a thread."""
+    def _content(self, call: _Call) -> Asking[tuple[bytes, bool]]:
+        """An answer's JSON, and whether that is packed."""
         body = call.body if call.unpacked_bytes is None else self._unpacked(call)
         if call.record:
             call.record.model = call.spec.name
             CURRENT_REQUEST.set(call.record.request_id)
         compute = self._predict if call.verb == "predict" else self._examined
-        content = compute(call, json_tensors.JsonRequest(body))
+        content = yield from compute(call, json_tensors.JsonRequest(body))
         if len(content) > self._max_body_bytes:
             raise self._answer_too_long(len(content))
         if call.takes_gzip and len(content) >= _GZIP_FROM_BYTES:
@@ -488,7 +490,7 @@ class _RestApi:
             raise _invalid("JSON Parse error: The gzip body is cut off, or longer than it says")
         return body
 
-    def _predict(self, call: _Call, asked: json_tensors.JsonRequest) -> bytes:
+    def _predict(self, call: _Call, asked: json_tensors.JsonRequest) -> Asking[bytes]:
         with self._servables.find(call.spec) as servable:
             name = asked.signature_name or inference.DEFAULT_SIGNATURE
             signature = servable.signatures.get(name)
@@ -499,7 +501,7 @@ class _RestApi:
             _note(call, servable, name, examples)
             timeout_s = self._remaining_s(call)
             began = time.perf_counter()
-            outputs = self._answers.predict_arrays(servable, name, inputs, (), timeout_s)
+            outputs = yield from self._answers.predict_arrays(servable, name, inputs, (), timeout_s)
             self._metrics.observe_runtime(servable.name, "Predict", time.perf_counter() - began)
         # Before it takes the memory and the time to write them: each needs three characters.
         least_bytes = 3 * sum(value.size for value in outputs.values())
@@ -507,7 +509,7 @@ class _RestApi:
             raise self._answer_too_long(least_bytes)
         return (json_tensors.predictions if by_row else json_tensors.outputs)(outputs)
 
-    def _examined(self, call: _Call, asked: json_tensors.JsonRequest) -> bytes:
+    def _examined(self, call: _Call, asked: json_tensors.JsonRequest) -> Asking[bytes]:
         is_classify = call.verb == "classify"
         request = (
             classification_pb2.ClassificationRequest
@@ -518,7 +520,7 @@ class _RestApi:
         request.input.CopyFrom(asked.examples())
         _note(call, None, asked.signature_name, None)
         answer = self._answers.classify if is_classify else self._answers.regress
-        response = answer(self._servables, request, self._remaining_s(call))
+        response = yield from answer(self._servables, request, self._remaining_s(call))
         write = json_tensors.classifications if is_classify else json_tensors.regressions
         return write(response.result)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
+import itertools
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from serving.model_server import memory, tensors
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import Batching
 
 tf1 = tf.compat.v1
 
@@ -41,31 +44,7 @@ for ever other ones could fill the memory; beyond so many a signature, all outpu
 
 
 _MOST_FAILED_BATCHES = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Batching:
-    """How requests of several callers are computed together, in TensorFlow Serving's own terms.
-
-    Attributes:
-        max_batch_size: Examples that are computed together at most.
-        batch_timeout_micros: How long a batch that is not full waits for more, in microseconds. A
-            batch that finds no free thread grows in any case.
-        num_batch_threads: Batches that are computed at the same time.
-        max_enqueued_batches: Batches that may wait; further requests are UNAVAILABLE.
-        allowed_batch_sizes: A batch is filled up to the next of these, ascending, the last of them
-            `max_batch_size`, so that few shapes are ever computed; any size if there are none.
-        max_request_size: A request of more examples than `max_batch_size` is divided, up to so
-            many; None refuses it. TensorFlow Serving calls this `max_batch_size`, too, where
-            `enable_large_batch_splitting` is set.
-    """
-
-    max_batch_size: int = 64
-    batch_timeout_micros: int = 0
-    num_batch_threads: int = 2
-    max_enqueued_batches: int = 100
-    allowed_batch_sizes: tuple[int, ...] = ()
-    max_request_size: int | None = 1 << 20
+"""Once so many batches of a signature have failed, and none not, there are no further ones."""
 
 
 @dataclasses.dataclass
@@ -75,21 +54,24 @@ class _Signature:
     Attributes:
         inputs, outputs: the C tensors of its own by alias.
         dtypes: NumPy's type of every input.
-        batched_inputs, batched_outputs: those of the batching operation; empty without one.
         variables: handles of the variables that it reads.
         fetches: the sets of outputs that were asked for.
-        failed_batches: how many requests were answered alone, but not in a batch, before the first
-            batch that was answered; None after it.
+        joins: several requests can be computed in one batch.
+        failed_batches: how many batches of several requests have failed, each of which was answered
+            alone, before the first that was answered; None after it.
     """
 
     inputs: dict[str, object]
     outputs: dict[str, object]
     dtypes: dict[str, type]
-    batched_inputs: dict[str, object] = dataclasses.field(default_factory=dict)
-    batched_outputs: dict[str, object] = dataclasses.field(default_factory=dict)
     variables: list[tf.Tensor] = dataclasses.field(default_factory=list)
     fetches: set[tuple[str, ...]] = dataclasses.field(default_factory=set)
+    joins: bool = True
     failed_batches: int | None = 0
+
+
+class _NotByRow(Exception):
+    """An output has no row for each row of the inputs."""
 
 
 class SavedModel:
@@ -98,12 +80,14 @@ class SavedModel:
     Args:
         folder: where it is.
         tags: which of its graphs to take.
-        batching: computes requests together; None computes each alone. A signature that cannot be
-            batched (it does not give a row for a row) is computed request by request all the same.
+        batching: how `run_together` makes batches, and `run` divides and fills up requests; None
+            computes each request by itself and as it is. So is a signature computed that does not
+            give a row for a row.
         session_config: TensorFlow's options of a Session.
 
     Attributes:
         signature_defs: what each signature takes and gives.
+        batching: the same.
 
     Raises:
         Exception: whatever TensorFlow raises on a SavedModel that is damaged.
@@ -121,7 +105,7 @@ class SavedModel:
         self._graph = tf.Graph()
         self._session = tf1.Session(graph=self._graph, config=session_config)
         self._lock = threading.Lock()
-        self._batching = batching
+        self.batching = batching
         try:
             with self._graph.as_default(), _without_deprecations():
                 meta_graph = tf1.saved_model.load(self._session, list(tags), str(folder))
@@ -154,8 +138,6 @@ class SavedModel:
         outputs: Sequence[str],
         timeout_s: float | None = None,
         signature_name: str = "serving_default",
-        *,
-        alone: bool = False,
     ) -> list[np.ndarray]:
         """Computes outputs of a signature.
 
@@ -166,7 +148,6 @@ class SavedModel:
             outputs: Aliases of the outputs wanted.
             timeout_s: After so many seconds the computation is stopped; None: never.
             signature_name: One of `signature_defs`.
-            alone: Not in a batch with other requests, who would wait for this one.
 
         Returns:
             The outputs in the order asked for; text as object arrays of bytes.
@@ -178,39 +159,151 @@ class SavedModel:
         signature = self._signatures[signature_name]
         for name, value in inputs.items():
             _check(name, value, signature.dtypes[name])
-        # Where somebody else in the batch is at fault, or the model gives no row for a row, each
-        # request gets alone the answer or the error that is its own.
-        failure = None
-        if signature.batched_outputs:
+        if self.batching:
             self._check_size(inputs)
-        if signature.batched_outputs and not alone:
-            feed = {signature.batched_inputs[name]: value for name, value in inputs.items()}
-            # The operation computes all outputs in any case; and each set of them that is fetched
-            # would be compiled once, for which all other requests wait.
-            names = sorted(signature.outputs)
+            rows = _rows(inputs)
+            if signature.joins and rows and not self._is_a_batch(rows):
+                try:
+                    return self._run_rows(signature, inputs, rows, outputs, timeout_s)
+                except _NotByRow as error:
+                    self._note_failed_batch(signature_name, error)
+                except RequestError as error:
+                    if error.code in _NOBODYS_FAULT:
+                        raise
+                    # What is wrong is to be told of the request as it is, not of a part of it.
+        return self._run(signature, inputs, outputs, timeout_s)
+
+    def run_together(
+        self,
+        requests: Sequence[Mapping[str, np.ndarray]],
+        outputs: Sequence[str],
+        timeout_s: float | None = None,
+        signature_name: str = "serving_default",
+    ) -> list[list[np.ndarray] | RequestError]:
+        """Computes the same outputs for several requests, in one batch where that can be.
+
+        Where one of them is at fault, each gets alone the answer or the error that is its own.
+
+        Args:
+            requests: The inputs of each; see `run`.
+            outputs: See `run`.
+            timeout_s: See `run`.
+            signature_name: See `run`.
+
+        Returns:
+            For each request what `run` returns, or what it raises.
+        """
+        answers: dict[int, list[np.ndarray] | RequestError] = {}
+        for members in self._batches(self._signatures[signature_name], requests):
+            together = [requests[member] for member in members]
+            found = self._run_batch(together, outputs, timeout_s, signature_name)
+            answers |= zip(members, found, strict=True)
+        return [answers[place] for place in range(len(requests))]
+
+    def _batches(
+        self, signature: _Signature, requests: Sequence[Mapping[str, np.ndarray]]
+    ) -> list[list[int]]:
+        """The places of requests that make one batch, for each batch."""
+        batches: list[list[int]] = []
+        # For each form of inputs, the batch that is being filled, and how many rows it has.
+        growing: dict[tuple, tuple[list[int], int]] = {}
+        for place, inputs in enumerate(requests):
+            rows = _rows(inputs)
+            if not (self.batching and signature.joins and rows):
+                batches.append([place])
+                continue
+            form = tuple((name, value.dtype, value.shape[1:]) for name, value in inputs.items())
+            members, taken = growing.get(form, ([], 0))
+            if not members or taken + rows > self.batching.max_batch_size:
+                members, taken = [], 0
+                batches.append(members)
+            members.append(place)
+            growing[form] = members, taken + rows
+        return batches
+
+    def _run_batch(
+        self,
+        requests: Sequence[Mapping[str, np.ndarray]],
+        outputs: Sequence[str],
+        timeout_s: float | None,
+        signature_name: str,
+    ) -> list[list[np.ndarray] | RequestError]:
+        signature = self._signatures[signature_name]
+        failure: RequestError | _NotByRow | None = None
+        if len(requests) > 1:
+            sizes = [_rows(inputs) for inputs in requests]
+            ends = list(itertools.accumulate(sizes))
             try:
-                answers = self._run(feed, names, outputs, signature.batched_outputs, timeout_s)
+                for name, value in requests[0].items():
+                    _check(name, value, signature.dtypes[name])
+                joined = {
+                    name: np.concatenate([inputs[name] for inputs in requests])
+                    for name in requests[0]
+                }
+                computed = self._run_rows(signature, joined, ends[-1], outputs, timeout_s)
                 signature.failed_batches = None
-                return answers
+                return [
+                    [values[end - size : end] for values in computed]
+                    for size, end in zip(sizes, ends, strict=True)
+                ]
             except RequestError as error:
-                if error.code in _OF_THE_QUEUE:
-                    raise
+                if error.code in _NOBODYS_FAULT:
+                    return [error] * len(requests)
                 failure = error
-        feed = {signature.inputs[name]: value for name, value in inputs.items()}
-        names = self._fetched(signature, tuple(outputs))
-        answers = self._run(feed, names, outputs, signature.outputs, timeout_s)
-        if failure:
+            except _NotByRow as error:
+                failure = error
+        answers: list[list[np.ndarray] | RequestError] = []
+        for inputs in requests:
+            try:
+                answers.append(self.run(inputs, outputs, timeout_s, signature_name))
+            except RequestError as error:
+                answers.append(error)
+        if failure and not any(isinstance(answer, RequestError) for answer in answers):
             self._note_failed_batch(signature_name, failure)
         return answers
 
-    def _run(
+    def _run_rows(
         self,
-        feed: dict[object, np.ndarray],
-        names: Sequence[str],
-        wanted: Sequence[str],
-        tensors: Mapping[str, object],
+        signature: _Signature,
+        inputs: Mapping[str, np.ndarray],
+        rows: int,
+        outputs: Sequence[str],
         timeout_s: float | None,
     ) -> list[np.ndarray]:
+        """Computes inputs that have rows, in batches of the sizes that are allowed.
+
+        Raises:
+            _NotByRow: an output has no row for each of theirs.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        most = self.batching.max_batch_size
+        parts = []
+        for start in range(0, rows, most):
+            size = min(most, rows - start)
+            filled = next((n for n in self.batching.allowed_batch_sizes if n >= size), size)
+            part = {name: value[start : start + size] for name, value in inputs.items()}
+            if filled > size:
+                part = {
+                    name: np.concatenate([value, np.repeat(value[:1], filled - size, axis=0)])
+                    for name, value in part.items()
+                }
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            computed = self._run(signature, part, outputs, left_s)
+            if any(not values.ndim or len(values) != filled for values in computed):
+                raise _NotByRow(f"an output has no row for each of the {filled} of its inputs")
+            parts.append([values[:size] for values in computed])
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def _run(
+        self,
+        signature: _Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        timeout_s: float | None,
+    ) -> list[np.ndarray]:
+        names = self._fetched(signature, tuple(outputs))
         options = None
         if timeout_s is not None:
             milliseconds = max(1, int(1000 * timeout_s))
@@ -220,7 +313,11 @@ class SavedModel:
             # Session.run itself holds feeds against the shapes of the graph's placeholders, which
             # neither TensorFlow Serving nor the C interface below do.
             values = self._session._call_tf_sessionrun(
-                options, feed, [tensors[name] for name in names], [], None
+                options,
+                {signature.inputs[name]: value for name, value in inputs.items()},
+                [signature.outputs[name] for name in names],
+                [],
+                None,
             )
         except tf.errors.OpError as error:
             raise _request_error(error) from error
@@ -233,23 +330,30 @@ class SavedModel:
             if options is not None:
                 tf_session.TF_DeleteBuffer(options)
         computed = dict(zip(names, map(_array, values), strict=True))
-        return [computed[name] for name in wanted]
+        return [computed[name] for name in outputs]
 
-    def _note_failed_batch(self, name: str, failure: RequestError) -> None:
-        """Gives batching up for a signature of which no batch was ever answered.
+    def _note_failed_batch(self, name: str, failure: RequestError | _NotByRow) -> None:
+        """Computes a signature's requests one by one if no batch of them was ever answered.
 
         Later failures are those of bad requests, and must not end it for the good ones.
         """
         signature = self._signatures[name]
-        if signature.failed_batches is None:
-            return
-        signature.failed_batches += 1
-        if signature.failed_batches == _MOST_FAILED_BATCHES:
-            signature.batched_outputs = {}
-            _log.warning("signature %s is computed request by request: %s", name, failure.message)
+        if isinstance(failure, RequestError):
+            if signature.failed_batches is None:
+                return
+            signature.failed_batches += 1
+            if signature.failed_batches < _MOST_FAILED_BATCHES:
+                return
+        signature.joins = False
+        _log.warning("signature %s is computed request by request: %s", name, failure)
+
+    def _is_a_batch(self, rows: int) -> bool:
+        """Whether so many rows are neither to be divided nor to be filled up."""
+        sizes = self.batching.allowed_batch_sizes
+        return rows in sizes if sizes else rows <= self.batching.max_batch_size
 
     def _check_size(self, inputs: Mapping[str, np.ndarray]) -> None:
-        most = self._batching.max_request_size or self._batching.max_batch_size
+        most = self.batching.max_request_size or self.batching.max_batch_size
         size = max((len(value) for value in inputs.values() if value.ndim), default=0)
         if size > most:
             raise RequestError(
@@ -297,18 +401,6 @@ class SavedModel:
             for node in needed.node
             if node.op == "VarHandleOp"
         ]
-        if self._batching and inputs and outputs:
-            try:
-                entries, results = _batched(self._graph, needed, inputs, outputs, self._batching)
-            except (ValueError, TypeError, KeyError) as error:
-                _log.info("signature %s is computed request by request: %s", name, error)
-            else:
-                made.batched_inputs = {
-                    alias: tensor._as_tf_output() for alias, tensor in entries.items()
-                }
-                made.batched_outputs = {
-                    alias: tensor._as_tf_output() for alias, tensor in results.items()
-                }
         return made
 
     def _check_variables(self) -> None:
@@ -324,9 +416,7 @@ class SavedModel:
         }
         with self._graph.as_default():
             checks = [tf.raw_ops.VarIsInitializedOp(resource=handle) for handle in read.values()]
-            # Something must be run in any case, or the Session would not learn of the nodes that
-            # batching has added to the graph.
-            filled, _ = self._session.run([checks, tf.constant(0)])
+            filled = self._session.run(checks)
         missing = [which for which, there in zip(read, filled, strict=True) if not there]
         if missing:
             name, variable = missing[0]
@@ -339,85 +429,13 @@ class SavedModel:
 
 _INIT_SIGNATURE = "__saved_model_init_op"
 
-_OF_THE_QUEUE = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-)
+_NOBODYS_FAULT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-def _batched(
-    graph: tf.Graph,
-    needed: tf1.GraphDef,
-    inputs: Mapping[str, tf.Tensor],
-    outputs: Mapping[str, tf.Tensor],
-    batching: Batching,
-) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-    """Puts TensorFlow's batching operation around a signature.
-
-    Args:
-        graph: The graph, in which new nodes are made.
-        needed: The nodes that the outputs need.
-        inputs: The signature's inputs by alias.
-        outputs: The signature's outputs by alias.
-        batching: How to batch.
-
-    Returns:
-        Placeholders to feed and tensors to fetch in place of the signature's own, by alias.
-    """
-    state = [
-        graph.get_operation_by_name(node.name).outputs[0]
-        for node in needed.node
-        if graph.get_operation_by_name(node.name).outputs
-        and not graph.get_operation_by_name(node.name).inputs
-        and graph.get_operation_by_name(node.name).outputs[0].dtype in (tf.resource, tf.variant)
-    ]
-    if any(node.op in _REFERENCES for node in needed.node):
-        raise ValueError("it has variables of TensorFlow 1, which no function can hold")
-    read = {
-        tensor.name
-        for tensor in inputs.values()
-        if any(n.name == tensor.op.name for n in needed.node)
-    }
-
-    def signature(*values: tf.Tensor) -> list[tf.Tensor]:
-        inner = tf1.get_default_graph()
-        mapped = {
-            tensor.name: value
-            for tensor, value in zip(inputs.values(), values, strict=True)
-            if tensor.name in read
-        }
-        # Variables and tables stay those of the graph around.
-        mapped |= {tensor.name: inner.capture(tensor) for tensor in state}
-        return tf.graph_util.import_graph_def(
-            needed,
-            input_map=mapped,
-            return_elements=[tensor.name for tensor in outputs.values()],
-            name="",
-        )
-
-    sizes = batching.allowed_batch_sizes
-    if batching.max_request_size and not sizes:
-        # The operation divides requests into the largest allowed size.
-        sizes = range(1, batching.max_batch_size + 1)
-    with graph.as_default(), graph.name_scope("batching/"), _without_deprecations():
-        entries = [tf1.placeholder(tensor.dtype, None) for tensor in inputs.values()]
-        results = tf.nondifferentiable_batch_function(
-            num_batch_threads=batching.num_batch_threads,
-            max_batch_size=batching.max_request_size or batching.max_batch_size,
-            batch_timeout_micros=batching.batch_timeout_micros,
-            allowed_batch_sizes=list(sizes) or None,
-            max_enqueued_batches=batching.max_enqueued_batches,
-            enable_large_batch_splitting=bool(batching.max_request_size),
-            autograph=False,
-        )(signature)(*entries)
-    return (
-        dict(zip(inputs, entries, strict=True)),
-        dict(zip(outputs, results, strict=True)),
-    )
-
-
-_REFERENCES = frozenset({"Variable", "VariableV2", "TemporaryVariable", "AutoReloadVariable"})
+def _rows(inputs: Mapping[str, np.ndarray]) -> int:
+    """How many rows the inputs have; 0 where they have none, or not all as many."""
+    sizes = {len(value) if value.ndim else 0 for value in inputs.values()}
+    return sizes.pop() if len(sizes) == 1 else 0
 
 
 def _check(name: str, value: np.ndarray, dtype: type) -> None:

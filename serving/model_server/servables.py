@@ -17,19 +17,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
-import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
-from serving.model_server import admission, config_files, inference, memory
+from serving.model_server import config_files, inference, memory
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import Batching, Kind, Runs
 from serving.model_server.options import ServerOptions, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 _log = logging.getLogger("seamline.serving")
 
@@ -61,21 +61,11 @@ _Files = frozenset[tuple[str, int, int]]
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class Model(Protocol):
+class Model(Runs, Protocol):
     """What is asked of a SavedModel; `saved_model.SavedModel` is one."""
 
     signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]
-
-    def run(
-        self,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        timeout_s: float | None = None,
-        signature_name: str = inference.DEFAULT_SIGNATURE,
-        *,
-        alone: bool = False,
-    ) -> list[np.ndarray]:
-        """Computes outputs of a signature, perhaps in a batch with other requests."""
+    batching: Batching | None
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -266,6 +256,16 @@ class Servables:
         """
         return _Lease(self, spec)
 
+    def batching(self, kind: Kind) -> Batching | None:
+        """How requests of a kind are computed together; None if each by itself, or by nobody."""
+        try:
+            spec = model_pb2.ModelSpec.FromString(kind.model_spec)
+            with self._lock:
+                servable = self._servable(spec, self._version(spec))
+        except (DecodeError, RequestError):
+            return None
+        return servable.model.batching if servable else None
+
     def states(self, spec: model_pb2.ModelSpec) -> list[VersionState]:
         """What became of a model's versions, the newest first, or of one of them.
 
@@ -349,10 +349,7 @@ class Servables:
             raise _invalid("ModelSpec has no name specified.")
         with self._lock:
             version = self._version(spec)
-            if version is None:
-                servable = self._latest.get(name)
-            else:
-                servable = self._available.get(name, {}).get(version)
+            servable = self._servable(spec, version)
             if servable is not None:
                 servable.enter()
                 return servable
@@ -369,6 +366,11 @@ class Servables:
                 )
         request = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise _not_found(f"Servable not found for request: {request}")
+
+    def _servable(self, spec: model_pb2.ModelSpec, version: int | None) -> Servable | None:
+        if version is None:
+            return self._latest.get(spec.name)
+        return self._available.get(spec.name, {}).get(version)
 
     def _version(self, spec: model_pb2.ModelSpec) -> int | None:
         """The version that is asked for by number or label; None for the newest."""
@@ -896,7 +898,7 @@ class _Follower(threading.Thread):
         began, count, status = time.monotonic(), 0, grpc.StatusCode.OK
         iterations = max(1, self._options.num_request_iterations_for_warmup)
         try:
-            count = warm_up(servable, folder, iterations, self._options.enable_batching)
+            count = warm_up(servable, folder, iterations)
         except RequestError as error:
             status = error.code
             raise
@@ -957,15 +959,13 @@ class _Follower(threading.Thread):
         self._complaint = sentence
 
 
-def warm_up(servable: Servable, folder: Path, iterations: int = 1, also_alone: bool = False) -> int:
+def warm_up(servable: Servable, folder: Path, iterations: int = 1) -> int:
     """Answers the requests that a SavedModel brings with it, if any.
 
     Args:
         servable: what answers.
         folder: the SavedModel's folder.
         iterations: how often each request is answered.
-        also_alone: each request is answered once more out of the batches, as those are that take
-            long, or whose batch has failed. That is another graph.
 
     Returns:
         How many requests there were.
@@ -989,9 +989,6 @@ def warm_up(servable: Servable, folder: Path, iterations: int = 1, also_alone: b
             raise _invalid(f"Failed to parse warmup record {count} from {path}: {error}") from None
         for _ in range(iterations):
             inference.replay(servable, log)
-        if also_alone:
-            with admission.slow_lane():
-                inference.replay(servable, log)
     return count
 
 

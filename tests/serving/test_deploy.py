@@ -173,7 +173,7 @@ def test_our_server_computes_enough_requests_at_a_time_to_fill_a_batch():
     batching = _parsed("batching.config", server_config_pb2.BatchingParameters())
     in_flight = _flag(_our_arguments()["kubernetes"], "max_requests_in_flight")
 
-    assert int(in_flight) >= batching.max_batch_size.value
+    assert int(in_flight) >= batching.max_batch_size.value * batching.num_batch_threads.value
 
 
 def test_tensorflow_serving_has_every_flag_that_is_given_it():

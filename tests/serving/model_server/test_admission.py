@@ -6,8 +6,19 @@ import threading
 import grpc
 import pytest
 
-from serving.model_server.admission import Admission, TakesLong, may_be_put_off, takes_long
+from serving.model_server.admission import Admission, TakesLong, may_be_put_off
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import Batching, Computation, Kind
+
+
+def of(function, *args):
+    """A request that calls a function, and needs no model."""
+
+    def work():
+        yield from ()
+        return function(*args)
+
+    return work
 
 
 def run(scenario):
@@ -28,7 +39,7 @@ def test_no_more_requests_than_allowed_are_computed_at_a_time():
             with lock:
                 at_work -= 1
 
-        await asyncio.gather(*(admission.run("somebody", work) for _ in range(30)))
+        await asyncio.gather(*(admission.run("somebody", of(work)) for _ in range(30)))
         assert most == 3
         assert (admission.in_flight, admission.queued) == (0, 0)
 
@@ -39,10 +50,10 @@ def test_a_caller_of_few_requests_is_not_kept_waiting_by_one_of_many():
     async def scenario():
         admission = Admission(in_flight=1, queued=100, queued_bytes=1000)
         order, begin = [], threading.Event()
-        first = asyncio.create_task(admission.run("many", begin.wait))
+        first = asyncio.create_task(admission.run("many", of(begin.wait)))
         await asyncio.sleep(0)
         calls = [
-            asyncio.create_task(admission.run(caller, order.append, caller))
+            asyncio.create_task(admission.run(caller, of(order.append, caller)))
             for caller in ["many"] * 5 + ["few"] * 2
         ]
         await asyncio.sleep(0)
@@ -57,11 +68,11 @@ def test_a_full_queue_turns_the_caller_away_who_has_the_most_waiting():
     async def scenario():
         admission = Admission(in_flight=1, queued=3, queued_bytes=1000)
         begin = threading.Event()
-        first = asyncio.create_task(admission.run("many", begin.wait))
+        first = asyncio.create_task(admission.run("many", of(begin.wait)))
         await asyncio.sleep(0)
-        many = [asyncio.create_task(admission.run("many", int)) for _ in range(3)]
+        many = [asyncio.create_task(admission.run("many", of(int))) for _ in range(3)]
         await asyncio.sleep(0)
-        few = asyncio.create_task(admission.run("few", int))
+        few = asyncio.create_task(admission.run("few", of(int)))
         await asyncio.sleep(0)
         begin.set()
         assert await few == 0
@@ -77,11 +88,11 @@ def test_waiting_requests_hold_no_more_bytes_than_allowed():
     async def scenario():
         admission = Admission(in_flight=1, queued=100, queued_bytes=100)
         begin = threading.Event()
-        first = asyncio.create_task(admission.run("a", begin.wait))
+        first = asyncio.create_task(admission.run("a", of(begin.wait)))
         await asyncio.sleep(0)
-        large = asyncio.create_task(admission.run("b", int, size=90))
+        large = asyncio.create_task(admission.run("b", of(int), size=90))
         await asyncio.sleep(0)
-        small = asyncio.create_task(admission.run("c", int, size=20))
+        small = asyncio.create_task(admission.run("c", of(int), size=20))
         await asyncio.sleep(0)
         begin.set()
         with pytest.raises(RequestError):
@@ -96,10 +107,10 @@ def test_a_request_that_nobody_waits_for_leaves_the_queue():
     async def scenario():
         admission = Admission(in_flight=1, queued=10, queued_bytes=1000)
         begin, called = threading.Event(), []
-        first = asyncio.create_task(admission.run("a", begin.wait))
+        first = asyncio.create_task(admission.run("a", of(begin.wait)))
         await asyncio.sleep(0)
-        given_up = asyncio.create_task(admission.run("b", called.append, "given up"))
-        other = asyncio.create_task(admission.run("b", called.append, "other"))
+        given_up = asyncio.create_task(admission.run("b", of(called.append, "given up")))
+        other = asyncio.create_task(admission.run("b", of(called.append, "other")))
         await asyncio.sleep(0)
         given_up.cancel()
         await asyncio.sleep(0)
@@ -116,10 +127,10 @@ def test_what_has_begun_keeps_its_place_until_it_ends_though_nobody_waits():
     async def scenario():
         admission = Admission(in_flight=1, queued=10, queued_bytes=1000)
         begin = threading.Event()
-        first = asyncio.create_task(admission.run("a", begin.wait))
+        first = asyncio.create_task(admission.run("a", of(begin.wait)))
         await asyncio.sleep(0)
         first.cancel()
-        second = asyncio.create_task(admission.run("a", int))
+        second = asyncio.create_task(admission.run("a", of(int)))
         await asyncio.sleep(0.05)
         assert not second.done()
         begin.set()
@@ -133,21 +144,21 @@ def test_errors_of_the_function_reach_the_caller_and_free_the_place():
         admission = Admission(in_flight=1, queued=10, queued_bytes=1000)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await admission.run("a", lambda: 1 // 0)
+                await admission.run("a", of(lambda: 1 // 0))
         assert admission.in_flight == 0
 
     run(scenario())
 
 
 def slowly(function):
-    """A function as it is that takes long: put off where that is possible."""
+    """A request that takes long: put off where that is possible."""
 
     def called():
         if may_be_put_off():
             raise TakesLong
         return function()
 
-    return called
+    return of(called)
 
 
 def test_what_takes_long_is_computed_in_a_lane_of_its_own():
@@ -155,14 +166,16 @@ def test_what_takes_long_is_computed_in_a_lane_of_its_own():
         admission = Admission(in_flight=1, queued=10, queued_bytes=1000, slow=1)
         begin = threading.Event()
         slow = [
-            asyncio.create_task(admission.run("a", slowly(lambda: begin.wait() and takes_long())))
+            asyncio.create_task(
+                admission.run("a", slowly(lambda: begin.wait() and may_be_put_off()))
+            )
             for _ in range(3)
         ]
         await asyncio.sleep(0.05)
         assert (admission.in_flight, admission.queued) == (1, 2)
-        assert [await admission.run("b", takes_long) for _ in range(5)] == [False] * 5
+        assert [await admission.run("b", of(may_be_put_off)) for _ in range(5)] == [True] * 5
         begin.set()
-        assert await asyncio.gather(*slow) == [True] * 3
+        assert await asyncio.gather(*slow) == [False] * 3
         assert (admission.in_flight, admission.queued) == (0, 0)
         admission.close()
 
@@ -193,7 +206,197 @@ def test_in_the_slow_lane_each_caller_has_his_turn_and_the_limits_hold():
 def test_without_a_slow_lane_nothing_is_put_off():
     async def scenario():
         admission = Admission(in_flight=1, queued=10, queued_bytes=1000)
-        assert await admission.run("a", slowly(takes_long)) is False
+        assert await admission.run("a", slowly(may_be_put_off)) is False
 
     run(scenario())
     assert not may_be_put_off()
+
+
+PREDICT = Kind("predict", b"m")
+
+
+class Model:
+    """Doubles numbers, all that are asked together at a time; waits to be told to."""
+
+    def __init__(self):
+        self.sizes = []
+        self.go_on = threading.Semaphore(0)
+
+    def run(self, inputs, outputs, timeout_s=None, signature_name=""):
+        return self.run_together([inputs], outputs)[0]
+
+    def run_together(self, requests, outputs, timeout_s=None, signature_name=""):
+        self.sizes.append(len(requests))
+        assert self.go_on.acquire(timeout=20)
+        return [[2 * inputs["x"]] for inputs in requests]
+
+    def double(self, x):
+        def work():
+            (y,) = yield Computation(self, {"x": x}, ("y",), None, "")
+            return y
+
+        return work
+
+
+async def until(condition):
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it does not come to that")
+
+
+def batching(in_flight=8, threads=2, batching=None, **settings):
+    return Admission(
+        in_flight, 100, 10_000, threads=threads,
+        batching=lambda kind: Batching(**settings), slow=1,
+    )  # fmt: skip
+
+
+def begun(admission, model, *numbers, kind=PREDICT, caller="a"):
+    return [asyncio.create_task(admission.run(caller, model.double(x), kind=kind)) for x in numbers]
+
+
+def test_what_waits_and_is_of_a_kind_is_computed_together():
+    async def scenario():
+        admission, model = batching(threads=1), Model()
+        calls = begun(admission, model, 0)
+        await until(lambda: model.sizes == [1])
+        calls += begun(admission, model, 1, 2, 3) + begun(admission, model, 4, caller="b")
+        calls += begun(admission, model, 5, kind=Kind("predict", b"another"))
+        calls += begun(admission, model, 6, kind=None)
+        await until(lambda: admission.queued == 6)
+        for _ in range(4):
+            model.go_on.release()
+        assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8, 10, 12]
+        # The callers in turn; of each kind at once as far as it waits first with its caller.
+        assert sorted(model.sizes) == [1, 1, 1, 4]
+        assert (admission.in_flight, admission.queued, admission._kinds) == (0, 0, {})
+        admission.close()
+
+    run(scenario())
+
+
+def test_a_second_group_begins_when_it_is_as_large_as_the_one_that_is_computed():
+    async def scenario():
+        admission, model = batching(in_flight=32), Model()
+        calls = begun(admission, model, 0)
+        await until(lambda: model.sizes == [1])
+        # As large as the first, which is one.
+        calls += begun(admission, model, 1)
+        await until(lambda: model.sizes == [1, 1])
+        calls += begun(admission, model, 2, 3, 4)
+        await until(lambda: admission.queued == 3)
+        model.go_on.release()
+        await until(lambda: model.sizes == [1, 1, 3])
+        model.go_on.release()
+        await until(lambda: admission.in_flight == 3)
+        # A thread is free, but two are fewer than three.
+        calls += begun(admission, model, 5, 6)
+        await asyncio.sleep(0.05)
+        assert (model.sizes, admission.queued) == ([1, 1, 3], 2)
+        # Another kind does not wait for them.
+        other = begun(admission, model, 7, kind=Kind("predict", b"another"))
+        await until(lambda: model.sizes == [1, 1, 3, 1])
+        model.go_on.release()
+        model.go_on.release()
+        assert await other[0] == 14
+        await until(lambda: model.sizes == [1, 1, 3, 1, 2])
+        model.go_on.release()
+        assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8, 10, 12]
+        admission.close()
+
+    run(scenario())
+
+
+def test_no_group_is_larger_than_a_batch_or_than_its_part_of_what_may_be_computed():
+    async def scenario():
+        for settings, largest in (
+            ({"in_flight": 8, "threads": 1, "max_batch_size": 3}, 3),
+            ({"in_flight": 8, "threads": 2}, 4),
+        ):
+            admission, model = batching(**settings), Model()
+            model.go_on.release(100)
+            calls = begun(admission, model, *range(50))
+            assert await asyncio.gather(*calls) == [2 * x for x in range(50)]
+            assert max(model.sizes) == largest
+            admission.close()
+
+    run(scenario())
+
+
+def test_a_group_that_is_not_full_waits_as_long_as_it_is_told_to():
+    async def scenario():
+        admission, model = batching(max_batch_size=3, batch_timeout_micros=150_000), Model()
+        model.go_on.release(100)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        calls = begun(admission, model, 0)
+        await asyncio.sleep(0.02)
+        calls += begun(admission, model, 1)
+        assert await asyncio.gather(*calls) == [0, 2]
+        assert model.sizes == [2]
+        assert loop.time() - began >= 0.15
+        began = loop.time()
+        assert await asyncio.gather(*begun(admission, model, 0, 1, 2)) == [0, 2, 4]
+        assert loop.time() - began < 0.15, "one that is full does not wait"
+        admission.close()
+
+    run(scenario())
+
+
+def test_of_more_than_may_wait_for_batches_the_newest_is_unavailable():
+    async def scenario():
+        admission, model = batching(threads=1, max_batch_size=2, max_enqueued_batches=2), Model()
+        calls = begun(admission, model, 0)
+        await until(lambda: model.sizes == [1])
+        calls += begun(admission, model, 1, 2, 3, 4)
+        await until(lambda: admission.queued == 4)
+        with pytest.raises(RequestError, match="queue to which this task was submitted") as full:
+            await admission.run("b", model.double(5), kind=PREDICT)
+        assert full.value.code is grpc.StatusCode.UNAVAILABLE
+        model.go_on.release(100)
+        assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8]
+        admission.close()
+
+    run(scenario())
+
+
+def test_one_of_a_group_that_takes_long_is_computed_in_the_slow_lane():
+    async def scenario():
+        admission, model = batching(threads=1), Model()
+        calls = begun(admission, model, 0)
+        await until(lambda: model.sizes == [1])
+        calls += begun(admission, model, 1)
+        slow = asyncio.create_task(admission.run("a", slowly(may_be_put_off), kind=PREDICT))
+        calls += begun(admission, model, 2)
+        await until(lambda: admission.queued == 3)
+        model.go_on.release(2)
+        assert await asyncio.gather(*calls) == [0, 2, 4]
+        assert await slow is False
+        assert model.sizes == [1, 2]
+        admission.close()
+
+    run(scenario())
+
+
+def test_a_thread_that_writes_answers_is_not_in_the_way_of_the_next_group():
+    async def scenario():
+        admission, model = batching(in_flight=1, threads=1), Model()
+        model.go_on.release(100)
+        write, writing = threading.Event(), threading.Event()
+
+        def long_answer():
+            yield from model.double(1)()
+            writing.set()
+            return write.wait(20)
+
+        first = asyncio.create_task(admission.run("a", long_answer))
+        await until(writing.is_set)
+        assert await admission.run("b", model.double(3)) == 6
+        assert admission.in_flight == 1
+        write.set()
+        assert await first
+        admission.close()
+
+    run(scenario())

@@ -201,6 +201,9 @@ class TestValues:
             ("c", -1),
         )
 
+    def test_with_batching_there_are_enough_requests_to_make_batches_of(self):
+        assert _options("--enable_batching").max_requests_in_flight == 64 * cores()
+
     def test_threads_of_grpc_are_requests_in_flight(self):
         assert _options("--grpc_max_threads=3").max_requests_in_flight == 3
         options = _options("--grpc_max_threads=3", "--max_requests_in_flight=5")

@@ -75,6 +75,8 @@ class Answers:
             raise MemoryError
         if name == "refuse":
             raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, request.model_spec.name)
+        # A request of `joint_runs` that needs no computation.
+        yield from ()
         response = predict_pb2.PredictResponse(model_spec=request.model_spec)
         response.model_spec.version.value = 3
         if name == "much":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import numpy as np
@@ -23,7 +24,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import inference
+from serving.model_server import inference, joint_runs
 from serving.model_server.errors import RequestError
 from serving.model_server.options import ServerOptions, single_model
 from serving.model_server.servables import WARMUP_REQUESTS, Servables
@@ -63,6 +64,19 @@ def strict(base):
         base, enable_signature_method_name_check=True, enable_serialization_as_tensor_content=True
     ) as servables:
         yield servables
+
+
+def _finished(function):
+    return lambda *args, **kwargs: joint_runs.finish(function(*args, **kwargs))
+
+
+asked = SimpleNamespace(
+    predict=_finished(inference.predict),
+    predict_arrays=_finished(inference.predict_arrays),
+    classify=_finished(inference.classify),
+    regress=_finished(inference.regress),
+    multi_inference=_finished(inference.multi_inference),
+)
 
 
 @contextlib.contextmanager
@@ -146,50 +160,50 @@ class TestPredict:
             """,
             predict_pb2.PredictResponse(),
         )
-        assert inference.predict(servables, request) == expected
+        assert asked.predict(servables, request) == expected
 
     def test_shapes_are_left_to_the_graph(self, servables):
         """The signature says (None, 1)."""
         for x in (np.float32([2, 3, 4]), np.float32(2), np.float32([[[2, 3]], [[4, 5]]])):
-            answer = inference.predict(servables, _predict(x=x))
+            answer = asked.predict(servables, _predict(x=x))
             assert (tf.make_ndarray(answer.outputs["y"]) == x / 2 + 2).all()
 
     def test_the_filter_says_which_outputs_are_computed(self, servables):
         request = _predict("two_outputs", ["y2"], x=np.float32([[2]]))
-        assert dict(inference.predict(servables, request).outputs).keys() == {"y2"}
+        assert dict(asked.predict(servables, request).outputs).keys() == {"y2"}
         request = _predict("two_outputs", x=np.float32([[2]]))
-        assert dict(inference.predict(servables, request).outputs).keys() == {"y", "y2"}
+        assert dict(asked.predict(servables, request).outputs).keys() == {"y", "y2"}
 
     def test_a_signature_of_another_kind_can_be_predicted_with_too(self, servables):
-        answer = inference.predict(servables, _predict("regress_x2_to_y", inputs=np.float32([[2]])))
+        answer = asked.predict(servables, _predict("regress_x2_to_y", inputs=np.float32([[2]])))
         assert answer.outputs["outputs"].float_val == [3]
 
     def test_answers_hold_content_where_that_is_asked_for(self, strict):
-        answer = inference.predict(strict, _predict(x=np.float32([[2]])))
+        answer = asked.predict(strict, _predict(x=np.float32([[2]])))
         assert answer.outputs["y"].tensor_content == np.float32([[3]]).tobytes()
         assert not answer.outputs["y"].float_val
 
     def test_no_model_spec(self, servables):
         with _refused("INVALID_ARGUMENT", "Missing ModelSpec"):
-            inference.predict(servables, predict_pb2.PredictRequest())
+            asked.predict(servables, predict_pb2.PredictRequest())
 
     def test_an_empty_name(self, servables):
         with _refused("INVALID_ARGUMENT", "ModelSpec has no name specified."):
-            inference.predict(servables, _predict(name="", x=np.float32([1])))
+            asked.predict(servables, _predict(name="", x=np.float32([1])))
 
     def test_another_name(self, servables):
         with _refused("NOT_FOUND", "Servable not found for request: Latest(nope)"):
-            inference.predict(servables, _predict(name="nope", x=np.float32([1])))
+            asked.predict(servables, _predict(name="nope", x=np.float32([1])))
 
     def test_another_version(self, servables):
         request = _predict(x=np.float32([1]))
         request.model_spec.version.value = 7
         with _refused("NOT_FOUND", "Servable not found for request: Specific(half_plus_two, 7)"):
-            inference.predict(servables, request)
+            asked.predict(servables, request)
 
     def test_another_signature(self, servables):
         with _refused("FAILED_PRECONDITION", 'Serving signature key "nope" not found.'):
-            inference.predict(servables, _predict("nope", x=np.float32([1])))
+            asked.predict(servables, _predict("nope", x=np.float32([1])))
 
     def test_no_inputs(self, servables):
         with _refused(
@@ -197,7 +211,7 @@ class TestPredict:
             "input size does not match signature: 0!=1 len({}) != len({x}). Sent extra: {}. "
             "Missing but required: {x}.",
         ):
-            inference.predict(servables, _predict())
+            asked.predict(servables, _predict())
 
     def test_inputs_too_many(self, servables):
         with _refused(
@@ -205,7 +219,7 @@ class TestPredict:
             "input size does not match signature: 2!=1 len({a,b}) != len({x}). Sent extra: {a,b}. "
             "Missing but required: {x}.",
         ):
-            inference.predict(servables, _predict(b=np.float32([1]), a=np.float32([1])))
+            asked.predict(servables, _predict(b=np.float32([1]), a=np.float32([1])))
 
     def test_an_input_of_another_name(self, servables):
         with _refused(
@@ -213,7 +227,7 @@ class TestPredict:
             "Signature input alias: x(feed name: x:0) not found in request and no default value "
             "provided. Inputs expected to be in the request {z}, or default input alias set: ",
         ):
-            inference.predict(servables, _predict(z=np.float32([1])))
+            asked.predict(servables, _predict(z=np.float32([1])))
 
     @pytest.mark.parametrize(
         ("value", "name"),
@@ -221,28 +235,28 @@ class TestPredict:
     )
     def test_an_input_of_another_type(self, servables, value, name):
         with _refused("INVALID_ARGUMENT", f"Expects arg[0] to be float but {name} is provided"):
-            inference.predict(servables, _predict(x=value))
+            asked.predict(servables, _predict(x=value))
 
     def test_an_input_that_is_no_tensor(self, servables):
         request = _predict(x=np.float32([1]))
         request.inputs["x"].tensor_shape.dim[0].size = -1
         with _refused_with("INVALID_ARGUMENT", "tensor parsing error: x"):
-            inference.predict(servables, request)
+            asked.predict(servables, request)
 
     def test_an_output_that_there_is_not(self, servables):
         with _refused(
             "INVALID_ARGUMENT",
             "output tensor alias not found in signature: z Outputs expected to be in the set {y}.",
         ):
-            inference.predict(servables, _predict("", ["z"], x=np.float32([1])))
+            asked.predict(servables, _predict("", ["z"], x=np.float32([1])))
 
     def test_an_output_named_twice(self, servables):
         with _refused("INVALID_ARGUMENT", "duplicate output tensor alias: y"):
-            inference.predict(servables, _predict("", ["y", "y"], x=np.float32([1])))
+            asked.predict(servables, _predict("", ["y", "y"], x=np.float32([1])))
 
     def test_arrays_are_answered_as_messages_are(self, servables):
         with servables.find(_predict().model_spec) as servable:
-            answer = inference.predict_arrays(
+            answer = asked.predict_arrays(
                 servable, "two_outputs", {"x": np.float32([[2]])}, ["y2", "y"]
             )
         assert {name: value.tolist() for name, value in answer.items()} == {
@@ -282,11 +296,11 @@ class TestDefaults:
             yield servables
 
     def test_an_input_that_is_left_out_has_its_default(self, servables):
-        answer = inference.predict(servables, _predict(x=np.float32([2])))
+        answer = asked.predict(servables, _predict(x=np.float32([2])))
         assert answer.outputs["y"].float_val == [20]
 
     def test_an_input_that_is_given_has_what_is_given(self, servables):
-        answer = inference.predict(servables, _predict(x=np.float32([2]), k=np.float32(3)))
+        answer = asked.predict(servables, _predict(x=np.float32([2]), k=np.float32(3)))
         assert answer.outputs["y"].float_val == [6]
 
     def test_an_input_without_default_is_required(self, servables):
@@ -295,19 +309,19 @@ class TestDefaults:
             "not found in request and no default value provided. Inputs expected to be in the "
             "request {k}, or default input alias set: k",
         ):
-            inference.predict(servables, _predict(k=np.float32(3)))
+            asked.predict(servables, _predict(k=np.float32(3)))
 
     def test_an_input_of_another_name_is_not_taken_for_the_default(self, servables):
         with _refused(
             "INVALID_ARGUMENT",
             "Inputs contains invalid name. Used request inputs: x, request input: x,z",
         ):
-            inference.predict(servables, _predict(x=np.float32([2]), z=np.float32(3)))
+            asked.predict(servables, _predict(x=np.float32([2]), z=np.float32(3)))
 
 
 class TestClassify:
     def test_scores_without_classes(self, servables):
-        answer = inference.classify(servables, _classify("classify_x_to_y", _examples(2, 4)))
+        answer = asked.classify(servables, _classify("classify_x_to_y", _examples(2, 4)))
         expected = text_format.Parse(
             """
             result {
@@ -323,7 +337,7 @@ class TestClassify:
         assert answer == expected
 
     def test_classes_and_scores(self, servables):
-        answer = inference.classify(servables, _classify("classify_names", _examples(2, 4)))
+        answer = asked.classify(servables, _classify("classify_names", _examples(2, 4)))
         assert [
             (entry.label, entry.score)
             for row in answer.result.classifications
@@ -332,7 +346,7 @@ class TestClassify:
 
     def test_what_is_common_to_all_examples_is_sent_once(self, servables):
         given = _examples(2, None, x=10)
-        answer = inference.classify(servables, _classify("classify_x_to_y", given))
+        answer = asked.classify(servables, _classify("classify_x_to_y", given))
         scores = [row.classes[0].score for row in answer.result.classifications]
         assert scores == [3, 7]
 
@@ -351,7 +365,7 @@ class TestClassify:
     )
     def test_signatures_that_give_no_classes(self, servables, signature_name, message):
         with _refused("INVALID_ARGUMENT", message):
-            inference.classify(servables, _classify(signature_name, _examples(2, 4)))
+            asked.classify(servables, _classify(signature_name, _examples(2, 4)))
 
     @pytest.mark.parametrize(
         ("signature_name", "message"),
@@ -362,12 +376,12 @@ class TestClassify:
     )
     def test_signatures_that_are_no_classifiers(self, servables, signature_name, message):
         with _refused_with("INVALID_ARGUMENT", message):
-            inference.classify(servables, _classify(signature_name, _examples(2)))
+            asked.classify(servables, _classify(signature_name, _examples(2)))
 
     @pytest.mark.parametrize("given", [input_pb2.Input(), _examples(), _examples(x=1)])
     def test_no_examples(self, servables, given):
         with _refused("INVALID_ARGUMENT", "Input is empty."):
-            inference.classify(servables, _classify("classify_x_to_y", given))
+            asked.classify(servables, _classify("classify_x_to_y", given))
 
     def test_a_signature_made_for_something_else(self, servables, strict):
         message = (
@@ -375,23 +389,23 @@ class TestClassify:
             "Was: tensorflow/serving/regress"
         )
         with _refused("INVALID_ARGUMENT", message):
-            inference.classify(strict, _classify("regress_x_to_y", _examples(2)))
+            asked.classify(strict, _classify("regress_x_to_y", _examples(2)))
 
     def test_no_model_spec(self, servables):
         with _refused("INVALID_ARGUMENT", "Missing ModelSpec"):
-            inference.classify(servables, classification_pb2.ClassificationRequest())
+            asked.classify(servables, classification_pb2.ClassificationRequest())
 
     def test_examples_that_lack_what_the_model_needs_get_the_graph_s_own_error(self, servables):
         given = input_pb2.Input()
         example = given.example_list.examples.add()
         example.features.feature["x"].bytes_list.value.append(b"no number")
         with _refused_with("INVALID_ARGUMENT", "Data types don't match"):
-            inference.classify(servables, _classify("classify_x_to_y", given))
+            asked.classify(servables, _classify("classify_x_to_y", given))
 
 
 class TestRegress:
     def test_a_number_for_each_example(self, servables):
-        answer = inference.regress(servables, _regress("regress_x_to_y", _examples(2, 4)))
+        answer = asked.regress(servables, _regress("regress_x_to_y", _examples(2, 4)))
         expected = text_format.Parse(
             """
             result { regressions { value: 3 } regressions { value: 4 } }
@@ -422,21 +436,21 @@ class TestRegress:
     )
     def test_signatures_that_give_no_numbers(self, servables, signature_name, message):
         with _refused("INVALID_ARGUMENT", message):
-            inference.regress(servables, _regress(signature_name, _examples(2, 4)))
+            asked.regress(servables, _regress(signature_name, _examples(2, 4)))
 
     def test_signatures_that_are_no_regressors(self, servables, strict):
         with _refused_with("INVALID_ARGUMENT", "No regression inputs found in SignatureDef: "):
-            inference.regress(servables, _regress("", _examples(2)))
+            asked.regress(servables, _regress("", _examples(2)))
         with _refused(
             "INVALID_ARGUMENT",
             "Expected regression signature method_name to be tensorflow/serving/regress. "
             "Was: tensorflow/serving/predict",
         ):
-            inference.regress(strict, _regress("", _examples(2)))
+            asked.regress(strict, _regress("", _examples(2)))
 
     def test_a_signature_that_takes_no_examples_but_numbers(self, servables):
         with _refused("INVALID_ARGUMENT", "Expects arg[0] to be float but string is provided"):
-            inference.regress(servables, _regress("regress_x2_to_y", _examples(2)))
+            asked.regress(servables, _regress("regress_x2_to_y", _examples(2)))
 
 
 class TestMultiInference:
@@ -446,7 +460,7 @@ class TestMultiInference:
             ("regress_x_to_y2", "regress"),
             ("classify_x_to_y", "classify"),
         )
-        answer = inference.multi_inference(servables, request)
+        answer = asked.multi_inference(servables, request)
         expected = text_format.Parse(
             """
             results {
@@ -496,7 +510,7 @@ class TestMultiInference:
     )
     def test_tasks_that_do_not_go_together(self, servables, tasks, code, message):
         with _refused(code, message):
-            inference.multi_inference(servables, _multi(_examples(2), *tasks))
+            asked.multi_inference(servables, _multi(_examples(2), *tasks))
 
     def test_tasks_of_several_models(self, servables):
         request = _multi(_examples(2), ("regress_x_to_y", "regress"))
@@ -505,15 +519,15 @@ class TestMultiInference:
             "INVALID_ARGUMENT",
             "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
         ):
-            inference.multi_inference(servables, request)
+            asked.multi_inference(servables, request)
         request.tasks[1].model_spec.name = ""
         with _refused("INVALID_ARGUMENT", "Found ModelSpec with an empty model name."):
-            inference.multi_inference(servables, request)
+            asked.multi_inference(servables, request)
 
     def test_no_examples(self, servables):
         with _refused("INVALID_ARGUMENT", "Input is empty."):
             request = _multi(input_pb2.Input(), ("regress_x_to_y", "regress"))
-            inference.multi_inference(servables, request)
+            asked.multi_inference(servables, request)
 
 
 class TestMetadata:

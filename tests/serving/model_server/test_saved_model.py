@@ -2,16 +2,18 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from serving.model_server.errors import RequestError
-from serving.model_server.saved_model import Batching, SavedModel
+from serving.model_server.joint_runs import Batching
+from serving.model_server.saved_model import SavedModel
 
 tf1 = tf.compat.v1
 
@@ -163,27 +165,6 @@ def test_ever_other_sets_of_outputs_are_answered_and_not_all_kept(folder):
     model.close()
 
 
-def test_in_a_batch_no_set_of_outputs_needs_a_graph_of_its_own(folder):
-    """Each would be compiled, for which all other requests wait."""
-    model = SavedModel(folder, batching=Batching(max_batch_size=8))
-    feed = {"word": words("a"), "x": floats([1, 1])}
-    for wanted in (["text"], ["index"], ["index", "text"], ["product"]):
-        assert len(model.run(feed, wanted, signature_name="rows")) == len(wanted)
-    assert not model._signatures["rows"].fetches
-    model.close()
-
-
-def test_a_request_that_is_to_be_alone_is_in_no_batch(folder):
-    model = SavedModel(folder, batching=Batching(max_batch_size=8, max_request_size=30))
-    large = floats(*range(20))
-    (y,) = model.run({"x": large}, ["y"], signature_name="counted", alone=True)
-    assert y.tolist() == (large + 1).tolist()
-    assert model.run({}, ["largest"], signature_name="seen")[0] == 20
-    with pytest.raises(RequestError, match="Task size 31 is larger than maximum input batch size"):
-        model.run({"x": floats(*range(31))}, ["y"], signature_name="counted", alone=True)
-    model.close()
-
-
 def test_a_computation_past_its_time_is_stopped(folder):
     model = SavedModel(folder)
     began = time.monotonic()
@@ -194,56 +175,108 @@ def test_a_computation_past_its_time_is_stopped(folder):
     model.close()
 
 
+def together(model, signature_name, outputs, *requests, timeout_s=None):
+    return model.run_together(requests, outputs, timeout_s, signature_name)
+
+
+def seen(model):
+    """How often `counted` was run since the model was loaded, and its largest batch."""
+    return [int(value) for value in model.run({}, ["calls", "largest"], signature_name="seen")]
+
+
 def test_requests_of_several_callers_are_computed_together(folder):
-    model = SavedModel(folder, batching=Batching(max_batch_size=8, num_batch_threads=1))
-    with ThreadPoolExecutor(32) as callers:
-        answers = list(
-            callers.map(
-                lambda i: model.run({"x": floats(i)}, ["y"], signature_name="counted")[0].tolist(),
-                range(64),
-            )
-        )
-    assert answers == [[i + 1] for i in range(64)]
-    calls, largest = model.run({}, ["calls", "largest"], signature_name="seen")
-    assert calls < 64
-    assert 1 < largest <= 8
+    model = SavedModel(folder, batching=Batching(max_batch_size=8))
+    asked = [{"x": floats(i)} for i in range(64)]
+    answers = together(model, "counted", ["y"], *asked)
+    assert [y.tolist() for (y,) in answers] == [[i + 1] for i in range(64)]
+    assert seen(model) == [8, 8]
     model.close()
 
 
-def test_one_bad_request_in_a_batch_costs_that_request_only(folder):
-    model = SavedModel(
-        folder,
-        batching=Batching(max_batch_size=8, num_batch_threads=1, batch_timeout_micros=50_000),
-    )
-
-    def ask(i):
-        sign = -1 if i % 8 == 3 else 1
-        try:
-            (product,) = model.run(
-                {"word": words("a"), "x": floats([sign, i])}, ["product"], signature_name="rows"
-            )
-        except RequestError as error:
-            return error.message
-        return product.tolist()
-
-    with ThreadPoolExecutor(32) as callers:
-        answers = list(callers.map(ask, range(32)))
+def test_requests_are_put_into_a_batch_as_long_as_they_fit_whole(folder):
+    model = SavedModel(folder, batching=Batching(max_batch_size=8))
+    sizes = [3, 5, 1, 8, 7, 2, 20]
+    asked = [{"x": floats(*range(size))} for size in sizes]
+    answers = together(model, "counted", ["y"], *asked)
+    assert [y.tolist() for (y,) in answers] == [[i + 1 for i in range(size)] for size in sizes]
+    # 3 + 5, 1, 8, 7, 2, and 20 as 8 + 8 + 4.
+    assert seen(model) == [8, 8]
     model.close()
-    for i, answer in enumerate(answers):
-        if i % 8 == 3:
-            assert "negative at" in answer
-            assert "[0]" in answer, "the place is the one in its own request"
+
+
+def test_without_batching_each_request_is_computed_by_itself(folder):
+    model = SavedModel(folder)
+    answers = together(model, "counted", ["y"], {"x": floats(1)}, {"x": floats(2, 3)})
+    assert [y.tolist() for (y,) in answers] == [[2], [3, 4]]
+    assert seen(model) == [2, 2]
+    model.close()
+
+
+# A request of `rows`: a word, rows of x and what may be wrong with it.
+REQUEST = st.tuples(
+    st.sampled_from(["a", "b", "z"]),
+    st.integers(0, 6),
+    st.sampled_from(["right"] * 5 + ["negative", "wrong type", "uneven", "wide", "scalar"]),
+)
+
+
+def a_request(word, rows, fault, place):
+    x = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2) + place
+    if fault == "negative" and rows:
+        x[rows // 2] = -1
+    if fault == "wrong type":
+        x = x.astype(np.float64)
+    if fault == "wide":
+        x = np.ones((rows, 3), np.float32)
+    if fault == "scalar":
+        x = np.float32(1)
+    return {"word": words(*[word] * (rows + (fault == "uneven"))), "x": np.asarray(x)}
+
+
+def outcome(run):
+    try:
+        return [value.tolist() for value in run()]
+    except RequestError as error:
+        return error.code, error.message
+
+
+@settings(deadline=None, max_examples=60)
+@given(asked=st.lists(REQUEST, min_size=1, max_size=12))
+@example(asked=[("a", 1, "right")] * 3 + [("a", 4, "negative"), ("b", 2, "right")])
+def test_each_request_gets_together_with_others_what_it_gets_alone(batched_and_not, asked):
+    batched, alone = batched_and_not
+    requests = [a_request(*of, place) for place, of in enumerate(asked)]
+    outputs = ["text", "product", "index"]
+    found = together(batched, "rows", outputs, *requests)
+    for request, answer in zip(requests, found, strict=True):
+        expected = outcome(lambda request=request: alone.run(request, outputs, None, "rows"))
+        if isinstance(answer, RequestError):
+            assert answer.code == expected[0]
+            # Of a number without rows two operations complain, whichever comes first.
+            if request["x"].ndim:
+                assert answer.message == expected[1]
         else:
-            assert answer == [[2, 3 * i]]
+            assert [value.tolist() for value in answer] == expected
+
+
+@pytest.fixture(scope="module")
+def batched_and_not(folder):
+    # Filled up, divided and joined.
+    batched = SavedModel(folder, batching=Batching(max_batch_size=4, allowed_batch_sizes=(3, 4)))
+    alone = SavedModel(folder)
+    yield batched, alone
+    batched.close()
+    alone.close()
 
 
 def test_a_request_larger_than_a_batch_is_divided_or_refused_as_told(folder):
     large = floats(*range(20))
-    model = SavedModel(folder, batching=Batching(max_batch_size=8))
-    assert (
-        model.run({"x": large}, ["y"], signature_name="counted")[0].tolist() == (large + 1).tolist()
-    )
-    assert model.run({}, ["largest"], signature_name="seen")[0] == 8
+    model = SavedModel(folder, batching=Batching(max_batch_size=8, max_request_size=30))
+    (y,) = model.run({"x": large}, ["y"], signature_name="counted")
+    assert y.tolist() == (large + 1).tolist()
+    assert seen(model) == [3, 8]
+    with pytest.raises(RequestError, match="Task size 31 is larger than maximum input batch size"):
+        model.run({"x": floats(*range(31))}, ["y"], signature_name="counted")
     model.close()
     model = SavedModel(folder, batching=Batching(max_batch_size=8, max_request_size=None))
     with pytest.raises(
@@ -258,17 +291,48 @@ def test_batches_are_filled_up_to_the_allowed_sizes(folder):
     model = SavedModel(folder, batching=batching)
     (y,) = model.run({"x": floats(1, 2, 3)}, ["y"], signature_name="counted")
     assert y.tolist() == [2, 3, 4]
-    assert model.run({}, ["largest"], signature_name="seen")[0] == 4
+    assert seen(model) == [1, 4]
+    answers = together(model, "counted", ["y"], {"x": floats(1, 2, 3)}, {"x": floats(4, 5)})
+    assert [y.tolist() for (y,) in answers] == [[2, 3, 4], [5, 6]]
+    assert seen(model) == [2, 8]
     model.close()
 
 
-def test_batching_is_given_up_where_it_never_works(folder, caplog):
+def test_a_signature_without_a_row_for_a_row_is_not_computed_together(folder, caplog):
     model = SavedModel(folder, batching=Batching(max_batch_size=8))
-    for _ in range(25):
-        assert model.run({"x": floats(1, 2, 3)}, ["sum"], signature_name="total")[0] == 6
+    for _ in range(3):
+        answers = together(model, "total", ["sum"], {"x": floats(1, 2, 3)}, {"x": floats(4)})
+        assert [total.tolist() for (total,) in answers] == [6, 4]
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "signature total is computed request by request"
     ]
+    model.close()
+
+
+def test_batching_is_given_up_where_it_never_works_but_not_for_bad_requests(tmp_path, caplog):
+    with tf.Graph().as_default(), tf1.Session() as session:
+        # Takes one row and no more, whatever it says.
+        x = tf1.placeholder(tf.float32, [None])
+        y = tf.reshape(x, [1]) + 1
+        tf1.saved_model.simple_save(session, str(tmp_path / "1"), {"x": x}, {"y": y})
+    model = SavedModel(tmp_path / "1", batching=Batching(max_batch_size=8))
+    good, bad = {"x": floats(1)}, {"x": floats(1, 2, 3)}
+    for _ in range(19):
+        assert together(model, "serving_default", ["y"], good, good) == [[[2]], [[2]]]
+        together(model, "serving_default", ["y"], good, bad)
+    assert "request by request" not in caplog.text
+    together(model, "serving_default", ["y"], good, good)
+    assert "request by request: " in caplog.text
+    model.close()
+
+
+def test_the_time_is_that_of_all_batches_together(folder):
+    model = SavedModel(folder, batching=Batching())
+    forever = {"x": np.array([1], np.int32)}
+    began = time.monotonic()
+    answers = together(model, "forever", ["y"], forever, forever, timeout_s=0.3)
+    assert [error.code for error in answers] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
+    assert time.monotonic() - began < 20
     model.close()
 
 
@@ -302,7 +366,7 @@ def test_a_model_that_only_pythons_loader_can_answer_from_is_refused_with_the_re
 
 def test_a_closed_model_leaves_no_thread_behind(folder):
     def once():
-        model = SavedModel(folder, batching=Batching(num_batch_threads=2))
+        model = SavedModel(folder, batching=Batching())
         model.run({"x": floats(1)}, ["y"], signature_name="counted")
         model.close()
 

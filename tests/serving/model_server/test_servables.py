@@ -23,6 +23,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from schema.errors import UserError
 from serving.model_server import inference
 from serving.model_server.errors import RequestError
+from serving.model_server.joint_runs import finish
 from serving.model_server.options import ServerOptions, single_model
 from serving.model_server.servables import WARMUP_REQUESTS, Servables
 from tests.serving.model_server import half_plus_two
@@ -39,6 +40,7 @@ class StandIn:
     """A model whose answer to everything is the text in its folder."""
 
     opened: list[StandIn] = []
+    batching = None
 
     def __init__(self, folder: Path):
         self.signature_defs = {"serving_default": SIGNATURE}
@@ -51,11 +53,9 @@ class StandIn:
         self.is_open = True
         StandIn.opened.append(self)
 
-    def run(
-        self, inputs, outputs, timeout_s=None, signature_name="serving_default", *, alone=False
-    ):
+    def run(self, inputs, outputs, timeout_s=None, signature_name="serving_default"):
         assert self.is_open, "a closed model was asked"
-        self.asked.append(inputs["x"][0] + b" alone" * alone)
+        self.asked.append(inputs["x"][0])
         return [np.array([self.text.encode()], object) for _ in outputs]
 
     def close(self):
@@ -122,7 +122,7 @@ def spec(name: str = "m", version: int | None = None, label: str = "") -> model_
 def answer(servables: Servables, *args, **kwargs) -> str:
     with servables.find(spec(*args, **kwargs)) as servable:
         inputs = {"x": np.array([b"?"], object)}
-        return inference.predict_arrays(servable, "", inputs)["y"][0].decode()
+        return finish(inference.predict_arrays(servable, "", inputs))["y"][0].decode()
 
 
 def refusal(servables: Servables, *args, **kwargs) -> tuple[grpc.StatusCode, str]:
@@ -797,12 +797,6 @@ class TestWarmUp:
         with serving(base, num_request_iterations_for_warmup=3):
             assert StandIn.opened[0].asked == [b"one"] * 3
 
-    def test_with_batching_each_is_answered_in_a_batch_and_alone(self, base):
-        self._with_requests(base / "1", self._predict_log(b"one"))
-        with serving(base, enable_batching=True) as servables:
-            answer(servables)
-            assert StandIn.opened[0].asked == [b"one", b"one alone", b"?"]
-
     def test_it_can_be_turned_off(self, base):
         self._with_requests(base / "1", self._predict_log(b"one"))
         with serving(base, enable_model_warmup=False):
@@ -865,7 +859,9 @@ class TestSavedModels:
     def _ask(self, servables: Servables) -> tuple[int, float]:
         with servables.find(spec()) as servable:
             inputs = {"x": np.float32([[2]])}
-            return servable.version, inference.predict_arrays(servable, "", inputs)["y"].item()
+            return servable.version, finish(inference.predict_arrays(servable, "", inputs))[
+                "y"
+            ].item()
 
     def test_versions_are_swapped_without_a_failed_request(self, base, sound):
         shutil.copytree(sound, base / "1")
