@@ -58,57 +58,63 @@ def load(endpoint: str, files: list[str], **order: object) -> dict:
 
 
 def throughput(arguments: argparse.Namespace) -> None:
-    """32 callers of one picture, 8 of eight, one alone, and half the load."""
+    """32 callers of one picture, 8 of eight, one alone, and half the load.
+
+    Everything is measured once in each turn, and compared by its median over the turns: on a
+    machine that others share, the best of one turn is chance.
+    """
     files = _embedded.picture_files(arguments.pictures, _MOST_PICTURES)
     pictures = [Path(file).read_bytes() for file in files]
     model = SavedModel(arguments.model)
     signature = arguments.signature
-    best = {}
+    alone: dict[int, list[float]] = {size: [] for size in _BATCHES}
+    many: dict[tuple[int, int], list[float]] = {(32, 1): [], (8, 8): []}
+    one, tails = [], []
     with _embedded.served(arguments.model) as server:
 
         def measured(clients: int, size: int, rate: float | None = None) -> dict:
-            return load(
+            seen = load(
                 server.endpoint,
                 files,
                 **{"clients": clients, "pictures_per_request": size, "rate": rate},
                 **{"seconds": arguments.seconds, "signature": signature},
             )
+            if seen["failed"]:
+                sys.exit(f"error: {seen['failed']} calls were not answered.")
+            return seen
 
-        rows: dict[str, list[float]] = {}
         for turn in range(arguments.rounds):
-            best = {
-                size: in_process(model, pictures[:size], signature, arguments.seconds / 3)
-                for size in _BATCHES
-            }
-            yardstick = max(best.values())
-            for name, clients, size in (
-                ("32 callers of 1 picture", 32, 1),
-                ("8 callers of 8 pictures", 8, 8),
-            ):
+            for size, rates in alone.items():
+                seconds = arguments.seconds / len(alone)
+                rates.append(in_process(model, pictures[:size], signature, seconds))
+            for (clients, size), rates in many.items():
                 seen = measured(clients, size)
-                rate = len(seen["latencies"]) * size / seen["seconds"]
-                rows.setdefault(name, []).append(rate / yardstick)
-                print(
-                    f"turn {turn + 1}: {name}: {rate:,.0f} pictures/s, {rate / yardstick:.2f} of "
-                    f"the best in process ({yardstick:,.0f}); {seen['failed']} failed",
-                    flush=True,
-                )
-                if clients == 32:
-                    most = rate
-            alone = measured(1, 1)
-            extra = 1000 * (median(alone["latencies"]) - 1 / best[1])
-            rows.setdefault("one caller: ms over the call in process", []).append(extra)
-            half = measured(32, 1, most / 2)
-            slow, usual = np.percentile(half["latencies"], [99, 50])
-            rows.setdefault("p99 / median at half the load", []).append(slow / usual)
+                rates.append(len(seen["latencies"]) * size / seen["seconds"])
+            one.append(1000 * median(measured(1, 1)["latencies"]))
+            half = measured(32, 1, many[32, 1][-1] / 2)["latencies"]
+            tails.append(np.percentile(half, [50, 99]) * 1000)
             print(
-                f"turn {turn + 1}: one caller {1000 * median(alone['latencies']):.1f} ms, "
-                f"{1000 / best[1]:.1f} in process; at half the load {1000 * usual:.1f} ms in the "
-                f"median, {1000 * slow:.1f} at the 99th percentile",
+                f"turn {turn + 1}: in process "
+                + ", ".join(f"{rates[-1]:,.0f}/s in batches of {n}" for n, rates in alone.items())
+                + "; served "
+                + ", ".join(f"{rates[-1]:,.0f}/s to {n} x {k}" for (n, k), rates in many.items())
+                + f"; one caller {one[-1]:.1f} ms; at half the load {tails[-1][0]:.1f} ms in the "
+                f"median and {tails[-1][1]:.1f} at the 99th percentile",
                 flush=True,
             )
-    for name, values in rows.items():
-        print(f"{name}: {median(values):.2f} in the median of {arguments.rounds} turns")
+    best, yardstick = max(((n, median(rates)) for n, rates in alone.items()), key=lambda x: x[1])
+    print(f"in process, in batches of {best}: {yardstick:,.0f} pictures/s")
+    for (clients, size), rates in many.items():
+        ratios = [rate / yardstick for rate in rates]
+        print(
+            f"{clients} callers of {size}: {median(rates):,.0f} pictures/s, "
+            f"{median(ratios):.2f} of that ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    in_process_ms = 1000 / median(alone[1])
+    print(
+        f"one caller: {median(one) - in_process_ms:+.1f} ms to the {in_process_ms:.1f} in process"
+    )
+    print(f"p99 at half the load: {median(p99 / p50 for p50, p99 in tails):.1f} medians")
 
 
 def signatures(arguments: argparse.Namespace) -> None:

@@ -110,7 +110,7 @@ def batching(options: ServerOptions, folder: Path) -> Batching:
     """
     parameters = options.batching_parameters
     own = folder / MODEL_BATCHING
-    threads = parameters.num_batch_threads.value or cores()
+    threads = options.batch_threads or cores()
     if options.enable_per_model_batching_parameters and own.exists():
         parameters = batching_parameters(own)
     # What is not set is as in TensorFlow Serving.

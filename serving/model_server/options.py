@@ -135,6 +135,13 @@ class ServerOptions:
     traffic_log_rate: float = 0.01
     traffic_log_pictures: bool = False
 
+    @property
+    def batch_threads(self) -> int | None:
+        """How many batches are computed at a time; None where there are none."""
+        if not self.enable_batching:
+            return None
+        return self.batching_parameters.num_batch_threads.value or cores()
+
 
 def single_model(
     base_path: str | os.PathLike[str], name: str = "default"

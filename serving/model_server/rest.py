@@ -25,7 +25,6 @@ from google.protobuf.message import Message
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -171,7 +170,10 @@ def rest_app(
         servables, admission, metrics, keys, timeout_s, allows_cors, metrics_path, max_body_bytes,
         answers,
     )  # fmt: skip
-    return Starlette(routes=[Mount("/", app=api)])
+    app = Starlette()
+    # Not a route: those know no path with a line break in it, and would answer it themselves.
+    app.router.default = api
+    return app
 
 
 class RestServer:

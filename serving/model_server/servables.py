@@ -998,9 +998,11 @@ def saved_models(options: ServerOptions) -> Callable[[Path], Model]:
 
     from serving.model_server.saved_model import SavedModel
 
-    session_config = None
-    if options.session_config:
-        session_config = tf.compat.v1.ConfigProto.FromString(options.session_config)
+    session_config = tf.compat.v1.ConfigProto.FromString(options.session_config)
+    if options.batch_threads and not session_config.intra_op_parallelism_threads:
+        # Batches that are computed at the same time share the processors. Were each divided among
+        # all of them, its parts would wait for one another.
+        session_config.intra_op_parallelism_threads = max(1, cores() // options.batch_threads)
 
     def load(folder: Path) -> Model:
         batching = None

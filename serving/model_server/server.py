@@ -143,7 +143,7 @@ class ModelServer:
                 options.max_requests_in_flight,
                 options.max_queued_requests,
                 options.max_queued_bytes,
-                threads=self._batch_threads(),
+                threads=options.batch_threads,
                 batching=self._servables.batching,
                 slow=max(1, cores() // 2),
             )
@@ -273,13 +273,6 @@ class ModelServer:
     @property
     def _reachable_host(self) -> str:
         return "localhost" if self.options.host in _UNSPECIFIED else self.options.host
-
-    def _batch_threads(self) -> int | None:
-        """How many batches are computed at a time; None where there are none."""
-        options = self.options
-        if not options.enable_batching:
-            return None
-        return options.batching_parameters.num_batch_threads.value or cores()
 
     async def _close_ports(self, grace_s: float) -> None:
         closing = [server.stop(grace_s) for server in (self._grpc, self._rest) if server]
