@@ -165,7 +165,8 @@ TENSORFLOW_SERVING_FLAGS = (
         "tensorflow_intra_op_parallelism",
         int,
         0,
-        "threads within an operation; 0 lets TensorFlow choose",
+        "threads within an operation; 0 lets TensorFlow choose, or divides processors among the "
+        "batches that are computed at a time",
         least=0,
     ),
     Flag(

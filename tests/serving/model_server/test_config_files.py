@@ -181,7 +181,8 @@ class TestBatchingParameters:
         common = server_config_pb2.BatchingParameters()
         common.max_batch_size.value = 5
         common.num_batch_threads.value = 3
-        options = {"models": single_model("/m"), "batching_parameters": common}
+        options = {"models": single_model("/m"), "enable_batching": True}
+        options["batching_parameters"] = common
         assert config_files.batching(ServerOptions(**options), tmp_path).max_batch_size == 5
         own = ServerOptions(**options, enable_per_model_batching_parameters=True)
         assert config_files.batching(own, tmp_path).max_batch_size == 7

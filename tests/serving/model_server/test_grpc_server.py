@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -38,6 +39,7 @@ from serving.model_server.access import ApiKeys, Tls, ssl_config
 from serving.model_server.admission import Admission
 from serving.model_server.errors import RequestError
 from serving.model_server.grpc_server import GrpcServer, Parts
+from serving.model_server.joint_runs import Kind
 from serving.model_server.metrics import Metrics
 from serving.model_server.options import ServerOptions, single_model
 from serving.model_server.request_log import Observer, RequestLog
@@ -767,3 +769,27 @@ def _wait_for(condition: Callable[[], Any], timeout_s: float = 20) -> None:
 
 
 logging.getLogger("grpc").setLevel(logging.CRITICAL)
+
+
+def _kind(message: bytes, method: str = "Predict") -> Kind | None:
+    (method,) = (of for of in grpc_server._PREDICTION_METHODS if of.name == method)
+    record = SimpleNamespace(bytes_in=0)
+    return grpc_server._Work(method, None, message, record, None).kind
+
+
+def test_what_is_asked_of_whom_is_seen_where_it_comes_first():
+    spec = model_pb2.ModelSpec(name="m", signature_name="tolerant")
+    request = predict_pb2.PredictRequest(model_spec=spec, output_filter=["y"])
+    message = request.SerializeToString()
+    assert _kind(message) == Kind("predict", spec.SerializeToString())
+    assert _kind(message, "Classify") == Kind("classify", spec.SerializeToString())
+    assert _kind(message, "MultiInference") is None
+    # The same message in another order, which a caller may choose.
+    first = predict_pb2.PredictRequest(output_filter=["y"]).SerializeToString()
+    last = predict_pb2.PredictRequest(model_spec=spec).SerializeToString()
+    assert predict_pb2.PredictRequest.FromString(first + last) == request
+    assert _kind(first + last) is None
+    spec.name = "m" * 200
+    assert _kind(predict_pb2.PredictRequest(model_spec=spec).SerializeToString()) is None
+    for cut in (b"", message[:1]):
+        assert _kind(cut) is None

@@ -21,9 +21,10 @@ from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
-from serving.model_server import inference
+from serving.model_server import inference, saved_model, server_config_pb2
+from serving.model_server import servables as servables_module
 from serving.model_server.errors import RequestError
-from serving.model_server.joint_runs import finish
+from serving.model_server.joint_runs import Batching, Kind, finish
 from serving.model_server.options import ServerOptions, single_model
 from serving.model_server.servables import WARMUP_REQUESTS, Servables
 from tests.serving.model_server import half_plus_two
@@ -152,6 +153,43 @@ def config(*models: dict) -> model_server_config_pb2.ModelServerConfig:
         model = {"model_platform": "tensorflow", **model, "base_path": str(model["base_path"])}
         made.model_config_list.config.add(**model, model_version_policy=policy)
     return made
+
+
+def test_how_requests_are_batched_is_known_before_they_are_read(base, monkeypatch):
+    batching = Batching()
+    monkeypatch.setattr(StandIn, "batching", batching)
+    write(base / "1", "one")
+    with serving(base) as servables:
+        for known in (spec(), spec(version=1)):
+            assert servables.batching(Kind("predict", known.SerializeToString())) is batching
+        for unknown in (spec("nope"), spec(version=7), spec(label="stable"), spec("")):
+            assert servables.batching(Kind("predict", unknown.SerializeToString())) is None
+        assert servables.batching(Kind("predict", b"\xff")) is None
+
+
+def test_batches_that_are_computed_at_a_time_share_the_processors(base, monkeypatch):
+    configs = []
+
+    def made(folder, tags, batching, session_config):
+        configs.append(session_config.intra_op_parallelism_threads)
+
+    monkeypatch.setattr(saved_model, "SavedModel", made)
+    monkeypatch.setattr(servables_module, "cores", lambda: 8)
+    own = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=3).SerializeToString()
+    for threads, batched, session_config in (
+        *((2, True, b""), (8, True, b""), (16, True, b"")),
+        *((2, True, own), (2, False, b"")),
+    ):
+        parameters = server_config_pb2.BatchingParameters()
+        parameters.num_batch_threads.value = threads
+        options = ServerOptions(
+            single_model(base),
+            enable_batching=batched,
+            batching_parameters=parameters,
+            session_config=session_config,
+        )
+        servables_module.saved_models(options)(base)
+    assert configs == [4, 1, 1, 3, 0]
 
 
 class TestVersions:
