@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def test_a_catalog_is_walked_filled_and_summed_up(predict, shop):
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_whole_rows_and_says_how_to_go_on(predict, shop, words, sign):
-    words.mood = lambda request: time.sleep(0.3)
+    go_on = threading.Event()
+    # Slowly, and not to the end however long it takes until the signal is sent.
+    words.mood = lambda request: time.sleep(0.3) if len(words.requests) < 7 else go_on.wait(60)
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "predict", *WALK]
     process = subprocess.Popen(
         [*command, "--concurrency", "1", "--server", words.endpoint],
@@ -126,6 +129,7 @@ def test_ctrl_c_leaves_whole_rows_and_says_how_to_go_on(predict, shop, words, si
             break
     process.send_signal(sign)
     _, err = process.communicate(timeout=30)
+    go_on.set()
     assert process.returncode == 130
     assert "Traceback" not in err
     told = " ".join(err.split())

@@ -216,18 +216,26 @@ PREDICT = Kind("predict", b"m")
 
 
 class Model:
-    """Doubles numbers, all that are asked together at a time; waits to be told to."""
+    """Doubles numbers, all that are asked together at a time; each run waits to be told to end."""
 
-    def __init__(self):
+    def __init__(self, waits=True):
         self.sizes = []
-        self.go_on = threading.Semaphore(0)
+        self._waits = waits
+        self._lock = threading.Lock()
+        self._ends = [threading.Event() for _ in range(100)]
+
+    def end(self, *runs):
+        for run in runs:
+            self._ends[run].set()
 
     def run(self, inputs, outputs, timeout_s=None, signature_name=""):
         return self.run_together([inputs], outputs)[0]
 
     def run_together(self, requests, outputs, timeout_s=None, signature_name=""):
-        self.sizes.append(len(requests))
-        assert self.go_on.acquire(timeout=20)
+        with self._lock:
+            end = self._ends[len(self.sizes)]
+            self.sizes.append(len(requests))
+        assert not self._waits or end.wait(20)
         return [[2 * inputs["x"]] for inputs in requests]
 
     def double(self, x):
@@ -266,8 +274,7 @@ def test_what_waits_and_is_of_a_kind_is_computed_together():
         calls += begun(admission, model, 5, kind=Kind("predict", b"another"))
         calls += begun(admission, model, 6, kind=None)
         await until(lambda: admission.queued == 6)
-        for _ in range(4):
-            model.go_on.release()
+        model.end(0, 1, 2, 3)
         assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8, 10, 12]
         # The callers in turn; of each kind at once as far as it waits first with its caller.
         assert sorted(model.sizes) == [1, 1, 1, 4]
@@ -287,9 +294,9 @@ def test_a_second_group_begins_when_it_is_as_large_as_the_one_that_is_computed()
         await until(lambda: model.sizes == [1, 1])
         calls += begun(admission, model, 2, 3, 4)
         await until(lambda: admission.queued == 3)
-        model.go_on.release()
+        model.end(0)
         await until(lambda: model.sizes == [1, 1, 3])
-        model.go_on.release()
+        model.end(1)
         await until(lambda: admission.in_flight == 3)
         # A thread is free, but two are fewer than three.
         calls += begun(admission, model, 5, 6)
@@ -298,11 +305,10 @@ def test_a_second_group_begins_when_it_is_as_large_as_the_one_that_is_computed()
         # Another kind does not wait for them.
         other = begun(admission, model, 7, kind=Kind("predict", b"another"))
         await until(lambda: model.sizes == [1, 1, 3, 1])
-        model.go_on.release()
-        model.go_on.release()
+        model.end(2, 3)
         assert await other[0] == 14
         await until(lambda: model.sizes == [1, 1, 3, 1, 2])
-        model.go_on.release()
+        model.end(4)
         assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8, 10, 12]
         admission.close()
 
@@ -315,8 +321,7 @@ def test_no_group_is_larger_than_a_batch_or_than_its_part_of_what_may_be_compute
             ({"in_flight": 8, "threads": 1, "max_batch_size": 3}, 3),
             ({"in_flight": 8, "threads": 2}, 4),
         ):
-            admission, model = batching(**settings), Model()
-            model.go_on.release(100)
+            admission, model = batching(**settings), Model(waits=False)
             calls = begun(admission, model, *range(50))
             assert await asyncio.gather(*calls) == [2 * x for x in range(50)]
             assert max(model.sizes) == largest
@@ -327,8 +332,8 @@ def test_no_group_is_larger_than_a_batch_or_than_its_part_of_what_may_be_compute
 
 def test_a_group_that_is_not_full_waits_as_long_as_it_is_told_to():
     async def scenario():
-        admission, model = batching(max_batch_size=3, batch_timeout_micros=150_000), Model()
-        model.go_on.release(100)
+        admission = batching(max_batch_size=3, batch_timeout_micros=600_000)
+        model = Model(waits=False)
         loop = asyncio.get_running_loop()
         began = loop.time()
         calls = begun(admission, model, 0)
@@ -336,10 +341,10 @@ def test_a_group_that_is_not_full_waits_as_long_as_it_is_told_to():
         calls += begun(admission, model, 1)
         assert await asyncio.gather(*calls) == [0, 2]
         assert model.sizes == [2]
-        assert loop.time() - began >= 0.15
+        assert loop.time() - began >= 0.6
         began = loop.time()
         assert await asyncio.gather(*begun(admission, model, 0, 1, 2)) == [0, 2, 4]
-        assert loop.time() - began < 0.15, "one that is full does not wait"
+        assert loop.time() - began < 0.6, "one that is full does not wait"
         admission.close()
 
     run(scenario())
@@ -355,7 +360,7 @@ def test_of_more_than_may_wait_for_batches_the_newest_is_unavailable():
         with pytest.raises(RequestError, match="queue to which this task was submitted") as full:
             await admission.run("b", model.double(5), kind=PREDICT)
         assert full.value.code is grpc.StatusCode.UNAVAILABLE
-        model.go_on.release(100)
+        model.end(*range(100))
         assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8]
         admission.close()
 
@@ -371,7 +376,7 @@ def test_one_of_a_group_that_takes_long_is_computed_in_the_slow_lane():
         slow = asyncio.create_task(admission.run("a", slowly(may_be_put_off), kind=PREDICT))
         calls += begun(admission, model, 2)
         await until(lambda: admission.queued == 3)
-        model.go_on.release(2)
+        model.end(0, 1)
         assert await asyncio.gather(*calls) == [0, 2, 4]
         assert await slow is False
         assert model.sizes == [1, 2]
@@ -382,8 +387,7 @@ def test_one_of_a_group_that_takes_long_is_computed_in_the_slow_lane():
 
 def test_a_thread_that_writes_answers_is_not_in_the_way_of_the_next_group():
     async def scenario():
-        admission, model = batching(in_flight=1, threads=1), Model()
-        model.go_on.release(100)
+        admission, model = batching(in_flight=1, threads=1), Model(waits=False)
         write, writing = threading.Event(), threading.Event()
 
         def long_answer():
