@@ -166,7 +166,7 @@ def ask(
     for caller in callers:
         selector.register(caller.socket, selectors.EVENT_READ, caller)
     done: list[tuple[float, bool]] = []
-    free, turn, asked = deque(callers), 0, 0
+    free, turn = deque(callers), 0
     # Every connection has been used before the time begins.
     for caller in callers:
         caller.ask(requests[0], time.perf_counter())
@@ -181,9 +181,8 @@ def ask(
                 break
             free.popleft().ask(requests[turn % len(requests)], due)
             turn += 1
-            asked += 1
         next_due = began + turn / rate if rate is not None else began + seconds
-        if now > began + seconds and len(done) == asked:
+        if now > began + seconds and len(done) == turn:
             break
         for key, _ in selector.select(max(0.0, min(1.0, next_due - now))):
             ended = key.data.receive()
@@ -191,7 +190,7 @@ def ask(
                 done.append(ended)
                 free.append(key.data)
         if now > began + seconds + _TIMEOUT_S:
-            raise TimeoutError(f"{asked - len(done)} calls are not answered")
+            raise TimeoutError(f"{turn - len(done)} calls are not answered")
     for caller in callers:
         caller.socket.close()
     return done

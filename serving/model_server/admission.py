@@ -116,7 +116,7 @@ class Admission:
         batching: Callable[[Kind], Batching | None] = lambda kind: None,
         slow: int = 0,
     ):
-        self._slow = _SlowLane(slow, queued, queued_bytes) if slow else None
+        self._slow = Admission(slow, queued, queued_bytes) if slow else None
         self._most_queued = queued
         self._most_bytes = queued_bytes
         self._batching = batching
@@ -372,10 +372,3 @@ class Admission:
                 end.set_exception(error)
             else:
                 end.set_result(answer)
-
-
-class _SlowLane(Admission):
-    """Where what takes long waits for its like."""
-
-    def _join_lane(self) -> None:
-        _lane.is_fast = False

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -27,9 +27,6 @@ from serving.model_server import config_files, inference, memory
 from serving.model_server.errors import RequestError
 from serving.model_server.joint_runs import Batching, Kind, Runs
 from serving.model_server.options import ServerOptions, cores
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger("seamline.serving")
 
