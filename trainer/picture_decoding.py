@@ -7,6 +7,8 @@ refused by what its header says, before memory is taken for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,6 +25,10 @@ _DECODED_IN_TURN = 4
 
 _PARALLEL_DECODINGS = 2
 """Decoders at work for one request; more would only make requests wait for one another."""
+
+_MOST_TIMES_PLAIN = 2
+"""Both sides of a JPEG that is decoded in the short way are at most so many times as long as
+wanted, up to which the resizing leaves no pixel out."""
 
 _LARGE_PIXELS = 4_000_000
 """Pictures of which one has more, and is no JPEG, are decoded in turn, too: TensorFlow never gives
@@ -57,48 +63,121 @@ def decode_pictures(
     """
     size = (image_height, image_width)
     encoded = tf.ensure_shape(encoded, [None])
-    reasons, pixels = _refused_by_header(encoded)
+    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
+    refused, pixels = tf.cond(
+        tf.reduce_all(is_jpeg),
+        lambda: (tf.fill(tf.shape(encoded), ""), tf.ones(tf.shape(encoded), tf.int64)),
+        lambda: _refused_by_header(encoded),
+    )
     orientations = _orientations(encoded)
-    tried = tf.where(tf.equal(reasons, ""))[:, 0]
-    count = tf.size(tried, out_type=tf.int64)
 
-    def decode(index, file, orientation):
-        picture, reason = _decoded(file, orientation, size)
-        return index, picture, reason
+    # A run costs by the number of operations in what it maps over its pictures. Nearly all are
+    # upright JPEGs that are small, for which a few will do; whatever else there is, and what fails
+    # among these, is looked at in every way afterwards.
+    is_plain = (
+        is_jpeg
+        & tf.equal(orientations, 1)
+        & (tf.strings.length(encoded) <= _most_bytes_of_plain_jpegs(size))
+    )
+    is_decoded, (decoded,) = _mapped_where(
+        is_plain,
+        lambda file: (_plain_jpeg(file, size),),
+        (encoded,),
+        (tf.TensorSpec([*size, 3], tf.uint8),),
+    )
+    is_left = tf.equal(refused, "") & ~is_decoded
 
-    def decoded(parallel: int | None):
+    def with_others():
+        succeeded, (others, reasons) = _mapped_where(
+            is_left,
+            lambda file, orientation: _decoded(file, orientation, size),
+            (encoded, orientations),
+            (tf.TensorSpec([*size, 3], tf.uint8), tf.TensorSpec([], tf.string)),
+            in_turn=tf.reduce_any(is_left & (pixels > _LARGE_PIXELS)),
+        )
+        return (
+            tf.where(is_decoded[:, tf.newaxis, tf.newaxis, tf.newaxis], decoded, others),
+            tf.where(succeeded, reasons, tf.where(is_left, DAMAGED, refused)),
+        )
+
+    found, reasons = tf.cond(tf.reduce_any(is_left), with_others, lambda: (decoded, refused))
+    return tf.ensure_shape(found, [None, *size, 3]), reasons
+
+
+def _mapped_where(
+    chosen: tf.Tensor,
+    function: Callable[..., tuple[tf.Tensor, ...]],
+    arguments: tuple[tf.Tensor, ...],
+    outputs: tuple[tf.TensorSpec, ...],
+    in_turn: tf.Tensor | bool = False,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """Applies a function to some rows of a batch; one for which it fails costs nothing but itself.
+
+    Args:
+        chosen: Which rows, bool (N).
+        function: From one row of each of `arguments` to its results.
+        arguments: Each of N rows.
+        outputs: What the results are of one row.
+        in_turn: Whether one row comes after the other, however many there are, bool ().
+
+    Returns:
+        For which rows it was applied and did not fail, bool (N), and the results, N rows each, of
+        zeros or empty text for the other rows.
+    """
+    places = tf.where(chosen)[:, 0]
+    count = tf.size(places, out_type=tf.int64)
+
+    def mapped(parallel: int | None):
         # Errors cannot be caught in a graph, but a dataset can leave out what fails. It is closed
         # with an entry of its own, because an empty dataset has no element to get.
-        closing = (tf.constant([-1], tf.int64), tf.zeros((1, *size, 3), tf.uint8), [""])
+        closing = [tf.zeros([1, *of.shape], of.dtype) for of in outputs]
         options = tf.data.Options()
         # Looking for a better form of so short a dataset takes longer than running it.
         options.autotune.enabled = False
         options.experimental_optimization.apply_default_optimizations = False
         dataset = tf.data.Dataset.from_tensor_slices(
-            (tried, tf.gather(encoded, tried), tf.gather(orientations, tried))
+            (places, *(tf.gather(argument, places) for argument in arguments))
         )
         return (
-            dataset.map(decode, parallel, deterministic=False if parallel else None)
+            dataset.map(
+                lambda place, *row: (place, *function(*row)),
+                parallel,
+                deterministic=False if parallel else None,
+            )
             .ignore_errors()
-            .concatenate(tf.data.Dataset.from_tensor_slices(closing))
+            .concatenate(tf.data.Dataset.from_tensor_slices((tf.zeros([1], tf.int64), *closing)))
             .batch(count + 1)
             .with_options(options)
             .get_single_element()
         )
 
-    in_turn = (count <= _DECODED_IN_TURN) | tf.reduce_any(
-        tf.equal(reasons, "") & (pixels > _LARGE_PIXELS)
+    succeeded, *results = tf.cond(
+        in_turn | (count <= _DECODED_IN_TURN),
+        lambda: mapped(None),
+        lambda: mapped(_PARALLEL_DECODINGS),
     )
-    indices, decoded_pictures, found = tf.cond(
-        in_turn, lambda: decoded(None), lambda: decoded(_PARALLEL_DECODINGS)
+    # Where the results of each row are; of those without, the entry that closed.
+    last = tf.size(succeeded) - 1
+    found_at = tf.tensor_scatter_nd_update(
+        tf.fill(tf.shape(chosen), last), succeeded[:-1, tf.newaxis], tf.range(last)
     )
-    places = indices[:-1, tf.newaxis]
-    all_count = tf.size(encoded, out_type=tf.int64)
-    result = tf.scatter_nd(places, decoded_pictures[:-1], [all_count, *size, 3])
-    found = tf.tensor_scatter_nd_update(
-        tf.where(tf.equal(reasons, ""), DAMAGED, reasons), places, found[:-1]
+    return found_at < last, tuple(tf.gather(result, found_at) for result in results)
+
+
+def _most_bytes_of_plain_jpegs(size: tuple[int, int]) -> int:
+    """How long a file may be that `_plain_jpeg` gets, to be cheap whatever it holds."""
+    return costly_pictures.most_bytes_of_cheap_jpegs(_MOST_TIMES_PLAIN**2 * size[0] * size[1])
+
+
+def _plain_jpeg(file: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """One JPEG, resized; an error unless it is in bounds and at most twice as long as wanted."""
+    sides = tf.io.extract_jpeg_shape(file)[:2]
+    is_plain = tf.reduce_all(
+        (sides >= pictures.SMALLEST_SIDE) & (sides <= _MOST_TIMES_PLAIN * np.array(size))
     )
-    return tf.ensure_shape(result, [None, *size, 3]), found
+    with tf.control_dependencies([tf.debugging.Assert(is_plain, [sides])]):
+        picture = tf.io.decode_jpeg(file, channels=3)
+    return _resized(picture, tf.constant(size))
 
 
 def decode_picture(encoded: tf.Tensor, image_height: int, image_width: int) -> tf.Tensor:
@@ -194,17 +273,21 @@ def _decoded(
     def resized():
         # Up to a half of the sides, two neighbors each way are all there are: no pixel is left out.
         # The antialiased bilinear kernel, which would do for any size, takes twice as long.
-        scaled = tf.cond(
+        return tf.cond(
             tf.reduce_all(found <= 2 * wanted),
-            lambda: tf.image.resize(picture, wanted, method="bilinear"),
-            lambda: tf.image.resize(picture, wanted, method="area"),
+            lambda: _resized(picture, wanted),
+            lambda: _resized(picture, wanted, "area"),
         )
-        return tf.cast(scaled + 0.5, tf.uint8)
 
     picture = tf.cond(tf.reduce_all(tf.equal(found, wanted)), lambda: picture, resized)
     if orientation is not None:
         picture = tf.cond(orientation > 1, lambda: _upright(picture, orientation), lambda: picture)
     return tf.ensure_shape(picture, (*size, 3)), reason
+
+
+def _resized(picture: tf.Tensor, size: tf.Tensor, method: str = "bilinear") -> tf.Tensor:
+    """A picture uint8 (H, W, 3) in another size, rounded."""
+    return tf.cast(tf.image.resize(picture, size, method=method) + 0.5, tf.uint8)
 
 
 def _jpeg_out_of_bounds(sides: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import _bombs
 from schema import pictures
-from trainer import picture_decoding
+from trainer import costly_pictures, picture_decoding
 
 WHOLE = pictures.MOST_PIXELS_DECODED_WHOLE
 
@@ -129,3 +129,11 @@ def test_a_gif_that_ends_early_is_damaged(reason):
     file = _bombs.gif(64, 64)
     for length in (6, 10, 14, 20, 28):
         assert reason(file[:length]) != ""
+
+
+@pytest.mark.parametrize("pixels", [1, 99_999, 100_001, 1_000_000, WHOLE, WHOLE + 1])
+def test_the_longest_cheap_jpeg_is_cheap_and_no_longer_one_is(pixels):
+    longest = costly_pictures.most_bytes_of_cheap_jpegs(pixels)
+    for length, expected in ((longest, longest >= 0), (longest + 1, False)):
+        file = tf.constant(bytes(max(length, 0)))
+        assert bool(costly_pictures.is_cheap_jpeg(file, tf.constant(pixels, tf.int64))) == expected

@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from schema import pictures
@@ -120,6 +122,50 @@ def test_a_batch_keeps_its_order_and_may_be_empty():
     nothing, no_reasons = picture_decoding.decode_pictures(files[:0], 9, 8)
     assert nothing.shape == (0, 9, 8, 3)
     assert no_reasons.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "sides", [(8, 8), (24, 32), (47, 63), (48, 64), (48, 65), (49, 64), (97, 9)]
+)
+def test_a_small_jpeg_is_the_same_served_and_trained_on(decode, sides):
+    """The short way for what is at most twice as long, and the long way of one by itself."""
+    for mode in ("RGB", "L"):
+        pixels = np.random.default_rng(1).integers(0, 256, (*sides, 3)).astype("uint8")
+        file = encoded(np.asarray(Image.fromarray(pixels).convert(mode)), "JPEG")
+        found, reasons = decode([file])
+        assert reasons == [""]
+        np.testing.assert_array_equal(found[0], picture_decoding.decode_picture(file, 24, 32))
+
+
+@given(order=st.lists(st.integers(0, 11), max_size=20))
+@settings(deadline=None, max_examples=40)
+def test_pictures_of_a_batch_have_nothing_to_do_with_one_another(decode, every_kind, order):
+    pixels, reasons = decode([every_kind[place][0] for place in order])
+    assert reasons == [every_kind[place][2] for place in order]
+    for found, place in zip(pixels, order, strict=True):
+        np.testing.assert_array_equal(found, every_kind[place][1])
+
+
+@pytest.fixture(scope="module")
+def every_kind(decode, scene):
+    """Files that are decoded in different ways or refused, each with what it gives by itself."""
+    small, large = photo(30, 40), photo(24 * 9, 32 * 8)
+    files = [
+        small,
+        photo(48, 64),
+        large,
+        encoded(scene),
+        encoded(scene, "BMP"),
+        encoded(scene, "WEBP"),
+        with_orientation(np.ascontiguousarray(scene.transpose(1, 0, 2)), 6, "JPEG", True),
+        small[: len(small) // 2],
+        large[: len(large) // 2],
+        encoded(scene)[:60],
+        b"",
+        b"GIF89a",
+    ]
+    alone = [decode([file]) for file in files]
+    return [(file, pixels[0], *why) for file, (pixels, why) in zip(files, alone, strict=True)]
 
 
 @pytest.fixture(scope="module")
