@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops
 
-from schema.pictures import LARGEST_SIDE, MOST_PIXELS, SMALLEST_SIDE
+from schema.pictures import (
+    LARGER_THAN_IT_SAYS,
+    LARGEST_SIDE,
+    MOST_PIXELS,
+    SMALLEST_SIDE,
+    unread,
+)
 
 EMPTY_FILE = "empty_file"
 NOT_A_PICTURE = "not_a_picture"
@@ -17,11 +24,24 @@ TRUNCATED = "truncated"
 TOO_LARGE = "too_large"
 TOO_SMALL = "too_small"
 EMPTY_BOX = "empty_box"
+UNREAD_FORM = "unread_form"
 
-REASONS = (EMPTY_FILE, NOT_A_PICTURE, TRUNCATED, TOO_LARGE, TOO_SMALL, EMPTY_BOX)
+REASONS = (EMPTY_FILE, NOT_A_PICTURE, TRUNCATED, TOO_LARGE, TOO_SMALL, EMPTY_BOX, UNREAD_FORM)
 """Why a picture cannot be used."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each EXIF orientation but 1 upright."""
 
 
 class PictureError(Exception):
@@ -75,11 +95,13 @@ def opened(content: bytes) -> Image.Image:
     """The picture with its header read, not yet decoded.
 
     Raises:
-        PictureError: the file is empty, no picture, damaged, too small or too large. A picture too
-            large is refused from its header and never decoded.
+        PictureError: the file is empty, no picture, of a form that is not read, damaged, too small
+            or too large. A picture too large is refused from its header and never decoded.
     """
     if not content:
         raise PictureError(EMPTY_FILE, "0 bytes")
+    if form := unread(content):
+        raise PictureError(UNREAD_FORM, form)
     try:
         with warnings.catch_warnings():
             # The size is judged below.
@@ -98,23 +120,49 @@ def opened(content: bytes) -> Image.Image:
         raise PictureError(TOO_LARGE, size)
     if min(width, height) < SMALLEST_SIDE:
         raise PictureError(TOO_SMALL, size)
+    # Pillow enlarges the canvas for a frame that does not fit.
+    if image.format == "GIF" and (width, height) != struct.unpack("<HH", content[6:10]):
+        raise PictureError(UNREAD_FORM, LARGER_THAN_IT_SAYS)
     return image
 
 
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation of an opened picture, 1 to 8; 1 where it says nothing sensible.
+
+    Pillow's own look-up goes on to other metadata, which the serving graph does not read.
+    """
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif", b""))
+        said = exif.get(_ORIENTATION_TAG)
+    except Exception:
+        # As in `opened`: there is no closed list of what damaged bytes make Pillow raise.
+        return 1
+    return said if said in _TURNS else 1
+
+
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Decodes the first frame, turns it as its EXIF says, and makes it 8-bit RGB on white.
+    """Decodes the first frame, and gives it by the contract in `schema.pictures`, mode RGB.
 
     Raises:
         PictureError: the picture is damaged.
     """
+    drawn = image.tile[0][1] if image.format == "GIF" and image.tile else None
     try:
         image.load()
-        image = ImageOps.exif_transpose(image)
     except Exception as error:
-        # As above: there is no closed list of what a damaged file makes Pillow raise.
+        # As above.
         raise PictureError(TRUNCATED, f"{type(error).__name__}: {error}") from error
-    if image.mode == "RGB":
-        return image
+    rgb = _rgb_on_white(image)
+    if drawn and drawn != (0, 0, *image.size):
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(rgb.crop(drawn), drawn)
+        rgb = canvas
+    turn = _TURNS.get(orientation(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _rgb_on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # 16-bit gray. Pillow's own conversion would clip at 255 and leave it nearly white.
         gray = np.asarray(image).astype(np.int64) >> 8
@@ -123,7 +171,10 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        # Pillow inverts what it reads of every JPEG, which Adobe's alone want.
+        image = ImageChops.invert(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def cropped(image: Image.Image, box: tuple[int, int, int, int] | None) -> Image.Image:

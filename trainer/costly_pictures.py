@@ -7,9 +7,12 @@ GIF are decoded for the sake of the first. TensorFlow cannot stop a decoder that
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from schema import pictures
+from trainer.file_bytes import little, little_bytes, numbers
 
 _START_OF_SCAN = b"\xff\xda\x00"
 """A JPEG's marker, and the first byte of the segment's length, or the videos that some cameras put
@@ -81,33 +84,42 @@ def jpeg_refused(file: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
     return tf.cond(scans > most, lambda: says + "too many for a JPEG of so many scans", too_large)
 
 
-def first_frame(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts a GIF off behind its first frame.
+class FirstFrame(NamedTuple):
+    """The first frame of an animation.
+
+    Attributes:
+        still: A file of that frame alone, string ().
+        place: Where it lies on the canvas: the row and the column of its first pixel, int64 (2).
+        canvas: Height and width of the animation, int64 (2).
+        reason: Why it is refused, string (); empty text if it is good.
+    """
+
+    still: tf.Tensor
+    place: tf.Tensor
+    canvas: tf.Tensor
+    reason: tf.Tensor
+
+
+def first_frame_of_gif(file: tf.Tensor) -> FirstFrame:
+    """Cuts a GIF off behind its first frame, in which what was transparent is white.
 
     The decoder reads all frames before it gives the first, and each may be larger than the canvas.
+    Transparent pixels, which it would make black, have a color of the palette for themselves.
 
     Args:
         file: the GIF, string ().
-
-    Returns:
-        The shorter GIF, string (); and why it is refused, string (), empty text if it is good.
 
     Raises:
         tf.errors.InvalidArgumentError: when run on a file that ends before the first frame.
     """
 
-    def numbers(place: tf.Tensor, count: int) -> tf.Tensor:
-        """So many bytes, zeros past the end; it is an error if there is not even the first."""
-        part = tf.strings.substr(file, place, count)
-        return tf.cast(tf.io.decode_raw([part], tf.uint8, fixed_length=count)[0], tf.int64)
-
-    def colors(flags: tf.Tensor) -> tf.Tensor:
+    def bytes_of_colors(flags: tf.Tensor) -> tf.Tensor:
         """Bytes of a table of colors."""
         return tf.where(flags & 128 > 0, 3 * 2 ** ((flags & 7) + 1), 0)
 
     def past_data(place: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def past_some(place, steps, _):
-            lengths = numbers(place, _BLOCK * _BLOCKS_AT_ONCE)[::_BLOCK]
+            lengths = numbers(file, place, _BLOCK * _BLOCKS_AT_ONCE)[::_BLOCK]
             # Nearly all blocks are full, so that the next ones are where they are thought to be.
             is_full = tf.cast(tf.equal(lengths[:-1], _BLOCK - 1), tf.int64)
             full = tf.reduce_sum(tf.math.cumprod(is_full))
@@ -120,25 +132,69 @@ def first_frame(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         )
         return place, steps
 
-    head = numbers(tf.constant(0, tf.int64), 13)
-    place, steps = tf.while_loop(
-        lambda place, steps: tf.equal(numbers(place, 1)[0], ord("!")) & (steps < _MOST_STEPS),
-        lambda place, steps: past_data(place + 2, steps),
-        (13 + colors(head[10]), tf.constant(0)),
+    def past_extension(place, steps, transparent):
+        control = numbers(file, place, 7)
+        is_control = tf.equal(control[1], 0xF9)
+        says = tf.where(control[3] & 1 > 0, control[6], -1)
+        place, steps = past_data(place + 2, steps)
+        return place, steps, tf.where(is_control, says, transparent)
+
+    head = numbers(file, 0, 13)
+    common = bytes_of_colors(head[10])
+    frame_at, steps, transparent = tf.while_loop(
+        lambda place, steps, _: (
+            tf.equal(numbers(file, place, 1)[0], ord("!")) & (steps < _MOST_STEPS)
+        ),
+        past_extension,
+        (13 + common, tf.constant(0), tf.constant(-1, tf.int64)),
     )
-    frame = numbers(place, 10)
-    width, height = frame[5] + 256 * frame[6], frame[7] + 256 * frame[8]
-    end, steps = past_data(place + 11 + colors(frame[9]), steps)
+    frame = numbers(file, frame_at, 10)
+    own = bytes_of_colors(frame[9])
+    end, steps = past_data(frame_at + 11 + own, steps)
+    left, top, width, height = tf.unstack(little(tf.reshape(frame[1:9], [4, 2])))
+    canvas = tf.stack([little(head[8:10]), little(head[6:8])])
     reason = tf.where(
         steps >= _MOST_STEPS,
         "its first frame is in too many pieces; save it as PNG",
         tf.where(
-            width * height > pictures.MOST_PIXELS_DECODED_WHOLE,
-            "its first frame is larger than it says",
+            tf.reduce_any(tf.stack([top + height, left + width]) > canvas),
+            pictures.LARGER_THAN_IT_SAYS,
             "",
         ),
     )
-    return tf.strings.substr(file, tf.zeros_like(end), end) + ";", reason
+
+    def with_white(start: tf.Tensor, length: tf.Tensor, is_used: tf.Tensor) -> tf.Tensor:
+        """A table of colors, in which the transparent one is white if it is of this table."""
+        table = tf.strings.substr(file, start, length)
+        color = 3 * transparent
+        return tf.cond(
+            is_used & (color >= 0) & (color < length),
+            lambda: tf.strings.join(
+                [
+                    tf.strings.substr(table, tf.zeros_like(color), color),
+                    b"\xff\xff\xff",
+                    tf.strings.substr(table, color + 3, length),
+                ]
+            ),
+            lambda: table,
+        )
+
+    still = tf.strings.join(
+        [
+            tf.strings.substr(file, 0, 6),
+            # The canvas is the frame, which then lies at its upper left.
+            little_bytes(width, 2),
+            little_bytes(height, 2),
+            tf.strings.substr(file, 10, 3),
+            with_white(tf.constant(13, tf.int64), common, tf.equal(own, 0)),
+            b",\0\0\0\0",
+            tf.strings.substr(file, frame_at + 5, 5),
+            with_white(frame_at + 10, own, own > 0),
+            tf.strings.substr(file, frame_at + 10 + own, end - frame_at - 10 - own),
+            b";",
+        ]
+    )
+    return FirstFrame(still, tf.stack([top, left]), canvas, reason)
 
 
 def _has_one_scan(file: tf.Tensor) -> tf.Tensor:
@@ -148,8 +204,7 @@ def _has_one_scan(file: tf.Tensor) -> tf.Tensor:
     """
 
     def past_segment(place, step, _, components):
-        part = tf.strings.substr(file, place, 10)
-        head = tf.cast(tf.io.decode_raw([part], tf.uint8, fixed_length=10)[0], tf.int64)
+        head = numbers(file, place, 10)
         marker = head[1]
         # Three of the markers from C0 to CF are no frame's.
         is_frame = tf.equal(marker & 0xF0, 0xC0) & ~tf.reduce_any(

@@ -1,19 +1,19 @@
 """Picture files to pixels, inside TensorFlow's graph: in training and wherever a model is asked.
 
-What the pixels are of a file that any decoder reads alike is simple; this module is about the
-others. A picture comes upright (its EXIF orientation is applied), and one that is too large is
-refused by what its header says, before memory is taken for it.
+The pixels are those of the contract in `schema.pictures`. A picture that is too large is refused by
+what its header says, before memory is taken for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from schema import pictures
-from trainer import costly_pictures
+from trainer import costly_pictures, other_formats
+from trainer.file_bytes import big, little
 
 _REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
 """How many times to halve a JPEG that is so many times as long as needed, by whole times."""
@@ -36,7 +36,7 @@ the memory back that it has needed at a time."""
 
 DAMAGED = "the file is damaged"
 
-_HEADER_BYTES = 34
+_HEADER_BYTES = 70
 _JPEG_HEAD_BYTES = 128 * 1024
 _MOST_TAGS = 64
 _ORIENTATION_TAG = 0x0112
@@ -52,8 +52,7 @@ def decode_pictures(
     """Decodes and resizes a batch of pictures; one that cannot be used costs nothing but itself.
 
     Args:
-        encoded: JPEG, PNG, GIF (its first frame), BMP (of 24 bits) or WebP files, string (N), N may
-            be 0.
+        encoded: JPEG, PNG, GIF, BMP or WebP files, string (N), N may be 0.
         image_height: Height of the result in pixels.
         image_width: Width of the result in pixels.
 
@@ -176,7 +175,7 @@ def _plain_jpeg(file: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         (sides >= pictures.SMALLEST_SIDE) & (sides <= _MOST_TIMES_PLAIN * np.array(size))
     )
     with tf.control_dependencies([tf.debugging.Assert(is_plain, [sides])]):
-        picture = tf.io.decode_jpeg(file, channels=3)
+        picture = tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE")
     return _resized(picture, tf.constant(size))
 
 
@@ -246,28 +245,16 @@ def _decoded(
             tf.where(tf.equal(refused, ""), ratio, len(_RATIOS)),
             [
                 *(
-                    lambda ratio=ratio: tf.io.decode_jpeg(file, channels=3, ratio=ratio)
+                    lambda ratio=ratio: tf.io.decode_jpeg(
+                        file, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
+                    )
                     for ratio in _RATIOS
                 ),
                 lambda: tf.zeros((*size, 3), tf.uint8),
             ],
         ), refused
 
-    def other():
-        content, reason = file, tf.constant("")
-        if is_asked:
-            content, reason = tf.cond(
-                tf.equal(tf.strings.substr(file, 0, 4), "GIF8"),
-                lambda: costly_pictures.first_frame(file),
-                lambda: (content, reason),
-            )
-        return tf.cond(
-            tf.equal(reason, ""),
-            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-            lambda: tf.zeros((*size, 3), tf.uint8),
-        ), reason
-
-    picture, reason = tf.cond(tf.io.is_jpeg(file), jpeg, other)
+    picture, reason = tf.cond(tf.io.is_jpeg(file), jpeg, lambda: other_formats.decoded(file))
     found = tf.shape(picture)[:2]
 
     def resized():
@@ -280,7 +267,7 @@ def _decoded(
         )
 
     picture = tf.cond(tf.reduce_all(tf.equal(found, wanted)), lambda: picture, resized)
-    if orientation is not None:
+    if is_asked:
         picture = tf.cond(orientation > 1, lambda: _upright(picture, orientation), lambda: picture)
     return tf.ensure_shape(picture, (*size, 3)), reason
 
@@ -350,37 +337,48 @@ def _refused_by_header(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         tf.int64,
     )
 
-    def little(place: int, count: int) -> tf.Tensor:
-        return tf.reduce_sum(head[:, place : place + count] * 256 ** np.arange(count), axis=1)
+    def least_first(place: int, count: int) -> tf.Tensor:
+        return little(head[:, place : place + count])
 
-    def big(place: int, count: int) -> tf.Tensor:
-        return tf.reduce_sum(head[:, place : place + count] * 256 ** np.arange(count)[::-1], axis=1)
+    def least_last(place: int, count: int) -> tf.Tensor:
+        return big(head[:, place : place + count])
 
     def says(place: int, text: bytes) -> tf.Tensor:
         return tf.reduce_all(tf.equal(head[:, place : place + len(text)], [*text]), axis=1)
 
     jpeg, png, gif = says(0, b"\xff\xd8\xff"), says(0, b"\x89PNG\r\n\x1a\n"), says(0, b"GIF8")
     bmp, webp = says(0, b"BM"), says(0, b"RIFF") & says(8, b"WEBP")
-    bmp_height = little(22, 4)
-    old_bmp = bmp & tf.equal(little(14, 4), 12)
+    # A BMP whose rows go from top to bottom has a negative height.
+    bmp_height = least_first(22, 4)
+    bmp_height = tf.where(bmp_height < 1 << 31, bmp_height, (1 << 32) - bmp_height)
     height = width = tf.fill(tf.shape(encoded), tf.constant(pictures.SMALLEST_SIDE, tf.int64))
     for kind, its_width, its_height in (
-        (png, big(16, 4), big(20, 4)),
-        (gif, little(6, 2), little(8, 2)),
+        (png, least_last(16, 4), least_last(20, 4)),
+        (gif, least_first(6, 2), least_first(8, 2)),
         # A BMP whose rows go from top to bottom has a negative height.
-        (bmp, little(18, 4), tf.where(bmp_height < 1 << 31, bmp_height, (1 << 32) - bmp_height)),
-        (webp & says(12, b"VP8 "), little(26, 2) & 0x3FFF, little(28, 2) & 0x3FFF),
+        (
+            bmp,
+            least_first(18, 4),
+            tf.where(bmp_height < 1 << 31, bmp_height, (1 << 32) - bmp_height),
+        ),
+        (webp & says(12, b"VP8 "), least_first(26, 2) & 0x3FFF, least_first(28, 2) & 0x3FFF),
         (
             webp & says(12, b"VP8L"),
-            1 + (little(21, 2) & 0x3FFF),
-            1 + (little(22, 3) // 64 & 0x3FFF),
+            1 + (least_first(21, 2) & 0x3FFF),
+            1 + (least_first(22, 3) // 64 & 0x3FFF),
         ),
-        (webp & says(12, b"VP8X"), 1 + little(24, 3), 1 + little(27, 3)),
+        (webp & says(12, b"VP8X"), 1 + least_first(24, 3), 1 + least_first(27, 3)),
     ):
         width, height = tf.where(kind, its_width, width), tf.where(kind, its_height, height)
-    bits = little(28, 2)
-    # Colors that stand for others by their number are read as grays, and 32 bits not at all.
-    unread_bmp = bmp & (old_bmp | tf.not_equal(bits, 24) | tf.not_equal(little(30, 4), 0))
+    bits, compression = least_first(28, 2), least_first(30, 4)
+    alpha = tf.where(least_first(14, 4) >= 56, least_first(66, 4), 0)
+    is_read_bmp = _is_one_of(least_first(14, 4), pictures.BMP_HEADER_BYTES) & (
+        (_is_one_of(bits, pictures.BMP_BITS) & tf.equal(compression, 0))
+        | tf.equal(bits, 32)
+        & tf.equal(compression, 3)
+        & tf.reduce_all(tf.equal(head[:, 54:66], [*pictures.BMP_MASKS]), axis=1)
+        & _is_one_of(alpha, [0, pictures.BMP_ALPHA_MASK])
+    )
     kinds = jpeg | png | gif | bmp | webp
     reasons = tf.where(
         tf.equal(encoded, ""),
@@ -389,13 +387,18 @@ def _refused_by_header(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             ~kinds,
             "it is no JPEG, PNG, GIF, BMP or WebP",
             tf.where(
-                unread_bmp,
-                "of BMP, only 24 bits a pixel without compression are read; save it as PNG",
+                bmp & ~is_read_bmp,
+                pictures.UNREAD_BMP,
                 _out_of_bounds(height, width, pictures.MOST_PIXELS_DECODED_WHOLE),
             ),
         ),
     )
     return reasons, height * width
+
+
+def _is_one_of(values: tf.Tensor, them: Sequence[int]) -> tf.Tensor:
+    """Which of values (N) are among some numbers, bool (N)."""
+    return tf.reduce_any(tf.equal(values[:, tf.newaxis], [*them]), axis=1)
 
 
 def _orientations(encoded: tf.Tensor) -> tf.Tensor:

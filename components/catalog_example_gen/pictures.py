@@ -10,14 +10,20 @@ from PIL import Image
 
 from components.catalog_example_gen.near_duplicates import HASH_BYTES, perceptual_hash
 from components.catalog_example_gen.rows import Box
-from schema.picture_figures import PictureError, cropped, figures_of, opened, upright_rgb
+from schema.picture_figures import (
+    PictureError,
+    cropped,
+    figures_of,
+    opened,
+    orientation,
+    upright_rgb,
+)
 
 __all__ = ["SUFFIXES", "Measured", "PictureError", "measured", "stored"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 """Of several files for one product, the earliest suffix in this order is its picture."""
 
-_ORIENTATION_TAG = 0x0112
 _JPEG_QUALITY = 95
 
 
@@ -54,7 +60,7 @@ def measured(content: bytes, box: Box | None = None) -> Measured:
         and image.format == "JPEG"
         and image.mode == "RGB"
         and not image.info.get("progressive")
-        and image.getexif().get(_ORIENTATION_TAG, 1) == 1
+        and orientation(image) == 1
     )
     luminance = cropped(upright_rgb(image), box).convert("L")
     height, width, aspect, brightness, sharpness = figures_of(luminance)

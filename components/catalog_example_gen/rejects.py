@@ -37,6 +37,7 @@ class Reason(str, Enum):
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
     EMPTY_BOX = "empty_box"
+    UNREAD_FORM = "unread_form"
     CHANGED_DURING_RUN = "changed_during_run"
     BAD_VALUE = "bad_value"
     MISSING_ANNOTATION = "missing_annotation"
@@ -62,6 +63,7 @@ IN_WORDS: Mapping[Reason, str] = {
     Reason.TOO_LARGE: "picture too large",
     Reason.TOO_SMALL: "picture too small",
     Reason.EMPTY_BOX: "bounding box outside the picture",
+    Reason.UNREAD_FORM: "picture file of a form that is not read",
     Reason.CHANGED_DURING_RUN: "picture changed while it was read",
     Reason.BAD_VALUE: "value that the format does not have",
     Reason.MISSING_ANNOTATION: "picture that one annotation file names and another does not",
@@ -80,6 +82,7 @@ _LOOKED_INTO = frozenset(
         Reason.TOO_LARGE,
         Reason.TOO_SMALL,
         Reason.EMPTY_BOX,
+        Reason.UNREAD_FORM,
         Reason.CHANGED_DURING_RUN,
     }
 )

@@ -87,8 +87,8 @@ def test_a_large_jpeg_is_not_decoded_whole(monkeypatch):
     ratios = []
     decode_jpeg = tf.io.decode_jpeg
 
-    def noted(contents, channels, ratio):
-        decoded = decode_jpeg(contents, channels=channels, ratio=ratio)
+    def noted(contents, ratio, **options):
+        decoded = decode_jpeg(contents, ratio=ratio, **options)
         ratios.append(ratio)
         return decoded
 
@@ -305,14 +305,6 @@ def test_a_bmp_from_top_to_bottom_is_as_high_as_it_says(decode):
 def test_a_picture_with_hardly_any_pixels_is_refused(decode, side, form):
     (reason,) = decode([encoded(np.zeros((20, side, 3), "uint8"), form)])[1]
     assert reason == f"{side} x 20 pixels: each side must have at least 8"
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA"])
-def test_a_bmp_that_tensorflow_would_misread_is_refused(decode, scene, mode):
-    file = io.BytesIO()
-    Image.fromarray(scene).convert(mode).save(file, "BMP")
-    (reason,) = decode([file.getvalue()])[1]
-    assert reason.startswith("of BMP, only 24 bits")
 
 
 def test_every_broken_file_costs_itself_alone(decode, scene):

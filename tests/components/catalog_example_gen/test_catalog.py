@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import tarfile
 import tempfile
 from collections import Counter, defaultdict
@@ -151,6 +152,9 @@ class DirtyCatalog:
             path.write_bytes(picture(number)[:-200])
         elif kind == Reason.TOO_SMALL:
             path.write_bytes(picture(number, side=6))
+        elif kind == Reason.UNREAD_FORM:
+            head = b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 12, 9, 9, 1, 24, 0)
+            path.write_bytes(head + bytes(400))
         elif kind == Reason.WRONG_SUFFIX:
             path.with_suffix(".pdf").write_bytes(picture(number))
         elif kind == Reason.OUTSIDE_IMAGES:
