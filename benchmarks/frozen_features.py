@@ -26,6 +26,9 @@ sys.path.insert(0, str(ROOT))
 from pipeline import config  # noqa: E402
 from schema import features  # noqa: E402
 from trainer import input_pipeline, training  # noqa: E402
+from trainer.fitting import compiled_for_training, fit  # noqa: E402
+from trainer.label_space import LabelCounts  # noqa: E402
+from trainer.network import network  # noqa: E402
 from trainer.stages import Stage, stages_of  # noqa: E402
 
 CATEGORIES, SUBCATEGORIES, ATTRIBUTES = 45, 141, 12
@@ -60,7 +63,7 @@ class DrawnSplits:
                 ).astype(np.float32),
             },
         )
-        self.train = self.eval = input_pipeline.LabelCounts(
+        self.train = self.eval = LabelCounts(
             self.products,
             {level: np.ones(count, np.int64) for level, count in counts.items()},
             pairs=np.ones((CATEGORIES, SUBCATEGORIES), np.int64),
@@ -125,7 +128,7 @@ def seconds_an_epoch(
     """The fastest epoch of a stage but the first, in seconds."""
     times = EpochTimes()
     stage = dataclasses.replace(stage, end_epoch=epochs)
-    fitted = training.compiled_for_training(model, options, splits, stage)
+    fitted = compiled_for_training(model, options, splits, stage)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         batches = training.batches_of(
@@ -133,7 +136,7 @@ def seconds_an_epoch(
         )
         if stage.on_features:
             print(f"features of both splits, once: {time.perf_counter() - began:.2f} s")
-    training.fit(
+    fit(
         *(fitted, options, batches, stage, [times]),
         report=lambda message, done: None,
         first_epoch=0,
@@ -172,7 +175,7 @@ def main() -> None:
         },
         options,
     )
-    model = training.network(options, splits)
+    model = network(options, splits.labels)
     (on_features,) = stages_of(options)
     on_pictures = dataclasses.replace(on_features, on_features=False)
     kept = seconds_an_epoch(on_features, model, options, splits, epochs=5)

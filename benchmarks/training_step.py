@@ -3,7 +3,7 @@
     python benchmarks/training_step.py                                 a drawn catalog
     python benchmarks/training_step.py CONFIG --set catalog.folder=DIR  a catalog of your own
 
-The candidate is `trainer.training.fit` with everything a run gives it: pictures from the input
+The candidate is `trainer.fitting.fit` with everything a run gives it: pictures from the input
 pipeline, augmentation, weighted losses, metrics, TensorBoard, the resumable state. The yardstick is
 Keras' `train_on_batch` on float pictures in memory: the same backbone and heads, plain
 cross-entropies and Adam, no augmentation and no metrics. Both take `--steps` steps in turn, in one
@@ -25,8 +25,10 @@ from tempfile import TemporaryDirectory
 from _prepared import parser, prepared
 
 from schema import features
-from trainer import objective, training
+from trainer import objective
 from trainer.callbacks import MeanOfLevels
+from trainer.fitting import compiled_for_training, fit
+from trainer.network import network
 from trainer.options import SECTIONS, Options
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
@@ -74,9 +76,9 @@ class Turns(keras.callbacks.Callback):
 
 def bare_step(splits: Splits, options: Options) -> Callable[[], object]:
     """One step of a loop over batches in memory; has run, so that nothing is left to compile."""
-    network = training.network(options, splits)
+    whole = network(options, splits.labels)
     levels = objective.levels_of(splits)
-    model = keras.Model(network.inputs, {level: network.output[level] for level in levels})
+    model = keras.Model(whole.inputs, {level: whole.output[level] for level in levels})
     model.compile(
         keras.optimizers.Adam(options["training"]["learning_rate"]),
         loss={
@@ -118,12 +120,12 @@ def main() -> None:
         options["model"]["mirror_average"] = False
         options["training"]["epochs"] = -(-arguments.rounds // (in_an_epoch // steps))
         turns = Turns(bare_step(splits, options), steps, arguments.rounds)
-        network = training.network(options, splits)
+        whole = network(options, splits.labels)
         stage = stages_of(options)[-1]
-        model = training.compiled_for_training(network, options, splits, stage)
-        state = ResumableState(Path(scratch) / "state", network, patience=0)
+        model = compiled_for_training(whole, options, splits, stage)
+        state = ResumableState(Path(scratch) / "state", whole, patience=0)
         state.begin(stage, model)
-        training.fit(
+        fit(
             model,
             options,
             splits,

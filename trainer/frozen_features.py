@@ -77,8 +77,9 @@ def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]):
 def _computed(
     backbone: keras.Model, batches: tf.data.Dataset, name: str, report: Callable[[str], None]
 ) -> dict[str, np.ndarray]:
-    # Keras' own prediction would answer each picture once a device where there are several.
-    compute = tf.function(lambda pictures: backbone(pictures, training=False))
+    # Keras' own prediction would answer each picture once a device where there are several. In 32
+    # bits, because NumPy's files know no bfloat16.
+    compute = tf.function(lambda pictures: tf.cast(backbone(pictures, training=False), tf.float32))
     collected = []
     for number, (pictures, labels) in enumerate(batches, 1):
         arrays = {level: of.numpy() for level, of in labels.items()}

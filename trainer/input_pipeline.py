@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import tensorflow_transform as tft
 from schema import features
 from schema.errors import UserError
 from trainer import preprocessing
+from trainer.label_space import LabelCounts
 from trainer.picture_decoding import decode_picture
 
 CACHE_LIMIT_BYTES = 2 * 2**30
@@ -22,21 +22,6 @@ _SHUFFLED_AT_ONCE = 4096
 """Examples, of a split too large to be kept, among which the next one is drawn."""
 
 _DECODED_AT_ONCE = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelCounts:
-    """How often each label occurs in a split.
-
-    Attributes:
-        products: Number of products.
-        labels: For each level, the products of each label, int64 (number of labels).
-        pairs: The products of each category and sub-category, int64 (C1, C2).
-    """
-
-    products: int
-    labels: dict[str, np.ndarray]
-    pairs: np.ndarray
 
 
 def count_labels(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from schema import features
 
 
@@ -62,3 +64,18 @@ class LabelSpace:
             types,
             {name: len(of) for name, of in labels.items() if name not in features.LEVELS},
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelCounts:
+    """How often each label occurs in a split.
+
+    Attributes:
+        products: Number of products.
+        labels: For each level, the products of each label, int64 (number of labels).
+        pairs: The products of each category and sub-category, int64 (C1, C2).
+    """
+
+    products: int
+    labels: dict[str, np.ndarray]
+    pairs: np.ndarray

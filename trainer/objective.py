@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,7 +13,9 @@ from schema import features
 from trainer import losses
 from trainer.hierarchical_model import SOFTMAX_PER_TYPE
 from trainer.options import Options
-from trainer.splits import Splits
+
+if TYPE_CHECKING:
+    from trainer.splits import Splits
 
 ATTRIBUTE_THRESHOLD = 0.75
 """Score from which an attribute counts as found when epochs are compared (Ferreira et al. 2018)."""

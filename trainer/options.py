@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import keras_tuner
-
 from schema.errors import UserError
 
 SECTIONS = ("model", "augmentation", "training")
@@ -41,6 +39,9 @@ def hyperparameter_values(config: dict[str, Any] | None) -> dict[str, Any]:
     """The "section.option" values in the KerasTuner config that a Tuner hands on."""
     if not config:
         return {}
+    # What trains with given options needs no KerasTuner.
+    import keras_tuner
+
     return tuned_options(keras_tuner.HyperParameters.from_config(config).values)
 
 

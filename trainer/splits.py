@@ -12,6 +12,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import features
 from trainer import input_pipeline, preprocessing
+from trainer.label_space import LabelCounts
 from trainer.options import Options
 
 _DIVISIBLE_BY = 8
@@ -34,8 +35,8 @@ class Splits:
     eval_files: list[str]
     transform_output: tft.TFTransformOutput
     labels: dict[str, list[str]]
-    train: input_pipeline.LabelCounts
-    eval: input_pipeline.LabelCounts
+    train: LabelCounts
+    eval: LabelCounts
 
     @classmethod
     def read(cls, fn_args: FnArgs) -> Splits:

@@ -99,7 +99,9 @@ def half_precision() -> str:
 
     bfloat16 reaches as far as 32 bits do, so that no gradient is lost and the loss needs no scale.
     """
-    return "float16" if keras.distribution.list_devices("GPU") else "bfloat16"
+    # Asked for GPUs alone, JAX raises where it has none.
+    devices = keras.distribution.list_devices()
+    return "float16" if any(device.startswith("gpu") for device in devices) else "bfloat16"
 
 
 def _learning_rate(

@@ -16,20 +16,19 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
-from trainer import calibration, objective, preprocessing, signatures
-from trainer.backbones import build_backbone
-from trainer.callbacks import EpochReport, MeanOfLevels, RandomnessByEpoch, StopWithoutNumbers
+from trainer import calibration, preprocessing, signatures
+from trainer.callbacks import MeanOfLevels
+from trainer.fitting import compiled_for_training, fit
 from trainer.frozen_features import FrozenFeatures
-from trainer.fused_normalization import with_fused_normalization
-from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
+from trainer.network import network
 from trainer.options import Options, hyperparameter_values, override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
-from trainer.stages import Stage, half_precision, optimizer, stages_of
-from trainer.training_model import backbone_of, training_model
+from trainer.stages import Stage, stages_of
+from trainer.training_model import backbone_of
 from trainer.warm_start import warm_start
-from trainer.weight_averages import EvaluationOfAverages
+from trainer.weight_averages import short_of_steps
 
 HISTORY_FILE = "history.json"
 
@@ -59,7 +58,7 @@ def run_fn(fn_args: FnArgs) -> None:
         # Served in 32 bits, on whatever machine that is.
         in_32_bits = override(options, {"training.mixed_precision": False})
         weights = model.get_weights()
-        model = network(in_32_bits, splits)
+        model = network(in_32_bits, splits.labels)
         model.set_weights(weights)
     temperatures = {}
     if options["training"]["calibrate"]:
@@ -73,7 +72,14 @@ def run_fn(fn_args: FnArgs) -> None:
         temperatures=temperatures,
         thresholds=fn_args.custom_config.get("thresholds"),
     )
-    facts = {"parameters": model.count_params(), "temperatures": temperatures}
+    last = stages_of(options)[-1]
+    steps = (last.end_epoch - last.first_epoch) * splits.steps_per_epoch(options)
+    note = short_of_steps(options["training"]["ema"], steps)
+    facts = {
+        "parameters": model.count_params(),
+        "temperatures": temperatures,
+        "notes": [note] if note else [],
+    }
     write_history(fn_args.model_run_dir, state, options, splits, facts)
     state.remove()
 
@@ -115,7 +121,7 @@ def train(
             f"GPUs. Make it a multiple of {devices}."
         )
     with strategy.scope():
-        model = network(options, splits)
+        model = network(options, splits.labels)
         if base_model:
             report(warm_start(model, splits.labels, base_model), 0)
     state = ResumableState(directory, model, patience=options["training"]["patience"])
@@ -146,44 +152,6 @@ def train(
     return model, state
 
 
-def network(options: Options, splits: Splits) -> keras.Model:
-    """Builds the model for the splits' labels, without augmentation.
-
-    Args:
-        options: Section `model` and `training.mixed_precision` are used.
-        splits: Whose vocabularies give the number of labels.
-    """
-    settings = options["model"]
-    before = keras.config.dtype_policy()
-    if options["training"]["mixed_precision"]:
-        keras.config.set_dtype_policy(f"mixed_{half_precision()}")
-    try:
-        backbone = build_backbone(
-            settings["backbone"],
-            image_height=settings["image_height"],
-            image_width=settings["image_width"],
-            filters=settings["filters"],
-            weights=settings["weights"],
-            kernel_size=settings["kernel_size"],
-            blocks=settings["blocks"],
-            batch_normalization=settings["batch_normalization"],
-        )
-        backbone = with_fused_normalization(backbone)
-        heads = build_heads(
-            backbone.output_shape[-1],
-            LabelSpace.of(splits.labels),
-            heads=settings["heads"],
-            attribute_classifier=settings["attribute_classifier"],
-            dense_units=settings["dense_units"],
-            dropout=settings["dropout"],
-            l2=settings["l2"],
-            embedding_size=settings["embedding_size"],
-        )
-        return build_model(backbone, heads, mirror_average=settings["mirror_average"])
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def distribution() -> tf.distribute.Strategy:
     """Over all GPUs, or all processors that TensorFlow was told to see, or on what there is.
 
@@ -194,21 +162,6 @@ def distribution() -> tf.distribute.Strategy:
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
-
-
-def compiled_for_training(
-    model: keras.Model, options: Options, splits: Splits, stage: Stage
-) -> keras.Model:
-    """Makes of a model what a stage fits, with new losses and a new optimizer."""
-    of_outputs = objective.level_losses(options, splits)
-    fitted = training_model(model, options, stage, list(of_outputs))
-    fitted.compile(
-        optimizer(stage, options, splits.steps_per_epoch(options), fitted.trainable_variables),
-        loss=of_outputs,
-        loss_weights=objective.level_loss_weights(options, splits),
-        metrics=objective.level_metrics(splits),
-    )
-    return fitted
 
 
 def batches_of(
@@ -229,53 +182,6 @@ def batches_of(
         directory,
         report=lambda message: report(message, stage.first_epoch),
     )
-
-
-def fit(
-    fitted: keras.Model,
-    options: Options,
-    batches: Splits | FrozenFeatures,
-    stage: Stage,
-    callbacks: list[keras.callbacks.Callback],
-    *,
-    report: Callable[[str, float], None],
-    first_epoch: int,
-) -> dict[str, list[float]]:
-    """Fits a stage.
-
-    Args:
-        fitted: From `compiled_for_training`.
-        options: Sections `model` and `training` are used.
-        batches: From `batches_of`.
-        stage: The stage.
-        callbacks: Called in this order.
-        report: Is told, about once a second, a sentence and how many epochs are done.
-        first_epoch: Epochs that are done already.
-
-    Returns:
-        Keras' history: for each figure its value after each epoch.
-
-    Raises:
-        UserError: the loss became infinite or not a number.
-    """
-    training_batches = batches.training_batches(options, first_epoch, stage.end_epoch)
-    steps = len(training_batches) // (stage.end_epoch - first_epoch)
-    return fitted.fit(
-        training_batches,
-        validation_data=batches.evaluation_batches(options),
-        epochs=stage.end_epoch,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        shuffle=False,
-        callbacks=[
-            RandomnessByEpoch(),
-            EvaluationOfAverages(),
-            StopWithoutNumbers(),
-            *callbacks,
-            EpochReport(report, options["training"]["epochs"], steps),
-        ],
-        verbose=0,
-    ).history
 
 
 def fingerprint(fn_args: FnArgs, options: Options) -> str:

@@ -33,6 +33,8 @@ from tfx.components.tuner.component import TunerFnResult
 from schema.errors import UserError
 from trainer import training
 from trainer.callbacks import CHOOSING_FIGURE, MeanOfLevels
+from trainer.fitting import compiled_for_training, fit
+from trainer.network import network
 from trainer.options import override, tuned_options
 from trainer.splits import Splits
 from trainer.stages import stages_of
@@ -115,7 +117,7 @@ class TrainingTuner(base_tuner.BaseTuner):
 
         keras.backend.clear_session()
         keras.utils.set_random_seed(options["training"]["seed"])
-        model = training.network(options, self._splits)
+        model = network(options, self._splits.labels)
         number = int(trial.trial_id) + 1
         total = getattr(self.oracle, "max_trials", None)
         of_all = f" of at most {total}" if total else ""
@@ -128,12 +130,12 @@ class TrainingTuner(base_tuner.BaseTuner):
 
         means = []
         for stage in stages_of(options):
-            fitted = training.compiled_for_training(model, options, self._splits, stage)
+            fitted = compiled_for_training(model, options, self._splits, stage)
             with tempfile.TemporaryDirectory() as directory:
                 batches = training.batches_of(
                     stage, model, options, self._splits, Path(directory), report
                 )
-            history = training.fit(
+            history = fit(
                 *(fitted, options, batches, stage, [MeanOfLevels()]),
                 report=report,
                 first_epoch=stage.first_epoch,

@@ -13,6 +13,24 @@ import keras
 from keras import ops
 
 
+def short_of_steps(momentum: float, steps: int) -> str:
+    """A sentence where averages are to remember more steps than a training has; else empty.
+
+    Args:
+        momentum: The option `training.ema`.
+        steps: Of the last stage, whose weights are averaged.
+    """
+    remembered = round(1 / (1 - momentum))
+    if not momentum or remembered <= steps:
+        return ""
+    advice = f"{1 - 10 / steps:.2g} or less" if steps > 10 else "0"
+    return (
+        f"training.ema {momentum:g} averages over {remembered:,.0f} steps and the last stage has "
+        f"only {steps:,}, so the averages, which are served, may be worse than the weights: set it "
+        f"to {advice}, or train longer"
+    )
+
+
 class _GrowingMemory:
     """What an optimizer's averages remember grows with its steps, up to `ema_momentum`.
 

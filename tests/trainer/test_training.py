@@ -15,6 +15,7 @@ from schema import features
 from schema.errors import UserError
 from trainer import objective, training
 from trainer.callbacks import EpochReport, StopWithoutNumbers
+from trainer.network import network
 from trainer.options import override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
@@ -117,7 +118,7 @@ def test_calibration_and_joint_decoding_can_be_switched_off(catalog, tmp_path, h
 def test_a_warm_start_takes_over_what_was_exported(trained, catalog, tmp_path):
     fn_args = catalog.fn_args(tmp_path)
     splits = Splits.read(fn_args)
-    model = training.network(override(fn_args.custom_config, {}), splits)
+    model = network(override(fn_args.custom_config, {}), splits.labels)
     sentence = warm_start(model, splits.labels, str(trained / "serving"))
     exported = keras.models.load_model(trained / "Format-Keras" / "model.keras")
     for one, other in zip(model.get_weights(), exported.get_weights(), strict=True):

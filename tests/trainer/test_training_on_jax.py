@@ -1,4 +1,4 @@
-"""The model's code runs on Keras' JAX back end as well: one training step with every technique."""
+"""The model's code runs on JAX as well, without TensorFlow: one step with every technique."""
 
 import importlib.util
 import os
@@ -8,10 +8,13 @@ import sys
 import pytest
 
 ONE_STEP = """
+import sys
+
 import keras
 import numpy as np
 
 from pipeline import config
+from trainer import fitting, network, resumable_state
 from trainer.backbones import build_backbone
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
@@ -20,6 +23,7 @@ from trainer.stages import optimizer, stages_of
 from trainer.training_model import training_model
 
 assert keras.backend.backend() == "jax"
+assert "tensorflow" not in sys.modules
 technique = {technique}
 options = {{
     "augmentation": config.Augmentation().model_dump(),

@@ -9,8 +9,10 @@ import pytest
 from pipeline import config
 from trainer import input_pipeline, objective, training
 from trainer.callbacks import EpochReport
+from trainer.fitting import compiled_for_training
 from trainer.frozen_features import FrozenFeatures
 from trainer.losses import WeightedBinaryCrossentropy
+from trainer.network import network
 from trainer.options import override
 from trainer.splits import Splits
 from trainer.stages import optimizer, stages_of
@@ -114,14 +116,14 @@ def test_killed_in_a_stage_it_ends_with_the_weights_of_an_unbroken_training(
 
 def test_stage_one_trains_the_heads_alone_and_stage_two_all(splits, options_with):
     options = options_with(training__epochs=5, training__frozen_epochs=2)
-    model = training.network(options, splits)
+    model = network(options, splits.labels)
     one, two = stages_of(options)
     assert (one.first_epoch, one.end_epoch, two.first_epoch, two.end_epoch) == (0, 2, 2, 5)
     backbone = backbone_of(model)
 
     def changed_by(stage):
         before = backbone.get_weights()
-        fitted = training.compiled_for_training(model, options, splits, stage)
+        fitted = compiled_for_training(model, options, splits, stage)
         fitted.fit(splits.training_batches(options, 0, 1), verbose=0)
         after = backbone.get_weights()
         return [not np.array_equal(*pair) for pair in zip(before, after, strict=True)]
@@ -132,13 +134,13 @@ def test_stage_one_trains_the_heads_alone_and_stage_two_all(splits, options_with
 
 def test_frozen_normalization_learns_all_but_the_statistics(splits, options_with):
     options = options_with(training__frozen_normalization=True, training__epochs=1)
-    model = training.network(options, splits)
+    model = network(options, splits.labels)
     (stage,) = stages_of(options)
     backbone = backbone_of(model)
     statistics = [weight.numpy() for weight in backbone.non_trainable_weights]
     kernels = [weight.numpy() for weight in backbone.trainable_weights]
     assert statistics and kernels
-    fitted = training.compiled_for_training(model, options, splits, stage)
+    fitted = compiled_for_training(model, options, splits, stage)
     fitted.fit(splits.training_batches(options, 0, 1), verbose=0)
     for before, after in zip(statistics, backbone.non_trainable_weights, strict=True):
         np.testing.assert_array_equal(before, after.numpy())
@@ -171,11 +173,11 @@ def test_on_features_the_heads_learn_what_they_learn_on_unchanged_pictures(
         PLAIN_PICTURES,
     )
     (stage,) = stages_of(options)
-    model = training.network(options, splits)
-    on_features = training.compiled_for_training(model, options, splits, stage)
+    model = network(options, splits.labels)
+    on_features = compiled_for_training(model, options, splits, stage)
     found = FrozenFeatures(backbone_of(model), splits, options, tmp_path, report=print)
     expected = on_features.evaluate(found.evaluation_batches(options), verbose=0, return_dict=True)
-    on_pictures = training.compiled_for_training(
+    on_pictures = compiled_for_training(
         model, options, splits, dataclasses.replace(stage, on_features=False)
     )
     loss = on_pictures.evaluate(splits.evaluation_batches(options), verbose=0, return_dict=True)
@@ -187,6 +189,20 @@ def test_on_features_the_heads_learn_what_they_learn_on_unchanged_pictures(
     again = FrozenFeatures(None, splits, options, tmp_path, report=None)
     for one, other in zip(
         again.training_batches(options, 1, 2), found.training_batches(options, 1, 2), strict=True
+    ):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_features_in_16_bits_are_read_again_after_a_kill(splits, options_with, tmp_path):
+    options = options_with(training__frozen_epochs=1, training__mixed_precision=True)
+    backbone = backbone_of(network(options, splits.labels))
+    assert backbone.compute_dtype in ("bfloat16", "float16")
+    found, again = (
+        FrozenFeatures(of, splits, options, tmp_path, report=lambda message: None)
+        for of in (backbone, None)
+    )
+    for one, other in zip(
+        found.evaluation_batches(options), again.evaluation_batches(options), strict=True
     ):
         np.testing.assert_array_equal(one[0], other[0])
 
@@ -327,7 +343,7 @@ def test_subcategories_that_are_not_to_be_drawn_are_not(splits, options_with, li
 
 
 def test_the_embeddings_projection_is_trained_by_the_triplet_loss_alone(splits, options_with):
-    model = training.network(options_with(), splits)
+    model = network(options_with(), splits.labels)
     for weight in (0, 0.5):
         options = options_with(training__triplet_weight=weight)
         (stage,) = stages_of(options)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import config
 from schema.errors import UserError
-from trainer import training, tuning
+from trainer import tuning
 from trainer.options import tuned_options
 
 
@@ -39,7 +39,7 @@ def seen(monkeypatch):
     """The options of each trial; a figure of theirs replaces training, so the best are known."""
     seen = []
 
-    def network(options, splits):
+    def network(options, labels):
         seen.append(options)
         return options
 
@@ -48,9 +48,9 @@ def seen(monkeypatch):
         report("epoch 1 of 1", options["training"]["epochs"])
         return {"val_mean": [0.0, score]}
 
-    monkeypatch.setattr(training, "network", network)
-    monkeypatch.setattr(training, "compiled_for_training", lambda options, *args: options)
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(tuning, "network", network)
+    monkeypatch.setattr(tuning, "compiled_for_training", lambda options, *args: options)
+    monkeypatch.setattr(tuning, "fit", fit)
     return seen
 
 
@@ -88,7 +88,7 @@ def test_a_search_without_any_result_is_an_error(fn_args_with, monkeypatch):
     def fails(*args, **kwargs):
         raise ImportError("No module named tensorboard")
 
-    monkeypatch.setattr(training, "fit", fails)
+    monkeypatch.setattr(tuning, "fit", fails)
     with pytest.raises(UserError, match="None of the 3 trials.*No module named tensorboard"):
         searched(fn_args_with())
 
@@ -101,7 +101,7 @@ def test_single_failures_are_no_obstacle(fn_args_with, monkeypatch):
         return {"val_mean": outcomes}
 
     outcomes = []
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(tuning, "fit", fit)
     tuner = searched(fn_args_with(trials=4))
     assert tuner.oracle.get_best_trials(1)[0].score == 0.5
 
@@ -133,7 +133,7 @@ def test_a_killed_search_goes_on_with_the_trials_that_are_left(fn_args_with, mon
             raise Killed
         return {"val_mean": [0.1 * len(trained)]}
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(tuning, "fit", fit)
     fn_args = fn_args_with(trials=4)
     with pytest.raises(Killed):
         searched(fn_args)
@@ -145,7 +145,7 @@ def test_a_killed_search_goes_on_with_the_trials_that_are_left(fn_args_with, mon
 
 
 def test_another_space_is_another_search(fn_args_with, monkeypatch):
-    monkeypatch.setattr(training, "fit", lambda *args, **kwargs: {"val_mean": [0.5]})
+    monkeypatch.setattr(tuning, "fit", lambda *args, **kwargs: {"val_mean": [0.5]})
     searched(fn_args_with(trials=2))
     tuner = searched(fn_args_with(trials=2, space={"model.dropout": [0.1, 0.2, 0.3]}))
     assert [set(x.hyperparameters.values) for x in tuner.oracle.trials.values()] == [

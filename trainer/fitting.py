@@ -1,0 +1,81 @@
+"""Fits one stage of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import keras
+
+from trainer import objective
+from trainer.callbacks import EpochReport, RandomnessByEpoch, StopWithoutNumbers
+from trainer.options import Options
+from trainer.stages import Stage, optimizer
+from trainer.training_model import training_model
+from trainer.weight_averages import EvaluationOfAverages
+
+if TYPE_CHECKING:
+    from trainer.frozen_features import FrozenFeatures
+    from trainer.splits import Splits
+
+
+def compiled_for_training(
+    model: keras.Model, options: Options, splits: Splits, stage: Stage
+) -> keras.Model:
+    """Makes of a model what a stage fits, with new losses and a new optimizer."""
+    of_outputs = objective.level_losses(options, splits)
+    fitted = training_model(model, options, stage, list(of_outputs))
+    fitted.compile(
+        optimizer(stage, options, splits.steps_per_epoch(options), fitted.trainable_variables),
+        loss=of_outputs,
+        loss_weights=objective.level_loss_weights(options, splits),
+        metrics=objective.level_metrics(splits),
+    )
+    return fitted
+
+
+def fit(
+    fitted: keras.Model,
+    options: Options,
+    batches: Splits | FrozenFeatures,
+    stage: Stage,
+    callbacks: list[keras.callbacks.Callback],
+    *,
+    report: Callable[[str, float], None],
+    first_epoch: int,
+) -> dict[str, list[float]]:
+    """Fits a stage.
+
+    Args:
+        fitted: From `compiled_for_training`.
+        options: Sections `model` and `training` are used.
+        batches: From `training.batches_of`.
+        stage: The stage.
+        callbacks: Called in this order.
+        report: Is told, about once a second, a sentence and how many epochs are done.
+        first_epoch: Epochs that are done already.
+
+    Returns:
+        Keras' history: for each figure its value after each epoch.
+
+    Raises:
+        UserError: the loss became infinite or not a number.
+    """
+    training_batches = batches.training_batches(options, first_epoch, stage.end_epoch)
+    steps = len(training_batches) // (stage.end_epoch - first_epoch)
+    return fitted.fit(
+        training_batches,
+        validation_data=batches.evaluation_batches(options),
+        epochs=stage.end_epoch,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        shuffle=False,
+        callbacks=[
+            RandomnessByEpoch(),
+            EvaluationOfAverages(),
+            StopWithoutNumbers(),
+            *callbacks,
+            EpochReport(report, options["training"]["epochs"], steps),
+        ],
+        verbose=0,
+    ).history
