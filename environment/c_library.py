@@ -6,6 +6,8 @@ folder, and the environment's Python, a copy, is patched to load them. Nothing i
 machine, and no other program is touched.
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import re
@@ -203,7 +205,7 @@ Dir::State::Status "{state}/status";
 Dir::Cache "{state}/cache";
 """
         )
-        apt_get = ["apt-get", "--quiet", "--config-file", state / "apt.conf"]
+        apt_get: list[str | Path] = ["apt-get", "--quiet", "--config-file", state / "apt.conf"]
         english = {"LC_ALL": "C"}
         downloads = state / "downloads"
         run([*apt_get, "update"], env=english)

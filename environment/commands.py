@@ -1,13 +1,22 @@
 """Runs the tools that make the environment and says in one sentence why one failed."""
 
+from __future__ import annotations
+
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 TAIL_LINES = 15
+
+UNREACHABLE = (
+    r"error sending request|dns error|connection refused|connection reset|timed out"
+    r"|failed to establish a new connection|network is unreachable|could not connect"
+    r"|temporary failure|could not resolve|name or service not known|failed to fetch"
+    r"|unable to locate package"
+)
 
 # What the tools print, and what a person can do about it. The first match wins.
 REMEDIES = (
@@ -26,10 +35,7 @@ REMEDIES = (
         "check that the package index serves the same files as PyPI",
     ),
     (
-        r"error sending request|dns error|connection refused|connection reset|timed out"
-        r"|failed to establish a new connection|network is unreachable|could not connect"
-        r"|temporary failure|could not resolve|name or service not known|failed to fetch"
-        r"|unable to locate package",
+        UNREACHABLE,
         "the package index or mirror could not be reached; check the network, the proxy and "
         "pip's index-url or apt's sources, and run it again",
     ),
@@ -45,10 +51,12 @@ class SetupFailure(Exception):
     """The environment cannot be made; the message is for people and names the remedy."""
 
 
-def explain(command: Sequence[str], output: str) -> str:
+def explain(
+    command: Sequence[str], output: str, remedies: Iterable[tuple[str, str]] = REMEDIES
+) -> str:
     """Returns the sentence for a failed command: its remedy where known, else its last lines."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern, remedy in REMEDIES:
+    for pattern, remedy in remedies:
         evidence = [line for line in lines if re.search(pattern, line, re.IGNORECASE)]
         if evidence:
             return f"{remedy} (seen: {evidence[-1]})"
@@ -61,6 +69,7 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    remedies: Iterable[tuple[str, str]] = REMEDIES,
 ) -> str:
     """Runs a command and returns what it printed.
 
@@ -68,6 +77,7 @@ def run(
         command: The program and its arguments.
         env: Variables to set on top of this process's own.
         cwd: The folder to run in.
+        remedies: Patterns of what it may print where it fails, with what to do then.
 
     Raises:
         SetupFailure: The program is missing or its exit status is not 0.
@@ -89,5 +99,5 @@ def run(
     except FileNotFoundError as error:
         raise SetupFailure(f"{words[0]} is not installed; install it and run it again") from error
     if result.returncode:
-        raise SetupFailure(explain(words, result.stdout))
+        raise SetupFailure(explain(words, result.stdout, remedies))
     return result.stdout

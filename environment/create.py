@@ -1,33 +1,34 @@
-"""Makes `.venv` from requirements.lock on a machine that has nothing but Python 3.11.
+"""Makes `.venv` from requirements.lock on a machine that has nothing but a Python.
 
-    python3.11 -m environment.create            make it, or see at once that it is there
-    python3.11 -m environment.create --lock     the same, then remake the lock files
+    python3 -m environment.create            make it, or see at once that it is there
+    python3 -m environment.create --lock     the same, then remake the lock files
 
-The stamp is written last: an environment without one was interrupted and is made anew.
+Any Python from 3.9 on may start it, so it keeps to that syntax; 3.11 makes the environment. The
+stamp is written last: an environment without one was interrupted and is made anew.
 """
+
+from __future__ import annotations
 
 import argparse
 import ast
 import contextlib
 import errno
-import fcntl
 import hashlib
-import importlib.util
 import json
 import os
 import platform
 import shutil
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from environment import c_library
+from environment import c_library, interpreter
 from environment.commands import SetupFailure, run
 
 ROOT = Path(__file__).resolve().parent.parent
 SETUP = ROOT / "setup.py"
+VERSION = ROOT / "schema" / "version.py"
 LOCK = ROOT / "requirements.lock"
 BOOTSTRAP = ROOT / "environment" / "bootstrap.lock"
 VENV = ROOT / ".venv"
@@ -36,9 +37,12 @@ TOOLS = VENV / ".tools"
 RUNTIME = VENV / ".runtime"
 STAMP = VENV / ".stamp.json"
 GUARD = ROOT / ".venv.guard"
+BROUGHT = ROOT / ".python"
 
-PYTHON_VERSION = (3, 11)
-PLATFORMS = ("Linux x86_64", "Darwin arm64")
+PLATFORMS = {"Linux x86_64": "Linux on x86-64", "Darwin arm64": "macOS on Apple silicon"}
+CONTAINER = (
+    'docker run -it --platform linux/amd64 -v "$PWD":/seamline -w /seamline python:3.11 make demo'
+)
 NEEDED_GIB = 5
 # Together these load every native library of the stack once.
 CHECKED_IMPORTS = (
@@ -68,43 +72,30 @@ def stage(title: str) -> Iterator[None]:
     print(f"{time.monotonic() - started:.1f} s", flush=True)
 
 
-def base_python() -> Path:
-    """Returns the Python that this one comes from: itself, or a virtual environment's origin."""
-    if sys.prefix == sys.base_prefix:
-        return Path(sys.executable)
-    major, minor = sys.version_info[:2]
-    return Path(sys.base_prefix, "bin", f"python{major}.{minor}")
+def check_platform() -> None:
+    """Raises SetupFailure on a system that TFX has no wheels for, and says what would help."""
+    system, machine = platform.system(), platform.machine()
+    if f"{system} {machine}" not in PLATFORMS:
+        help_there = (
+            "work in WSL 2 (`wsl --install`)"
+            if system == "Windows" and machine == "AMD64"
+            else f"work in a container, such as `{CONTAINER}`"
+        )
+        raise SetupFailure(
+            f"TFX 1.21 has wheels for {' and '.join(PLATFORMS.values())} and none for "
+            f"{system} {machine}; {help_there}"
+        )
+    if system == "Linux":
+        c_library.machine_glibc()
 
 
 def check_machine() -> None:
     """Raises SetupFailure where the environment cannot be made, and says what would help."""
-    version = platform.python_version()
-    if sys.version_info[:2] != PYTHON_VERSION:
-        raise SetupFailure(
-            f"Python 3.11 is needed and this is {version}; install python3.11, python3.11-venv "
-            "and python3.11-dev, or `pyenv install 3.11`, and run it again"
-        )
-    machine = f"{platform.system()} {platform.machine()}"
-    if machine not in PLATFORMS:
-        raise SetupFailure(
-            f"TFX 1.21 has wheels for {' and '.join(PLATFORMS)} and none for {machine}; "
-            "use such a machine, or a linux/amd64 container"
-        )
-    if importlib.util.find_spec("ensurepip") is None:
-        raise SetupFailure(
-            "this Python cannot make virtual environments (it has no ensurepip); "
-            "install python3.11-venv and run it again"
-        )
     compilers = filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++"))
     if not any(shutil.which(compiler.split()[0]) for compiler in compilers):
         raise SetupFailure(
             "no C++ compiler was found, and TFX needs pyfarmhash, which comes as source only; "
             "install g++ or clang and run it again"
-        )
-    if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        raise SetupFailure(
-            "Python.h was not found, and TFX needs pyfarmhash, which comes as source only; "
-            "install python3.11-dev and run it again"
         )
     free_gib = shutil.disk_usage(ROOT).free / 1024**3
     if free_gib < NEEDED_GIB:
@@ -131,9 +122,10 @@ def wanted_stamp() -> dict[str, str]:
     scripts = [path.read_bytes() for path in sorted(BOOTSTRAP.parent.glob("*.py"))]
     return {
         "interpreter": digest(
-            str(VENV), sys.version, str(base_python()), BOOTSTRAP.read_bytes(), *scripts
+            *(str(VENV), sys.version, str(interpreter.base_python())),
+            *(BOOTSTRAP.read_bytes(), *scripts),
         ),
-        "packages": digest(LOCK.read_bytes(), SETUP.read_bytes()),
+        "packages": digest(LOCK.read_bytes(), SETUP.read_bytes(), VERSION.read_bytes()),
     }
 
 
@@ -148,6 +140,9 @@ def read_stamp(path: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def only_one() -> Iterator[None]:
     """Holds the guard file's lock; waits while another run, or a child it left, holds it."""
+    # Not there on Windows, where this file still says what to do.
+    import fcntl
+
     with open(GUARD, "w") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,12 +186,12 @@ def uv_variables(pip_config: str, environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name not in environ}
 
 
-def tool_variables() -> dict[str, str]:
-    """Returns the variables that uv runs under on this machine."""
-    variables = uv_variables(run([TOOLS / "bin" / "pip", "config", "list"]), os.environ)
+def tool_variables(tools: Path) -> dict[str, str]:
+    """Returns the variables that the uv in `tools` runs under on this machine."""
+    variables = uv_variables(run([tools / "bin" / "pip", "config", "list"]), os.environ)
     # Containers often run as a user whose home is nobody's to write.
     if not os.access(Path.home(), os.W_OK) and "UV_CACHE_DIR" not in os.environ:
-        variables["UV_CACHE_DIR"] = str(TOOLS / "cache")
+        variables["UV_CACHE_DIR"] = str(tools / "cache")
     return variables
 
 
@@ -205,10 +200,9 @@ def make_interpreter() -> None:
     with stage("Python"):
         if VENV.exists():
             shutil.rmtree(VENV)
-        run([base_python(), "-m", "venv", "--copies", "--without-pip", VENV])
+        run([interpreter.base_python(), "-m", "venv", "--copies", "--without-pip", VENV])
     with stage("uv"):
-        run([base_python(), "-m", "venv", TOOLS])
-        run([TOOLS / "bin" / "pip", "install", "--require-hashes", "-r", BOOTSTRAP])
+        interpreter.start_uv(TOOLS, BOOTSTRAP)
     if platform.system() == "Linux" and c_library.machine_glibc() < c_library.REQUIRED_GLIBC:
         with stage("C library"):
             c_library.fetch_runtime(RUNTIME)
@@ -221,9 +215,9 @@ def make_interpreter() -> None:
 
 def install_packages() -> None:
     """Makes the environment hold what the lock names, and Seamline itself as an editable."""
-    uv = [TOOLS / "bin" / "uv", "pip"]
-    at = ["--python", PYTHON, "--build-constraint", LOCK]
-    variables = tool_variables()
+    uv: list[str | Path] = [TOOLS / "bin" / "uv", "pip"]
+    at: list[str | Path] = ["--python", PYTHON, "--build-constraint", LOCK]
+    variables = tool_variables(TOOLS)
     with stage("packages"):
         run([*uv, "sync", *at, "--require-hashes", LOCK], env=variables, cwd=ROOT)
     with stage("Seamline"):
@@ -260,16 +254,57 @@ def write_locks() -> None:
     """Resolves setup.py's and bootstrap.in's needs anew and writes both lock files."""
     # A private index must not decide what everybody gets.
     private = ("UV_INDEX", "UV_INDEX_STRATEGY")
-    variables = {name: value for name, value in tool_variables().items() if name not in private}
-    compile_lock = [TOOLS / "bin" / "uv", "pip", "compile", "--quiet", "--upgrade"]
-    compile_lock += ["--universal", "--python-version", ".".join(map(str, PYTHON_VERSION))]
+    variables = {
+        name: value for name, value in tool_variables(TOOLS).items() if name not in private
+    }
+    compile_lock: list[str | Path] = [
+        TOOLS / "bin" / "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--upgrade",
+    ]
+    compile_lock += ["--universal", "--python-version", interpreter.VERSION]
     compile_lock += ["--generate-hashes", "--no-header", "--no-annotate"]
     for needs, lock in (
         ([BOOTSTRAP.with_suffix(".in")], BOOTSTRAP),
-        ([SETUP, "--extra", "imagenet", "--extra", "test"], LOCK),
+        ([SETUP, "--extra", "imagenet", "--extra", "test", "--extra", "docs"], LOCK),
     ):
         with stage(lock.name):
             run([*compile_lock, *needs, "--output-file", lock], env=variables, cwd=ROOT)
+
+
+def other_python() -> Path | None:
+    """Returns the Python to go on with in this one's place; None where this one will do.
+
+    A virtual environment's is left for its origin: it may be the very one to be replaced, and it
+    may run on another C library than the machine's. One that is not 3.11, or lacks something, is
+    left for the one that uv brings.
+
+    Raises:
+        SetupFailure: There is none, and what would help.
+    """
+    if sys.prefix != sys.base_prefix:
+        return interpreter.base_python()
+    shortcoming = interpreter.shortcoming()
+    if not shortcoming:
+        return None
+    if BROUGHT in Path(sys.executable).parents:
+        raise SetupFailure(f"{shortcoming}; remove {BROUGHT} and run it again")
+    if interpreter.brought(BROUGHT) is None:
+        with only_one():
+            return interpreter.brought(BROUGHT) or bring_python()
+    return interpreter.brought(BROUGHT)
+
+
+def bring_python() -> Path:
+    """Lets uv, which this Python starts, bring the one that the environment needs."""
+    tools = BROUGHT / ".tools"
+    with stage(f"Python {interpreter.VERSION}, which uv brings"):
+        uv = interpreter.start_uv(tools, BOOTSTRAP)
+        python = interpreter.bring(uv, BROUGHT, tool_variables(tools))
+        shutil.rmtree(tools)
+    return python
 
 
 def main() -> None:
@@ -277,11 +312,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="environment.create", description=__doc__)
     parser.add_argument("--lock", action="store_true", help="remake the lock files as well")
     arguments = parser.parse_args()
-    if sys.prefix != sys.base_prefix:
-        # An activated environment's Python may be the very one to be replaced, and it may run on
-        # another C library than the machine's.
-        os.execv(base_python(), [base_python(), "-m", "environment.create", *sys.argv[1:]])
     try:
+        check_platform()
+        python = other_python()
+        if python is not None:
+            os.execv(python, [str(python), "-m", "environment.create", *sys.argv[1:]])
         create()
         if arguments.lock:
             write_locks()

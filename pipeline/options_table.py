@@ -1,6 +1,7 @@
-"""Writes README.md's table of options from `pipeline/config.py`.
+"""Writes docs/options.md's table of options from `pipeline/config.py`.
 
-Run `python -m pipeline.options_table README.md` after a change of the options; a test compares.
+Run `python -m pipeline.options_table docs/options.md` after a change of the options; a test
+compares.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config import Config, Section
 
-BEGIN = "<!-- options: made by `python -m pipeline.options_table README.md` -->"
+BEGIN = "<!-- options: made by `python -m pipeline.options_table docs/options.md` -->"
 END = "<!-- end of options -->"
 
 
@@ -31,12 +32,15 @@ def options_table() -> str:
     return "\n".join(rows)
 
 
-def write_into(readme: Path) -> None:
-    """Replaces what stands between the markers of `readme`."""
-    text = readme.read_text(encoding="utf-8")
+def write_into(page: Path) -> None:
+    """Replaces what stands between the markers of `page`; SystemExit where there are none."""
+    text = page.read_text(encoding="utf-8")
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     table = f"{BEGIN}\n{options_table()}\n{END}"
-    readme.write_text(between.sub(lambda _: table, text), encoding="utf-8")
+    written, count = between.subn(lambda _: table, text)
+    if not count:
+        sys.exit(f"{page} has no line {BEGIN!r}, after which the table would stand.")
+    page.write_text(written, encoding="utf-8")
 
 
 def _row(name: str, field: FieldInfo) -> str:

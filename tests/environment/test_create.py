@@ -16,9 +16,12 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "environment" / "bootstrap.lock").write_text("uv==1\n")
     (tmp_path / "requirements.lock").write_text("six==1\n")
     (tmp_path / "setup.py").write_text("setup()\n")
+    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "version.py").write_text('VERSION = "1"\n')
     (tmp_path / ".venv").mkdir()
     monkeypatch.setattr(create, "ROOT", tmp_path)
     monkeypatch.setattr(create, "SETUP", tmp_path / "setup.py")
+    monkeypatch.setattr(create, "VERSION", tmp_path / "schema" / "version.py")
     monkeypatch.setattr(create, "LOCK", tmp_path / "requirements.lock")
     monkeypatch.setattr(create, "BOOTSTRAP", tmp_path / "environment" / "bootstrap.lock")
     monkeypatch.setattr(create, "VENV", tmp_path / ".venv")
@@ -43,7 +46,7 @@ def test_an_environment_that_is_as_wanted_is_left_alone(checkout, work_done):
     assert work_done == []
 
 
-@pytest.mark.parametrize("changed", ["requirements.lock", "setup.py"])
+@pytest.mark.parametrize("changed", ["requirements.lock", "setup.py", "schema/version.py"])
 def test_other_packages_are_installed_into_the_environment_that_is_there(
     checkout, work_done, changed
 ):
