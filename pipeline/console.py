@@ -33,6 +33,15 @@ _MARKS = {
     "failed": Text("✗", style="bold red"),
 }
 
+_ASCII_MARKS = {
+    "waiting": Text(".", style="dim"),
+    "done": Text("+", style="green"),
+    "cached": Text("+", style="cyan"),
+    "off": Text("-", style="dim"),
+    "failed": Text("x", style="bold red"),
+}
+"""For terminals without UTF-8."""
+
 _STYLES = {"running": "bold", "waiting": "dim", "off": "dim"}
 
 
@@ -54,7 +63,8 @@ class StepsView(logging.Handler):
         self._console = console
         self._rows: dict[str, _Row] = {}
         self._running: _Row | None = None
-        self._spinner = Spinner("dots", style="yellow")
+        self._spinner = _spinner(console)
+        self._marks = _ASCII_MARKS if console.options.ascii_only else _MARKS
         self._live = _live(self, console)
 
     def __enter__(self) -> StepsView:
@@ -105,7 +115,7 @@ class StepsView(logging.Handler):
             seconds = f"{row.seconds:7.1f} s" if row.seconds is not None else f"{'':9}"
             state = " (cached)" if row.state == "cached" else ""
             self._console.print(
-                f"{_MARKS[row.state]} {step:<18}{seconds}  {row.text}{state}",
+                f"{self._marks[row.state]} {step:<18}{seconds}  {row.text}{state}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -122,7 +132,7 @@ class StepsView(logging.Handler):
             running = row.state == "running"
             seconds = time.monotonic() - row.start if running else row.seconds
             table.add_row(
-                self._spinner if running else _MARKS[row.state],
+                self._spinner if running else self._marks[row.state],
                 Text(step, style=_STYLES.get(row.state, "")),
                 "cached" if row.state == "cached" else "" if seconds is None else _clock(seconds),
                 self._progress(row) if running and row.total else Text(row.text),
@@ -138,7 +148,11 @@ class StepsView(logging.Handler):
 
 def waiting_for(what: str, console: Console) -> Live:
     """A context manager that shows a spinner beside `what`; nothing where there is no terminal."""
-    return _live(Spinner("dots", what) if console.is_terminal else "", console, transient=True)
+    return _live(_spinner(console, what) if console.is_terminal else "", console, transient=True)
+
+
+def _spinner(console: Console, text: str = "") -> Spinner:
+    return Spinner("line" if console.options.ascii_only else "dots", text, style="yellow")
 
 
 def _live(shown: RenderableType, console: Console, transient: bool = False) -> Live:
@@ -171,14 +185,20 @@ def library_output_in(log_file: Path) -> Iterator[TextIO]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
-    with open(log_file, "a", encoding="utf-8") as log, os.fdopen(os.dup(1), "w") as terminal:
+    encoding = sys.stdout.encoding
+    with (
+        open(log_file, "a", encoding="utf-8") as log,
+        os.fdopen(os.dup(1), "w", encoding=encoding, errors="backslashreplace") as terminal,
+    ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         try:
             yield terminal
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                # The log's disk may be full; the terminal must get its streams back all the same.
+                with contextlib.suppress(OSError):
+                    stream.flush()
             for descriptor, original in zip((1, 2), saved, strict=True):
                 os.dup2(original, descriptor)
                 os.close(original)

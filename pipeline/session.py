@@ -18,6 +18,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.catalog_example_gen.preflight import check_catalog
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
+from pipeline.system_faults import system_fault
 from pipeline.workspace import Workspace
 from schema.errors import UserError
 
@@ -80,7 +81,7 @@ def _steps_in_console(
             except Exception as error:
                 with suppress(OSError):  # The disk may be full.
                     traceback.print_exc()
-                if isinstance(error, OSError):
+                if isinstance(error, OSError) or system_fault(error):
                     raise
                 raise UserError(
                     f"{type(error).__name__}: {_last_line(error)} The whole story is in {log_file}."

@@ -8,6 +8,9 @@ Some pictures, each of which must be answered:
         for prediction in client.predict(["shirt.jpg", "shoe.jpg"]):
             print(prediction.category, prediction.subcategory, prediction.attributes_above())
 
+A single picture, a path or its bytes, is answered by its prediction alone:
+`client.predict("shoe.jpg").category`.
+
 Any number of pictures, some requests at a time, in their order; a bad one costs itself alone:
 
     from pathlib import Path

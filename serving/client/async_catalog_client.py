@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import grpc
 import numpy as np
@@ -30,6 +30,7 @@ from serving.client.pictures import (
     achunks,
     batches,
     check_bounds,
+    is_one,
 )
 from serving.client.retries import Retries
 
@@ -86,20 +87,41 @@ class AsyncCatalogClient:
         """Closes the connection; the client cannot be used afterwards."""
         await self._channel.close()
 
+    @overload
     async def predict(
         self,
-        images: Sequence[bytes | str | Path],
+        images: bytes | str | os.PathLike[str],
         *,
         everything: bool = False,
         timeout_s: float | None = None,
         request_id: str | None = None,
-    ) -> list[Prediction]:
+    ) -> Prediction: ...
+
+    @overload
+    async def predict(
+        self,
+        images: Iterable[bytes | str | os.PathLike[str]],
+        *,
+        everything: bool = False,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> list[Prediction]: ...
+
+    async def predict(
+        self,
+        images: bytes | str | os.PathLike[str] | Iterable[bytes | str | os.PathLike[str]],
+        *,
+        everything: bool = False,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Prediction | list[Prediction]:
         """As `CatalogClient.predict`."""
         if request_id is not None:
             checked_header(request_id, "request id")
+        alone = is_one(images)
         deadline = self._conversation.deadline(timeout_s)
         predictions: list[Any] = []
-        async for batch in self._batches(images, 0):
+        async for batch in self._batches([images] if alone else images, 0):
             if refused := first_refusal(batch, len(predictions)):
                 raise refused
             steps = self._conversation.results(batch, everything, deadline, request_id)
@@ -107,11 +129,11 @@ class AsyncCatalogClient:
             if refused := first_refusal(results, len(predictions)):
                 raise refused
             predictions.extend(results)
-        return predictions
+        return predictions[0] if alone else predictions
 
     def predict_many(
         self,
-        images: Iterable[Given] | AsyncIterable[Given],
+        images: Given | Iterable[Given] | AsyncIterable[Given],
         *,
         everything: bool = False,
         concurrency: int = CONCURRENCY,
@@ -120,7 +142,7 @@ class AsyncCatalogClient:
     ) -> AsyncIterator[Result]:
         """As `CatalogClient.predict_many`; the pictures may come from an async iterator as well."""
         check_bounds(concurrency, pictures_per_request)
-        waiting = achunks(images, pictures_per_request)
+        waiting = achunks([images] if is_one(images) else images, pictures_per_request)
         return self._predict_many(waiting, everything, concurrency, timeout_s)
 
     async def _predict_many(
@@ -164,7 +186,7 @@ class AsyncCatalogClient:
     async def outputs(
         self,
         signature: str,
-        images: Sequence[bytes],
+        images: bytes | Sequence[bytes],
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """As `CatalogClient.outputs`."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import grpc
 import numpy as np
@@ -33,6 +33,7 @@ from serving.client.pictures import (
     batches,
     check_bounds,
     chunks,
+    is_one,
 )
 from serving.client.retries import Retries
 
@@ -107,27 +108,48 @@ class CatalogClient:
         """Closes the connection; the client cannot be used afterwards."""
         self._channel.close()
 
+    @overload
     def predict(
         self,
-        images: Sequence[bytes | str | Path],
+        images: bytes | str | os.PathLike[str],
         *,
         everything: bool = False,
         timeout_s: float | None = None,
         request_id: str | None = None,
-    ) -> list[Prediction]:
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        images: Iterable[bytes | str | os.PathLike[str]],
+        *,
+        everything: bool = False,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        images: bytes | str | os.PathLike[str] | Iterable[bytes | str | os.PathLike[str]],
+        *,
+        everything: bool = False,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Prediction | list[Prediction]:
         """Asks the model about pictures, all of which must be answered.
 
         Args:
-            images: encoded pictures (JPEG, PNG, GIF, BMP or WebP) as bytes, or paths of such files.
-                They are sent in as many requests as their number and size need.
+            images: encoded pictures (JPEG, PNG, GIF, BMP or WebP) as bytes, or paths of such files;
+                or a single one. They are sent in as many requests as their number and size need.
             everything: whether to ask for the scores of all labels and for the embedding.
             timeout_s: how long all of it may take; None leaves it to each request's own time.
             request_id: under which the server logs the request; one of its own by default.
 
         Returns:
-            One prediction a picture, in the same order.
+            One prediction a picture, in the same order; of a single picture its prediction alone.
 
         Raises:
+            UserError: `images` is neither a picture nor several.
             PictureRefused: a file cannot be read, a picture cannot be decoded or is too large for a
                 message; it is named.
             RequestFailed: the server does not answer in time, it has no such model or version, it
@@ -135,9 +157,10 @@ class CatalogClient:
         """
         if request_id is not None:
             checked_header(request_id, "request id")
+        alone = is_one(images)
         deadline = self._conversation.deadline(timeout_s)
         predictions: list[Any] = []
-        for batch in batches(images, 0, self._max_message_bytes):
+        for batch in batches([images] if alone else images, 0, self._max_message_bytes):
             # What is refused already need not wait for the others' answers.
             if refused := first_refusal(batch, len(predictions)):
                 raise refused
@@ -146,11 +169,11 @@ class CatalogClient:
             if refused := first_refusal(results, len(predictions)):
                 raise refused
             predictions.extend(results)
-        return predictions
+        return predictions[0] if alone else predictions
 
     def predict_many(
         self,
-        images: Iterable[Given],
+        images: Given | Iterable[Given],
         *,
         everything: bool = False,
         concurrency: int = CONCURRENCY,
@@ -163,8 +186,8 @@ class CatalogClient:
         `concurrency` requests.
 
         Args:
-            images: encoded pictures as bytes, or paths of them. A `Refused` is passed on, for what
-                has no picture and yet a place.
+            images: encoded pictures as bytes, or paths of them, or a single one. A `Refused` is
+                passed on, for what has no picture and yet a place.
             everything: as in `predict`.
             concurrency: how many requests travel at a time.
             pictures_per_request: how many pictures a request holds, at most
@@ -179,8 +202,9 @@ class CatalogClient:
             RequestFailed: as in `predict`; results of earlier pictures were given.
         """
         check_bounds(concurrency, pictures_per_request)
+        given = [images] if is_one(images) else images
         return self._predict_many(
-            chunks(images, pictures_per_request), everything, concurrency, timeout_s
+            chunks(given, pictures_per_request), everything, concurrency, timeout_s
         )
 
     def _predict_many(
@@ -217,14 +241,14 @@ class CatalogClient:
     def outputs(
         self,
         signature: str,
-        images: Sequence[bytes],
+        images: bytes | Sequence[bytes],
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Asks one signature of the model as it is, in one request.
 
         Args:
             signature: one that takes `image_bytes`, e.g. "everything".
-            images: encoded pictures.
+            images: encoded pictures, or a single one, which makes a batch of one.
             timeout_s: as in `predict`.
 
         Returns:

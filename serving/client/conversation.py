@@ -22,7 +22,7 @@ from serving.client import tf_serving_pb2 as messages
 from serving.client._schema import features
 from serving.client.answers import Refused, Result
 from serving.client.errors import PictureRefused, RequestFailed, UserError
-from serving.client.pictures import Picture
+from serving.client.pictures import Picture, is_one
 from serving.client.retries import Retries, RetryBudget, pauses
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -203,7 +203,7 @@ class Conversation:
     def outputs(
         self,
         signature: str,
-        contents: Sequence[bytes],
+        contents: bytes | Sequence[bytes],
         deadline: float | None,
         request_id: str | None = None,
     ) -> Steps[dict[str, np.ndarray]]:
@@ -211,8 +211,18 @@ class Conversation:
 
         Returns:
             Its outputs, as float32 and object arrays of bytes.
+
+        Raises:
+            UserError: the contents are no bytes.
         """
         request_id = request_id or connection.new_request_id()
+        contents = [contents] if is_one(contents) else contents
+        for index, content in enumerate(contents):
+            if not isinstance(content, bytes):
+                raise UserError(
+                    f"Picture {index} is of the type {type(content).__qualname__}, not bytes. Give "
+                    "the bytes of its file, as Path(...).read_bytes() does."
+                )
         try:
             response = yield from self._ask(
                 PREDICT, self._predict_request(signature, contents), deadline, request_id

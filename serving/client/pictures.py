@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from serving.client._schema import picture_text
 from serving.client.answers import Refused
 from serving.client.errors import UserError
 
@@ -26,6 +27,9 @@ MAX_MESSAGE_BYTES = 64 << 20
 # What a message holds besides the picture: the model's name, the lengths.
 _ENVELOPE_BYTES = 1024
 
+_WANTED = "give the bytes of its file, or the file's path as str or Path"
+_SHOWN = 60
+
 Given: TypeAlias = bytes | str | os.PathLike | Refused
 """An encoded picture, the path of one, or the refusal that stands in the place of one."""
 
@@ -38,6 +42,25 @@ class Picture:
     name: str
 
 
+def is_one(images: Any) -> bool:
+    """Whether a single picture was given, and not several.
+
+    Raises:
+        UserError: neither was.
+    """
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Refused):
+        return True
+    # An array of numbers is a picture's pixels, which would be taken for as many pictures.
+    is_text = getattr(getattr(images, "dtype", None), "kind", "O") in "OSTU"
+    several = isinstance(images, Iterable | AsyncIterable) and not isinstance(images, Mapping)
+    if several and is_text:
+        return False
+    raise UserError(
+        f"A {_kind(images)} is neither a picture nor a list of them. Give the bytes or the path of "
+        "a picture file, or a list of those."
+    )
+
+
 def read(given: Given, index: int, max_message_bytes: int) -> Picture | Refused:
     """Reads a picture; what cannot be read or sent is refused under its name.
 
@@ -48,9 +71,14 @@ def read(given: Given, index: int, max_message_bytes: int) -> Picture | Refused:
     """
     if isinstance(given, Refused):
         return given
-    if isinstance(given, bytes):
+    if isinstance(given, bytes | bytearray):
         name = f"Picture {index}, given as bytes,"
-        return _sendable(Picture(given, name), max_message_bytes)
+        content = bytes(given)
+        if mistaken := picture_text.in_place_of_picture(content):
+            return Refused(f"is {mistaken}, not a picture; {_WANTED}", name)
+        return _sendable(Picture(content, name), max_message_bytes)
+    if not isinstance(given, str | os.PathLike):
+        return Refused(f"is a {_kind(given)}, not a picture; {_WANTED}", f"Picture {index}")
     name = os.fspath(given)
     try:
         found = os.stat(given)
@@ -59,8 +87,17 @@ def read(given: Given, index: int, max_message_bytes: int) -> Picture | Refused:
         if too_large := _too_large(found.st_size, max_message_bytes):
             return Refused(too_large, name)
         return _sendable(Picture(Path(given).read_bytes(), name), max_message_bytes)
-    except OSError as error:
-        return Refused(f"cannot be read: {error.strerror}", name)
+    # A path with a NUL in it is a ValueError.
+    except (OSError, ValueError) as error:
+        mistaken = picture_text.in_place_of_picture(os.fsencode(given))
+        if mistaken and mistaken != "a file's name":
+            short = f"{name[:_SHOWN]}..." if len(name) > _SHOWN else name
+            return Refused(f"is {mistaken}, not the path of a picture; {_WANTED}", short)
+        return Refused(f"cannot be read: {getattr(error, 'strerror', error)}", name)
+
+
+def _kind(given: object) -> str:
+    return f"{type(given).__module__}.{type(given).__qualname__}".removeprefix("builtins.")
 
 
 def _sendable(picture: Picture, max_message_bytes: int) -> Picture | Refused:
@@ -102,7 +139,7 @@ class _Chunk:
 
     def add(self, picture: Given) -> Iterator[tuple[int, list[Given]]]:
         """Adds one; gives the group before it if that is full."""
-        size = len(picture) if isinstance(picture, bytes) else 0
+        size = len(picture) if isinstance(picture, bytes | bytearray) else 0
         if len(self._held) == self._most or self._size + size > MAX_BYTES_PER_REQUEST:
             yield from self.rest()
         self._held.append(picture)

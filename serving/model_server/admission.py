@@ -58,10 +58,10 @@ class _Waiting:
     """
 
     caller: str
-    work: Callable[[], Asking]
+    work: Callable[[], Asking[Any]]
     kind: Kind | None
     size: int
-    end: asyncio.Future
+    end: asyncio.Future[Any]
     came: float = field(default_factory=time.monotonic)
 
 
@@ -181,6 +181,7 @@ class Admission:
             self._forget(waiting)
             raise
         if answer is TakesLong:
+            assert self._slow is not None
             return await self._slow.run(caller, work, size)
         return answer
 
@@ -221,8 +222,8 @@ class Admission:
 
     def _forget(self, waiting: _Waiting) -> None:
         """Takes a request out of the queue, if it is there."""
-        queue = self._callers.get(waiting.caller, ())
-        if waiting not in queue:
+        queue = self._callers.get(waiting.caller)
+        if queue is None or waiting not in queue:
             return
         queue.remove(waiting)
         if not queue:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -227,7 +226,7 @@ def _published_name(kind: type[Message]) -> str:
     return kind.DESCRIPTOR.full_name.replace("seamline.serving.config.", "tensorflow.serving.")
 
 
-def _messages(descriptor: Descriptor) -> dict[str, list[str]]:
+def _messages(descriptor: Any) -> dict[str, list[str]]:
     """The fields of a message and of those in it, by the messages' full names."""
     found: dict[str, list[str]] = {}
     waiting = [descriptor]

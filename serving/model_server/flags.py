@@ -431,7 +431,7 @@ def help_text() -> str:
     return "\n".join(parts)
 
 
-_INDENT = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
+_INDENT: dict[str, Any] = {"initial_indent": " " * 6, "subsequent_indent": " " * 6}
 
 
 def markdown_table() -> str:
@@ -632,7 +632,7 @@ def _session_config(value: Callable[[str], Any]) -> bytes:
         return b""
     from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
-    config = config_files.session_config(Path(file)) if file else config_pb2.ConfigProto()
+    config: Any = config_files.session_config(Path(file)) if file else config_pb2.ConfigProto()
     if intra or parallelism:
         config.intra_op_parallelism_threads = intra or parallelism
     if inter or parallelism:

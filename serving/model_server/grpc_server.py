@@ -154,7 +154,7 @@ def _status(parts: Parts, request: Message, timeout_s: float | None) -> Message:
     return parts.answers.status(parts.servables, request)
 
 
-def _reload(parts: Parts, request: Message, timeout_s: float | None) -> Message:
+def _reload(parts: Parts, request: Any, timeout_s: float | None) -> Message:
     config = request.config
     if config.WhichOneof("config") != "model_config_list":
         raise RequestError(
@@ -261,6 +261,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Begins to answer."""
+        assert self._server is not None
         await self._server.start()
 
     def tell_health(self) -> None:
@@ -320,7 +321,7 @@ class _Calls:
         self._parts = parts
         self._max_message_bytes = max_message_bytes
         self._arriving = 0
-        self._standing: set[asyncio.Task] = set()
+        self._standing: set[asyncio.Task[Any]] = set()
         self._stopping = False
         # When a call was last turned away because the server is being stopped.
         self._turned_away = 0.0
@@ -348,15 +349,16 @@ class _Calls:
 
     def standing(
         self,
-        behavior: Callable[[Any, grpc.aio.ServicerContext], AsyncIterator],
+        behavior: Callable[[Any, grpc.aio.ServicerContext], AsyncIterator[Message]],
         keyed: bool = False,
-    ) -> Callable[[Any, grpc.aio.ServicerContext], AsyncIterator]:
+    ) -> Callable[[Any, grpc.aio.ServicerContext], AsyncIterator[Message]]:
         """Limits a method whose calls stay open, and ends them when the server stops."""
 
         async def limited(
             request: Any, context: grpc.aio.ServicerContext
         ) -> AsyncIterator[Message]:
             task = asyncio.current_task()
+            assert task is not None
             try:
                 if keyed and self._parts.keys:
                     self._parts.keys.name_of(_metadata_of(context))
@@ -455,7 +457,8 @@ class _Calls:
                 )
         if answer is None:
             await context.abort(refusal[0], _sendable(refusal[1]))
-        return answer
+        # An abort raises.
+        return answer  # type: ignore[return-value]
 
     async def _receive(self, context: grpc.aio.ServicerContext) -> bytes:
         """The call's message, if it comes in time."""
@@ -465,6 +468,7 @@ class _Calls:
                 f"{_MOST_ARRIVING} messages are being received already; ask again later",
             )
         task = asyncio.current_task()
+        assert task is not None
         late = False
 
         def give_up() -> None:
@@ -568,7 +572,7 @@ class _Work:
         CURRENT_REQUEST.set(self._record.request_id)
         began = time.perf_counter()
         try:
-            response = self._method.answer(self._parts, request, timeout_s)
+            response: Any = self._method.answer(self._parts, request, timeout_s)
             if self._method.takes_turns:
                 response = yield from response
         except TakesLong:
@@ -709,7 +713,7 @@ def check_port(host: str, port: int, option: str) -> None:
             reason = {
                 errno.EADDRINUSE: f"port {port} is in use",
                 errno.EACCES: f"port {port} is not allowed to this user",
-            }.get(error.errno, str(error))
+            }.get(error.errno or 0, str(error))
             raise UserError(f"Cannot listen on {where}: {reason}. {remedy}") from error
         reachable += 1
     if not reachable:
@@ -787,7 +791,7 @@ def _sendable(message: str) -> str:
     return encoded[:_LONGEST_MESSAGE].decode("utf-8", "ignore") + "...TRUNCATED"
 
 
-def _describe(request: Message, record: Record) -> None:
+def _describe(request: Any, record: Record) -> None:
     """Notes what the log says of a request: its model, signature and number of rows."""
     if isinstance(request, inference_pb2.MultiInferenceRequest):
         spec = request.tasks[0].model_spec if request.tasks else None
@@ -808,7 +812,7 @@ def _describe(request: Message, record: Record) -> None:
         record.examples = len(getattr(request.input, which).examples) if which else 0
 
 
-def _version_of(response: Message) -> int | None:
+def _version_of(response: Any) -> int | None:
     if isinstance(response, inference_pb2.MultiInferenceResponse):
         response = response.results[0] if response.results else None
     spec = getattr(response, "model_spec", None)

@@ -16,13 +16,16 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from schema.errors import UserError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _log = logging.getLogger("seamline.serving")
 
@@ -74,7 +77,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: Callable,
+        app: ASGIApp,
         sockets: Sequence[socket.socket],
         tls: ssl.SSLContext | None = None,
         limits: Limits | None = None,
@@ -99,8 +102,8 @@ class HttpServer:
         config.load()
         config.ssl = tls
         self._server = _Server(config)
-        self._serving: asyncio.Task | None = None
-        self._sweeping: asyncio.Task | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -134,17 +137,22 @@ class HttpServer:
             await asyncio.wait_for(asyncio.shield(self._serving), grace_s + 1.0)
         except asyncio.TimeoutError:
             _log.warning("callers are cut off that were not answered within %g s", grace_s)
-        self._sweeping.cancel()
-        for connection in list(self._server.server_state.connections):
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for connection in self._connections():
             connection.transport.abort()
         self._server.force_exit = True
-        await asyncio.gather(self._serving, self._sweeping, return_exceptions=True)
+        tasks = [task for task in (self._serving, self._sweeping) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _connections(self) -> list[_Connection]:
+        return list(self._server.server_state.connections)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_S)
-            for connection in list(self._server.server_state.connections):
+            for connection in self._connections():
                 connection.check(loop.time())
 
 
@@ -174,9 +182,9 @@ def listening_sockets(host: str, port: int, option: str) -> list[socket.socket]:
         ) from error
 
 
-def _bound(addresses: list[tuple], port: int) -> list[socket.socket]:
+def _bound(addresses: list[tuple[Any, ...]], port: int) -> list[socket.socket]:
     with contextlib.ExitStack() as undo:
-        sockets = []
+        sockets: list[socket.socket] = []
         for family, kind, protocol, _, address in dict.fromkeys(addresses):
             try:
                 one = undo.enter_context(socket.socket(family, kind, protocol))
@@ -213,7 +221,9 @@ class _Server(uvicorn.Server):
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
         config: _Config = self.config
-        timeout = {"ssl_handshake_timeout": config.limits.header_s} if config.ssl else {}
+        timeout: dict[str, Any] = (
+            {"ssl_handshake_timeout": config.limits.header_s} if config.ssl else {}
+        )
         self.servers = [
             await loop.create_server(
                 lambda: _Connection(config, self.server_state, {}),
@@ -222,7 +232,7 @@ class _Server(uvicorn.Server):
                 backlog=_BACKLOG,
                 **timeout,
             )
-            for one in sockets
+            for one in sockets or ()
         ]
         self.started = True
 
@@ -235,11 +245,12 @@ class _Connection(HttpToolsProtocol):
     """A connection that is watched: what it waits for, since when, and how much has come."""
 
     config: _Config
+    parser: httptools.HttpRequestParser
 
-    def __init__(self, config: _Config, server_state: Any, app_state: dict, **loop: Any):
+    def __init__(self, config: _Config, server_state: Any, app_state: dict[str, Any], **loop: Any):
         super().__init__(config, server_state, app_state, **loop)
         self._limits = config.limits
-        self._task: asyncio.Task | None = None
+        self._task: asyncio.Task[None] | None = None
         # When what is awaited must be there; None while nothing is.
         self._deadline: float | None = None
         self._body_bytes: int | None = None
@@ -302,7 +313,7 @@ class _Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0
-        self._body_bytes += len(body)
+        self._body_bytes = (self._body_bytes or 0) + len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -352,7 +363,7 @@ class _Connection(HttpToolsProtocol):
         else:
             self._refuse(408, "The request's body took too long", "slow body")
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Callable) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
         self._task = self.loop.create_task(cycle.run_asgi(app))
         self._task.add_done_callback(self.tasks.discard)
         self.tasks.add(self._task)

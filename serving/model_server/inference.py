@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import admission, picture_costs, tensors
+from serving.model_server import admission, picture_costs, remedies, tensors
 from serving.model_server.errors import RequestError
 from serving.model_server.joint_runs import Asking, Computation, finish
 
@@ -270,10 +270,12 @@ def _run(
     signature_name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(signature_name)
     if signature is None:
-        raise RequestError(
+        refusal = RequestError(
             grpc.StatusCode.FAILED_PRECONDITION,
             f'Serving signature key "{signature_name}" not found.',
         )
+        there = remedies.of_signature(signature_name, servable.signatures)
+        raise remedies.with_remedy(refusal, there)
     method_name = signature.definition.method_name
     if servable.checks_method_names and method_name not in (_PREDICT, _CLASSIFY, _REGRESS):
         raise RequestError(
@@ -281,13 +283,19 @@ def _run(
             "Expected prediction signature method_name to be one of "
             f"{{{_PREDICT}, {_CLASSIFY}, {_REGRESS}}}. Was: {method_name}",
         )
-    values = _inputs(signature, inputs, read)
+    try:
+        values = _inputs(signature, inputs, read)
+    except RequestError as error:
+        wanted = remedies.of_inputs(signature, inputs, error.message)
+        raise remedies.with_remedy(error, wanted) from None
     names = _outputs(signature, output_filter)
     try:
         computed = yield _computation(servable, signature_name, values, names, timeout_s)
     except RequestError as error:
         if error.code is grpc.StatusCode.INVALID_ARGUMENT:
             _show(servable, signature_name, values, None)
+            wanted = remedies.of_values(signature, values)
+            raise remedies.with_remedy(error, wanted) from None
         raise
     outputs = dict(zip(names, computed, strict=True))
     _show(servable, signature_name, values, outputs)
@@ -389,7 +397,10 @@ def _classify(
     timeout_s: float | None,
 ) -> Asking[classification_pb2.ClassificationResponse]:
     signature = _signature_for_examples(servable, request.model_spec)
-    outputs = _classification_outputs(servable, signature)
+    try:
+        outputs = _classification_outputs(servable, signature)
+    except RequestError as error:
+        raise remedies.with_remedy(error, remedies.of_method(signature)) from None
     examples = _examples(request.input)
     response = classification_pb2.ClassificationResponse()
     _describe(response.model_spec, servable, request.model_spec)
@@ -402,7 +413,10 @@ def _regress(
     servable: Servable, request: regression_pb2.RegressionRequest, timeout_s: float | None
 ) -> Asking[regression_pb2.RegressionResponse]:
     signature = _signature_for_examples(servable, request.model_spec)
-    outputs = _regression_outputs(servable, signature)
+    try:
+        outputs = _regression_outputs(servable, signature)
+    except RequestError as error:
+        raise remedies.with_remedy(error, remedies.of_method(signature)) from None
     examples = _examples(request.input)
     response = regression_pb2.RegressionResponse()
     _describe(response.model_spec, servable, request.model_spec)

@@ -105,7 +105,7 @@ Asking = Generator[Computation, list[np.ndarray], _Answer]
 
 def finish(asking: Asking[_Answer]) -> _Answer:
     """Computes one request by itself."""
-    resume: Callable = asking.send
+    resume: Callable[[Any], Computation] = asking.send
     value: Any = None
     try:
         while True:
@@ -120,8 +120,8 @@ def finish(asking: Asking[_Answer]) -> _Answer:
 
 def finish_together(
     askings: Sequence[Asking[_Answer]],
-    on_computed: Callable[[], None],
-    on_end: Callable[[list[tuple[int, _Answer | None, BaseException | None]]], None],
+    on_computed: Callable[[], object],
+    on_end: Callable[[list[tuple[int, _Answer | None, BaseException | None]]], object],
 ) -> None:
     """Computes requests together as far as that can be.
 
@@ -133,13 +133,13 @@ def finish_together(
             one's answer or what it has raised.
     """
     contexts = [contextvars.copy_context() for _ in askings]
-    resumed: list[tuple[int, Callable, Any]] = [
+    resumed: list[tuple[int, Callable[[Any], Computation], Any]] = [
         (number, asking.send, None) for number, asking in enumerate(askings)
     ]
     waiting: dict[int, Computation] = {}
     is_computed = False
     while resumed:
-        ended = []
+        ended: list[tuple[int, _Answer | None, BaseException | None]] = []
         for number, resume, value in resumed:
             try:
                 waiting[number] = contexts[number].run(resume, value)
@@ -147,7 +147,8 @@ def finish_together(
                 ended.append((number, end.value, None))
             except BaseException as error:
                 # Without this function's own frame, which holds the error: that would be a cycle.
-                ended.append((number, None, error.with_traceback(error.__traceback__.tb_next)))
+                error = error.with_traceback(error.__traceback__.tb_next)  # type: ignore[union-attr]
+                ended.append((number, None, error))
         if ended:
             on_end(ended)
         resumed = []
@@ -167,7 +168,7 @@ def _alike(waiting: Mapping[int, Computation]) -> list[int]:
     """The numbers of the first that waits, and of those that ask the same of the same model."""
     first = next(iter(waiting.values()))
 
-    def what(computation: Computation) -> tuple:
+    def what(computation: Computation) -> tuple[object, ...]:
         return computation.model, computation.signature_name, computation.outputs
 
     same = what(first)
@@ -176,20 +177,20 @@ def _alike(waiting: Mapping[int, Computation]) -> list[int]:
 
 def _outcomes(
     computations: Sequence[Computation],
-) -> list[list[np.ndarray] | BaseException]:
+) -> Sequence[list[np.ndarray] | BaseException]:
     if len(computations) == 1:
         try:
             return [_run(computations[0])]
         except Exception as error:
             return [error]
     first = computations[0]
-    timeouts = [computation.timeout_s for computation in computations]
+    timeouts = [one.timeout_s for one in computations if one.timeout_s is not None]
     try:
         return first.model.run_together(
             [computation.inputs for computation in computations],
             first.outputs,
             # Who has less time than others is told by his port that it is over.
-            timeout_s=None if None in timeouts else max(timeouts),
+            timeout_s=max(timeouts) if len(timeouts) == len(computations) else None,
             signature_name=first.signature_name,
         )
     except Exception as error:

@@ -122,6 +122,7 @@ class JsonRequest:
         body: JSON in UTF-8. What follows the object is ignored.
 
     Attributes:
+        document: the object.
         signature_name: the signature that it names; empty if it names none.
 
     Raises:
@@ -132,13 +133,13 @@ class JsonRequest:
     def __init__(self, body: bytes):
         # Bytes that are no UTF-8 are legal within a text: they are an input of the model.
         self._encode: Callable[[str], bytes] = str.encode
-        self._document = self._parsed(body)
-        if not isinstance(self._document, dict):
-            raise _format_error(self._document, "Is not object")
-        name = self._document.get("signature_name", "")
+        self.document: dict[str, Any] = self._parsed(body)
+        if not isinstance(self.document, dict):
+            raise _format_error(self.document, "Is not object")
+        name = self.document.get("signature_name", "")
         if not isinstance(name, str):
             raise _format_error(
-                self._document,
+                self.document,
                 "not formatted correctly. 'signature_name' key must be a string value.",
             )
         self.signature_name: str = name
@@ -161,7 +162,7 @@ class JsonRequest:
             raise _invalid(
                 f"Failed to get input map for signature: {self.signature_name or 'DEFAULT'}"
             )
-        document = self._document
+        document = self.document
         if "instances" in document and "inputs" in document:
             raise _format_error(
                 document,
@@ -185,7 +186,7 @@ class JsonRequest:
         Raises:
             RequestError: INVALID_ARGUMENT.
         """
-        document = self._document
+        document = self.document
         found = input_pb2.Input()
         context = None
         if "context" in document:

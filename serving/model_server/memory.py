@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 # glibc's numbers of the two options.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -25,5 +26,5 @@ def give_back() -> None:
         trim(0)
 
 
-def _function(name: str) -> ctypes._CFuncPtr | None:
+def _function(name: str) -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None), name, None)

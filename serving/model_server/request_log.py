@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -27,6 +27,7 @@ from serving.model_server.options import address
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanProcessor
     from opentelemetry.trace import Span
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = "x-request-id"
 """Header, and gRPC metadata, that names a request; it comes back with the answer."""
@@ -213,8 +214,10 @@ class RequestLog:
 
     def _append(self, text: bytes) -> None:
         if self._was_moved():
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
             self._file = self._open()
+        assert self._file is not None
         if self._failing:
             # What went wrong may have left a line that is not whole.
             text = b"\n" + text
@@ -222,6 +225,7 @@ class RequestLog:
             text = text[self._file.write(text) :]
 
     def _was_moved(self) -> bool:
+        assert self._path is not None and self._file is not None
         try:
             there = self._path.stat()
         except FileNotFoundError:
@@ -291,6 +295,7 @@ class Tracing:
             "seamline.examples": record.examples,
             "seamline.status": record.status,
         }
+        assert record.span is not None
         record.span.set_attributes({name: value for name, value in attributes.items() if value})
         if failed:
             record.span.set_status(self._trace.StatusCode.ERROR, str(record.status))
@@ -394,11 +399,11 @@ class ObservedApp:
         observer: Who sees the requests.
     """
 
-    def __init__(self, app: Callable, observer: Observer):
+    def __init__(self, app: ASGIApp, observer: Observer):
         self._app = app
         self._observer = observer
 
-    async def __call__(self, scope: MutableMapping, receive: Callable, send: Callable) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection's request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -412,12 +417,12 @@ class ObservedApp:
         scope[RECORD] = record
         status = 0
 
-        async def counted() -> Mapping:
+        async def counted() -> Message:
             message = await receive()
             record.bytes_in += len(message.get("body", b""))
             return message
 
-        async def told(message: MutableMapping) -> None:
+        async def told(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import inference, json_tensors, memory
+from serving.model_server import inference, json_tensors, memory, remedies
 from serving.model_server.errors import RequestError
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
 from serving.model_server.joint_runs import Asking, Kind
@@ -289,7 +289,8 @@ class _RestApi:
             self._caller(request)
             return self._shown_metrics(path, target)
         if not _API.fullmatch(target):
-            raise _HttpError(404, "Not Found")
+            more = remedies.of_path(request.method, target)
+            raise _HttpError(404, f"Not Found. {more}" if more else "Not Found")
         if request.method == "OPTIONS" and request.headers.get("origin"):
             return Response(media_type=_JSON)
         caller = self._caller(request)
@@ -298,7 +299,8 @@ class _RestApi:
                 return await self._computed(request, match["verb"], _spec(match), caller)
         elif request.method == "GET" and (match := _TELLING.fullmatch(target)):
             return await self._said(match)
-        raise _invalid(f"Malformed request: {request.method} {target}")
+        refusal = _invalid(f"Malformed request: {request.method} {target}")
+        raise remedies.with_remedy(refusal, remedies.of_path(request.method, target))
 
     def _caller(self, request: Request) -> str:
         """Who asks, for fairness; raises where a key is asked for and not shown."""
@@ -472,7 +474,11 @@ class _RestApi:
             call.record.model = call.spec.name
             CURRENT_REQUEST.set(call.record.request_id)
         compute = self._predict if call.verb == "predict" else self._examined
-        content = yield from compute(call, json_tensors.JsonRequest(body))
+        try:
+            asked = json_tensors.JsonRequest(body)
+        except RequestError as error:
+            raise remedies.with_remedy(error, remedies.of_body(body, error.message)) from None
+        content = yield from compute(call, asked)
         if len(content) > self._max_body_bytes:
             raise self._answer_too_long(len(content))
         if call.takes_gzip and len(content) >= _GZIP_FROM_BYTES:
@@ -497,8 +503,14 @@ class _RestApi:
             name = asked.signature_name or inference.DEFAULT_SIGNATURE
             signature = servable.signatures.get(name)
             if signature is None:
-                raise _invalid(f'Serving signature name: "{name}" not found in signature def')
-            inputs, by_row = asked.tensors(signature.inputs)
+                refusal = _invalid(f'Serving signature name: "{name}" not found in signature def')
+                there = remedies.of_signature(name, servable.signatures)
+                raise remedies.with_remedy(refusal, there)
+            try:
+                inputs, by_row = asked.tensors(signature.inputs)
+            except RequestError as error:
+                wanted = remedies.of_instances(asked.document, signature)
+                raise remedies.with_remedy(error, wanted) from None
             examples = next((len(value) for value in inputs.values() if value.ndim), 1)
             _note(call, servable, name, examples)
             timeout_s = self._remaining_s(call)

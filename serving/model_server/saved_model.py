@@ -13,13 +13,14 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from serving.model_server import memory, tensors
@@ -100,7 +101,7 @@ class SavedModel:
         tags: Sequence[str] = (SERVE,),
         *,
         batching: Batching | None = None,
-        session_config: tf1.ConfigProto | None = None,
+        session_config: config_pb2.ConfigProto | None = None,
     ):
         self._graph = tf.Graph()
         self._session = tf1.Session(graph=self._graph, config=session_config)
@@ -206,7 +207,7 @@ class SavedModel:
         """The places of requests that make one batch, for each batch."""
         batches: list[list[int]] = []
         # For each form of inputs, the batch that is being filled, and how many rows it has.
-        growing: dict[tuple, tuple[list[int], int]] = {}
+        growing: dict[tuple[object, ...], tuple[list[int], int]] = {}
         for place, inputs in enumerate(requests):
             rows = _rows(inputs)
             if not (self.batching and signature.joins and rows):
@@ -276,6 +277,7 @@ class SavedModel:
             _NotByRow: an output has no row for each of theirs.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        assert self.batching is not None
         most = self.batching.max_batch_size
         parts = []
         for start in range(0, rows, most):
@@ -349,10 +351,12 @@ class SavedModel:
 
     def _is_a_batch(self, rows: int) -> bool:
         """Whether so many rows are neither to be divided nor to be filled up."""
+        assert self.batching is not None
         sizes = self.batching.allowed_batch_sizes
         return rows in sizes if sizes else rows <= self.batching.max_batch_size
 
     def _check_size(self, inputs: Mapping[str, np.ndarray]) -> None:
+        assert self.batching is not None
         most = self.batching.max_request_size or self.batching.max_batch_size
         size = max((len(value) for value in inputs.values() if value.ndim), default=0)
         if size > most:
@@ -373,7 +377,7 @@ class SavedModel:
         self,
         name: str,
         signature: meta_graph_pb2.SignatureDef,
-        definition: tf1.GraphDef,
+        definition: graph_pb2.GraphDef,
     ) -> _Signature:
         inputs = {
             alias: self._graph.get_tensor_by_name(info.name)
@@ -471,7 +475,7 @@ def _request_error(error: tf.errors.OpError) -> RequestError:
 
 
 @contextlib.contextmanager
-def _without_deprecations():
+def _without_deprecations() -> Iterator[None]:
     """A Session is what production has, whatever TensorFlow's Python advises."""
     logger = tf1.logging
     before = logger.get_verbosity()

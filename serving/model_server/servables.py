@@ -563,6 +563,7 @@ class Servables:
     def _follow_config(self) -> None:
         """Reads models.config again and again; a mistake in it leaves all as it is."""
         path = self.options.model_config_file
+        assert path is not None
         known: bytes | None = None
         complaint = ""
         while not self._stopped.wait(self.options.model_config_file_poll_wait_seconds):
@@ -577,7 +578,7 @@ class Servables:
                         _log.info("%s: its %d models are served", path, len(self._followers))
                 complaint = ""
             except (OSError, UserError, RequestError) as error:
-                reason = error.strerror if isinstance(error, OSError) else str(error)
+                reason = str(error.strerror if isinstance(error, OSError) else error)
                 if reason != complaint:
                     _log.error("%s is not followed: %s", path, reason)
                 complaint = reason
@@ -741,11 +742,13 @@ class _Follower(threading.Thread):
     def _act(self) -> bool:
         """Does what is most urgent; says whether there was anything."""
         action, version = self._next()
+        if version is None:
+            return False
         if action is _Action.UNLOAD:
             self._unload(version)
-        elif action is _Action.LOAD:
+        else:
             self._load(version)
-        return action is not None
+        return True
 
     def _next(self) -> tuple[_Action | None, _Version | None]:
         """What TensorFlow Serving's policy that preserves availability would do next."""
@@ -905,11 +908,12 @@ class _Follower(threading.Thread):
                 self._servables._on_warmup(str(folder), status.name, count, seconds)
 
     def _unload(self, version: _Version) -> None:
-        number = version.number
-        self._servables._take_away(version.servable)
+        number, servable = version.number, version.servable
+        assert servable is not None
+        self._servables._take_away(servable)
         self._tell(number, "UNLOADING")
         del self._versions[number]
-        self._drain(version.servable, on_end=lambda: self._tell_end(number))
+        self._drain(servable, on_end=lambda: self._tell_end(number))
 
     def _drain(self, servable: Servable, on_end: Callable[[], None] | None) -> None:
         """Closes a model in a thread, when the last request that it computes is answered."""

@@ -162,7 +162,7 @@ class ModelServer:
             if options.rest_api_port is not None:
                 self._rest = RestServer(options, parts, tls)
                 self._loop.run(self._rest.open())
-            self._servables.listen(lambda: self._loop.call_soon(self._grpc.tell_health))
+            self._servables.listen(self._tell_health)
             if not self._waits_for_first_version:
                 self._servables.check_folders()
             self._servables.start()
@@ -185,12 +185,17 @@ class ModelServer:
         )
         return self
 
+    def _tell_health(self) -> None:
+        assert self._loop is not None and self._grpc is not None
+        self._loop.call_soon(self._grpc.tell_health)
+
     def wait_until_ready(self, timeout_s: float | None = 300.0) -> None:
         """Waits until every model answers.
 
         Raises:
             UserError: a model cannot be loaded, or it takes longer.
         """
+        assert self._servables is not None
         self._servables.wait_until_ready(timeout_s)
 
     def wait_for_termination(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import numpy as np
@@ -59,8 +61,8 @@ class _Type:
 
 
 def _types() -> dict[int, _Type]:
-    def field(dtype: tf.DType) -> dict[str, object]:
-        same = {
+    def field(dtype: tf.DType) -> dict[str, Any]:
+        same: dict[tf.DType, dict[str, Any]] = {
             tf.string: {"field": "string_val"},
             tf.float32: {"field": "float_val", "packed_tag": _tag("float_val")},
             tf.float64: {"field": "double_val", "packed_tag": _tag("double_val")},
@@ -133,7 +135,7 @@ def array(proto: tensor_pb2.TensorProto, name: str) -> np.ndarray:
         raise _invalid(name, f"the type {type_name(proto.dtype)} cannot be sent")
     dimensions = proto.tensor_shape.dim
     if len(dimensions) == 1 and not proto.tensor_shape.unknown_rank:
-        shape = (dimensions[0].size,)
+        shape: tuple[int, ...] = (dimensions[0].size,)
         count = shape[0]
         if count < 0:
             raise _invalid(name, f"the shape {list(shape)} is not possible")
@@ -270,7 +272,7 @@ def _from_list(
     return taken.reshape(shape)
 
 
-def _numbers(proto: tensor_pb2.TensorProto, values: object, kind: _Type) -> np.ndarray:
+def _numbers(proto: tensor_pb2.TensorProto, values: Sequence[Any], kind: _Type) -> np.ndarray:
     """The values of a list in the type they are stored in."""
     stored = kind.dtype if kind.stored is None else kind.stored
     # Python makes an object of every value, at 50 ns each; on the wire they lie in a row.

@@ -198,8 +198,8 @@ class TrafficLog:
         if pictures is None or pictures.ndim != 1 or pictures.dtype != object or self._is_closing:
             return
         with self._changed:
-            drawn = np.flatnonzero(self._draw.random(len(pictures)) < self._rate)
-        if not len(drawn):
+            drawn = np.flatnonzero(self._draw.random(len(pictures)) < self._rate).tolist()
+        if not drawn:
             return
         time_ms = time.time_ns() // 1_000_000
         samples = [
@@ -439,6 +439,7 @@ class _RotatingFiles:
         if not self.is_open:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._open()
+        assert self._file is not None
         content = b"".join(framed_records)
         try:
             left = memoryview(content)
@@ -462,7 +463,7 @@ class _RotatingFiles:
 
     def finish(self) -> None:
         """Makes the file whole, if there is one, and removes those that are too many."""
-        if not self.is_open:
+        if self._file is None:
             return
         try:
             if self._size:
@@ -495,6 +496,7 @@ class _RotatingFiles:
         self._close()
 
     def _close(self) -> None:
+        assert self._file is not None
         os.close(self._file)
         self._file = None
 

@@ -156,3 +156,10 @@ def test_one_signature_can_be_asked_as_it_is(words: WordServer):
 def test_a_model_server_without_status_says_so(words: WordServer):
     with pytest.raises(UserError, match="UNIMPLEMENTED"):
         asked(words, lambda c: c.model_status())
+
+
+def test_a_single_picture_is_answered_by_its_prediction_alone(words: WordServer):
+    assert asked(words, lambda c: c.predict(b"red")).category == "red"
+    [result] = asked(words, lambda c: collected(c.predict_many(b"blue")))
+    assert result.category == "blue"
+    assert asked(words, lambda c: c.outputs("tolerant", b"red"))["status"].tolist() == [b""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
 
 from schema.errors import UserError
 from serving.client import (
@@ -547,3 +549,58 @@ def test_threads_may_share_a_client(asker: CatalogClient):
     for thread in threads:
         thread.join()
     assert found == [["red", "blue"] * 20] * 4
+
+
+@pytest.mark.parametrize("given", [RED, bytearray(RED), "shoe.png", Path("shoe.png")])
+def test_a_single_picture_is_answered_by_its_prediction_alone(client, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    Path("shoe.png").write_bytes(RED)
+
+    assert client.predict(given).category == "red"
+    assert client.predict([given])[0].category == "red"
+    assert categories(client.predict_many(given)) == ["red"]
+
+
+def test_any_iterable_of_pictures_is_several(client):
+    for several in ((RED, RED), iter([RED, RED]), {1: RED, 2: RED}.values(), np.array([RED, RED])):
+        assert categories(client.predict(several)) == ["red", "red"]
+
+
+def test_a_single_picture_is_a_batch_of_one_of_a_signature(client):
+    assert client.outputs("everything", RED)["category"].tolist() == [b"red"]
+    with pytest.raises(UserError, match="Picture 1 is of the type str, not bytes"):
+        client.outputs("everything", [RED, "shoe.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo" + 99 * "A", "is a data URL, not the path of a pict"),
+        (base64.b64encode(RED).decode(), "is base64 text, not the path of a picture; give the b"),
+        (base64.b64encode(RED * 99).decode(), "is base64 text, not the path of a picture; give"),
+        ("https://shop.example/shoe.jpg", "is an address, not the path of a picture; give the"),
+        (Path("https://shop.example/shoe.jpg"), "is an address, not the path of a picture; give"),
+        (base64.b64encode(RED), "Picture 0, given as bytes, is base64 text, not a picture; give"),
+        (b"shoe.jpg", "Picture 0, given as bytes, is a file's name, not a picture; give the byt"),
+        (b"<!DOCTYPE html><html>", "given as bytes, is a web page, not a picture"),
+        ("shoe.jpg", "shoe.jpg cannot be read: No such file or directory"),
+        ("shoe\0.jpg", "cannot be read: embedded null byte"),
+    ],
+)
+def test_what_is_no_picture_is_called_by_what_it_is(client, given, said):
+    for several in (given, [given]):
+        with pytest.raises(PictureRefused) as refused:
+            client.predict(several)
+        assert said in str(refused.value)
+        assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "given", [None, 7, {"b64": "aaaa"}, Image.new("RGB", (2, 2)), np.zeros((1, 4, 4, 3), np.uint8)]
+)
+def test_what_holds_no_encoded_pictures_is_refused_before_anything_is_asked(client, given):
+    for ask in (client.predict, client.predict_many):
+        with pytest.raises(UserError, match="is neither a picture nor a list of them. Give the"):
+            ask(given)
+    with pytest.raises(PictureRefused, match="Picture 0 is a .*, not a picture; give the bytes"):
+        client.predict([given])

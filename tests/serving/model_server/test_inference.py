@@ -202,7 +202,7 @@ class TestPredict:
             asked.predict(servables, request)
 
     def test_another_signature(self, servables):
-        with _refused("FAILED_PRECONDITION", 'Serving signature key "nope" not found.'):
+        with _refused_with("FAILED_PRECONDITION", 'Serving signature key "nope" not found. There'):
             asked.predict(servables, _predict("nope", x=np.float32([1])))
 
     def test_no_inputs(self, servables):

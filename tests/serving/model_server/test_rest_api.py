@@ -225,14 +225,16 @@ def test_a_model_a_version_and_a_label_can_be_asked(server, path):
     ],
 )
 def test_other_things_cannot_be_asked(server, path, status, said):
-    assert server.post(path, HALF_PLUS_TWO) == (status, {"error": said})
+    found, answer = server.post(path, HALF_PLUS_TWO)
+    # What TensorFlow Serving says comes first; what to do may follow.
+    assert (found, answer["error"].split(". ")[0]) == (status, said)
 
 
 def test_json_is_read_before_the_model_is_looked_for(server):
-    assert server.post("/v1/models/nope:predict", b"") == (
-        400,
-        {"error": "JSON Parse error: The document is empty"},
-    )
+    status, answer = server.post("/v1/models/nope:predict", b"")
+
+    assert status == 400
+    assert answer["error"].startswith("JSON Parse error: The document is empty")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
