@@ -20,6 +20,7 @@ from pipeline.catalog_table import CatalogCsv, CatalogTable, Record, padded, wit
 from pipeline.catalog_walk import ID, ROW
 from schema import features
 from schema.errors import UserError
+from schema.labels import normalized
 from serving.client import tables
 
 COLUMN, VALUE, SCORE = "column", "value", "score"
@@ -164,7 +165,7 @@ class _Filler:
 
     def _labels(self, fields: list[str], answer: Mapping[str, str]) -> Iterator[_Cell]:
         category = self._levels.get(features.CATEGORY)
-        given = fields[self._at[category]].strip() if category else ""
+        given = normalized(fields[self._at[category]]) if category else ""
         for level, column in self._levels.items():
             if answer[tables.known(level)] != tables.YES:
                 continue

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from components.catalog_example_gen.csv_records import SEPARATOR_LINE
 from components.catalog_example_gen.rejects import printable
 from pipeline.config import Catalog
 from schema.errors import UserError
+from schema.labels import normalized
 
 _DELIMITERS = ",;\t|"
 
@@ -41,10 +43,13 @@ class CatalogTable:
         id: Column that identifies a product.
         picture: Column with the picture's path below `images`; without it the picture is the file
             of the product's id.
+        picture_separator: What separates several pictures in a cell, of which the first is asked
+            about; None where each names one.
         category: Column of the first level; None where nobody said.
         subcategory: Column of the second level; None where nobody said.
         attributes: Attribute columns; None where nobody said.
         separator: What separates several labels in an attribute cell.
+        links: Whether links may lead out of `images`.
     """
 
     csv: Path
@@ -52,10 +57,12 @@ class CatalogTable:
     encoding: str = "utf-8-sig"
     id: str = "id"
     picture: str | None = None
+    picture_separator: str | None = None
     category: str | None = None
     subcategory: str | None = None
     attributes: tuple[str, ...] | None = None
     separator: str = "|"
+    links: bool = False
 
     @classmethod
     def from_options(cls, catalog: Catalog) -> CatalogTable:
@@ -75,10 +82,12 @@ class CatalogTable:
             encoding=catalog.encoding,
             id=catalog.id,
             picture=catalog.picture,
+            picture_separator=catalog.picture_separator,
             category=catalog.category,
             subcategory=catalog.subcategory,
             attributes=tuple(catalog.attributes),
             separator=catalog.separator,
+            links=catalog.links,
         )
 
 
@@ -86,7 +95,7 @@ class Record(NamedTuple):
     """One row.
 
     Attributes:
-        number: As a spreadsheet shows it: the header is row 1.
+        number: As a spreadsheet shows it: the header is row 1, and 0 is Excel's `sep=` above it.
         text: What it was made of, its line end included.
         fields: Its cells.
     """
@@ -113,8 +122,13 @@ class CatalogCsv:
         self._encoding = encoding
         with self._open() as file:
             self.mark, self.written_encoding = self._begins(file.read(4))
+        self._lines_above = 0
         with self._open() as file, self._readable():
-            first = next(self._records(file, ","), None)
+            records = self._records(file, ",")
+            first = next(records, None)
+            if first and SEPARATOR_LINE.fullmatch(first.text):
+                self._lines_above = 1
+                first = next(records, None)
             if first is None:
                 raise UserError(f"{path} is empty. It must begin with a line of column names.")
         self.delimiter, self.header = _dialect(first.text, required)
@@ -158,7 +172,7 @@ class CatalogCsv:
         text = io.TextIOWrapper(file, self._encoding, errors="surrogateescape", newline="")
         lines = _Lines(text)
         reader = csv.reader(lines, delimiter=delimiter)
-        number = 0
+        number = -self._lines_above
         while True:
             number += 1
             try:
@@ -238,9 +252,10 @@ class _Lines:
 def _dialect(first: str, required: Sequence[str]) -> tuple[str, list[str]]:
     """The delimiter by which the header has most of the required columns, and the columns."""
     found = []
+    shown = first.lstrip("\ufeff")
     for delimiter in _DELIMITERS:
-        fields = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
-        header = [column.strip() for column in fields]
+        fields = next(csv.reader(io.StringIO(shown, newline=""), delimiter=delimiter), [])
+        header = [normalized(column) for column in fields]
         while header and not header[-1]:
             header.pop()
         found.append((sum(column in header for column in required), delimiter, header))

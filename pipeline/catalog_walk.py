@@ -80,7 +80,7 @@ def walk(
 ) -> Tally:
     """Writes the model's answer about every product of `table` to `out`.
 
-    Memory does not grow with the catalog, but for some 60 bytes a file below its pictures' folder.
+    Memory does not grow with the catalog, but for some 80 bytes a file below its pictures' folder.
 
     Args:
         client: asks the server.
@@ -99,7 +99,7 @@ def walk(
     if out.exists() and (os.path.samefile(out, table.csv) or not out.is_file()):
         found = "no file" if not out.is_file() else "the catalog itself"
         raise UserError(f"{out} is {found}. Name another file with --out.")
-    pictures = ProductPictures(table.images, by_path=table.picture is not None)
+    pictures = ProductPictures(table.images, table.picture is not None, table.links)
     products = _Products(table, catalog, pictures)
     tally = Tally(total=sum(1 for _ in catalog.rows()))
     if not tally.total:
@@ -145,6 +145,7 @@ class _Products:
         self._columns = len(catalog.header)
         self._id_at = catalog.header.index(table.id)
         self._picture_at = catalog.header.index(table.picture or table.id)
+        self._separator = table.picture_separator
         self._pictures = pictures
 
     def id_of(self, record: Record) -> str:
@@ -160,7 +161,9 @@ class _Products:
             found = f"{len(fields)} fields, {self._columns} columns"
             return asked, Refused(f"{IN_WORDS[Reason.WRONG_FIELDS]}: {found}")
         try:
-            path = self._pictures.find(fields[self._picture_at].strip())
+            cell = fields[self._picture_at]
+            named = cell.split(self._separator)[0] if self._separator else cell
+            path = self._pictures.find(named.strip(" []\"'") if self._separator else named.strip())
         except NoPicture as error:
             return asked, Refused(str(error))
         return asked._replace(picture=_printable(path)), os.path.join(self._images, path)

@@ -6,7 +6,6 @@ config answer at once.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -16,14 +15,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.system_faults import (
+    FOLDER_IS_GONE,
+    folder_is_gone,
+    open_standard_streams,
+    output_is_closed,
+    system_fault,
+)
 from pipeline.tables import metrics_tables, predictions_table
 from schema.errors import UserError
+from schema.version import VERSION
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -33,6 +40,9 @@ if TYPE_CHECKING:
 
 NOT_BLESSED = 3
 """Exit status of a run whose model was trained and judged, and did not deserve to go live."""
+
+CLOSED_PIPE = 128 + signal.SIGPIPE
+"""Exit status where whoever reads the output goes first, as `head` does: what a shell shows."""
 
 DRIFTED = 4
 """Exit status of a look at live traffic that is not what the model was trained on any more."""
@@ -71,15 +81,47 @@ ModelName = Annotated[
 ]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"seamline {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    open_standard_streams()
+    try:
+        app()
+    except SystemExit as end:
+        # Rich and Click make of what could not be printed an end with status 1.
+        if isinstance(end.__context__, BrokenPipeError):
+            _leave(CLOSED_PIPE)
+        raise
 
 
 @contextmanager
-def _clear_errors(verbose: bool = False) -> Iterator[None]:
-    """Turns what a person can mend into one sentence and exit status 1."""
+def _clear_errors(verbose: bool = False, *folders: Path | None) -> Iterator[None]:
+    """Turns what a person can mend into one sentence and exit status 1.
+
+    Args:
+        verbose: lets the traceback through.
+        folders: where the command writes, to be named where they are full.
+    """
     try:
+        if folder_is_gone():
+            raise UserError(FOLDER_IS_GONE)
         yield
     except UserError as error:
         if verbose:
@@ -87,20 +129,33 @@ def _clear_errors(verbose: bool = False) -> Iterator[None]:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("Interrupted. Run the same command again to go on from the last finished step.", 130)
-    except OSError as error:
-        if verbose:
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if output_is_closed():
+            _leave(CLOSED_PIPE)
+        sentence = system_fault(error, [folder for folder in folders if folder])
+        if sentence is None and isinstance(error, OSError):
+            where = f": {error.filename}" if error.filename else ""
+            said = f"{error.strerror or error}{where}"
+            sentence = f"{said}. Run again with --verbose for the details."
+        if verbose or sentence is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        remedy = (
-            "Make room and run the same command again: finished steps and epochs are kept."
-            if error.errno == errno.ENOSPC
-            else "Run again with --verbose for the details."
-        )
         with suppress(typer.Exit):
-            _fail(f"{error.strerror or error}{where}. {remedy}")
-        # Files that could not be written make native libraries crash while Python takes them down.
-        sys.stdout.flush()
-        os._exit(1)
+            _fail(sentence)
+        _leave(1)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process at once.
+
+    Files that could not be written make native libraries crash while Python takes them down, and
+    what was printed in vain would be tried again.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _fail(sentence: str, status: int = 1) -> None:
@@ -124,7 +179,7 @@ def demo_catalog(
     """
     from pipeline.demo_catalog import draw_demo_catalog
 
-    with _clear_errors():
+    with _clear_errors(False, folder):
         catalog = draw_demo_catalog(folder, products=products, seed=seed, faults=faults)
         typer.echo(f"{products:,} products drawn: {catalog.folder / 'labels.csv'}")
 
@@ -147,7 +202,7 @@ def run(
 
     Example: `seamline run pipeline/configs/demo.yaml --set training.epochs=3`
     """
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, workspace or Path("workspace")):
         from pipeline.config import load_config
         from pipeline.session import run_in_console
         from pipeline.workspace import Workspace
@@ -208,7 +263,7 @@ def serve(
     """
     if not verbose:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, workspace):
         from pipeline.serve_console import serve_in_console
         from pipeline.workspace import Workspace
 
@@ -332,7 +387,7 @@ def predict(
     """
     if not verbose:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, out, fill):
         from serving.client import CatalogClient, Tls
 
         secure = Tls(ca, certificate, key) if tls or ca or certificate or key else None
@@ -468,11 +523,12 @@ def metrics(
     """
     with _clear_errors():
         path = _report_file(workspace, "metrics.json")
-        text = path.read_text(encoding="utf-8")
+        found = json.loads(path.read_text(encoding="utf-8"))
         if as_json:
-            typer.echo(text)
+            # Without a character that a terminal may lack.
+            typer.echo(json.dumps(found, indent=1))
         else:
-            Console().print(metrics_tables(json.loads(text)))
+            Console().print(metrics_tables(found))
 
 
 @app.command()
@@ -536,7 +592,7 @@ def rollback(
 
     Example: `seamline rollback workspace/demo`
     """
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, workspace):
         from components.atomic_pusher.versions import roll_back
 
         done = roll_back(_serving_folder(workspace, model), to)
@@ -659,7 +715,7 @@ def demo(
 
     This is what `make demo` calls.
     """
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, workspace):
         from pipeline.demo import run_demo
 
         blessed = run_demo(workspace.absolute(), verbose)
@@ -687,7 +743,7 @@ def schema_infer(
 
     Example: `seamline schema infer shop.yaml --output shop.pbtxt`
     """
-    with _clear_errors(verbose):
+    with _clear_errors(verbose, workspace or Path("workspace"), output):
         from pipeline.config import load_config
         from pipeline.session import measure_in_console
         from pipeline.workspace import Workspace
@@ -705,10 +761,16 @@ def schema_infer(
         options.catalog.schema_file = None
         place = Workspace((workspace or Path("workspace") / options.name).absolute())
         statistics = measure_in_console(options, place, verbose)
-        schema, sentences = infer_schema(catalog_schema(options.catalog.slices), statistics)
+        base = catalog_schema(
+            options.catalog.slices, several_pictures=options.catalog.several_pictures
+        )
+        schema, sentences = infer_schema(base, statistics)
         products = sum(split.num_examples for split in statistics)
         origin = f"Inferred by `seamline schema infer` from {products:,} products of {config.name}"
-        write_schema(schema, file, [f"{line}." for line in (origin, *sentences)])
+        # Half a file would be in the way of the next try.
+        unfinished = file.with_name(f".{file.name}")
+        write_schema(schema, unfinished, [f"{line}." for line in (origin, *sentences)])
+        unfinished.replace(file)
         for sentence in sentences:
             typer.echo(f"{sentence}.")
         typer.echo(f"Written: {file}. Name it in {config} as catalog.schema_file.")
@@ -775,7 +837,9 @@ def _schema_of(path: Path) -> schema_pb2.Schema:
     from pipeline.config import load_config
 
     catalog = load_config(path).catalog
-    return catalog_schema(catalog.slices, catalog.schema_file)
+    return catalog_schema(
+        catalog.slices, catalog.schema_file, several_pictures=catalog.several_pictures
+    )
 
 
 def _serving_folder(workspace: Path, model: str) -> Path:

@@ -2,7 +2,7 @@
 
 A catalog's config is one YAML file, read by `load_config`. Options that are not in the file have
 the defaults below; `--set section.option=value` on the command line overrides both. The table of
-options in README.md is made from these classes (`python -m pipeline.options_table`).
+options in docs/options.md is made from these classes (`python -m pipeline.options_table`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from components.catalog_example_gen.storage import is_url
 from components.evaluation.figures import bounded_metrics, levels
 from schema import features
 from schema.errors import UserError
+from schema.labels import has_control, normalized
 
 IMAGENET = "imagenet"
 
@@ -68,11 +69,30 @@ class Catalog(Section):
     labels_csv: str = Field("labels.csv", description="The CSV file, relative to `folder`.")
     images: str = Field("images", description="The folder of pictures, relative to `folder`.")
     encoding: str = Field("utf-8-sig", description="Text encoding of the CSV.")
+    delimiter: Literal[",", ";", "|", "tab"] = Field(
+        ",", description="What separates the CSV's fields."
+    )
     id: str = Field("id", description="Column that identifies a product.")
     picture: str | None = Field(
         None,
         description="Column with the picture's path below `images`; without it the picture is the "
         "file named `<id>.<suffix>` anywhere below `images`.",
+    )
+    picture_separator: str | None = Field(
+        None,
+        min_length=1,
+        description="What separates several pictures in a cell of `picture`, e.g. `,`; all of them "
+        "are learned from, and fall on one side of the split.",
+    )
+    product: str | None = Field(
+        None,
+        description="Column that names the product, where several rows are one (variants, or a row "
+        "for each picture): the first of them with labels speaks for all; may be the `id` column.",
+    )
+    links: bool = Field(
+        False,
+        description="Whether links may lead out of `images`, to pictures or folders, as the caches "
+        "of DVC, git-annex and Hugging Face have them.",
     )
     category: str = Field(
         description="Column of the first level; DeepFashion's is `category_type` by default."
@@ -84,7 +104,18 @@ class Catalog(Section):
         default_factory=list,
         description="Attribute columns, each a group of labels; several in a cell are separated.",
     )
-    separator: str = Field("|", description="What separates several labels in an attribute cell.")
+    separator: str = Field(
+        "|",
+        min_length=1,
+        description="What separates several labels in an attribute cell; lists as JSON and Python "
+        "write them are read in any case.",
+    )
+    flags: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Columns of 0 and 1 (or true and false, yes and no), each an attribute that a "
+        "product has or has not, by the group that they make up, e.g. "
+        "`{pattern: [striped, floral, dotted]}`.",
+    )
     slices: list[str] = Field(
         default_factory=list, description="Columns by whose values every metric is also given."
     )
@@ -120,14 +151,29 @@ class Catalog(Section):
 
     @model_validator(mode="after")
     def _format_has_what_is_asked(self) -> Catalog:
+        if self.format != "csv" and (self.flags or self.delimiter != ","):
+            raise ValueError(f"flags and delimiter are for a CSV; leave them out for {self.format}")
         if self.format == "csv":
             if self.crop:
                 raise ValueError("crop needs a DeepFashion format: a CSV has no bounding boxes")
+            if self.picture_separator and not self.picture:
+                raise ValueError(
+                    "picture_separator divides the cells of the column `picture`; name that too"
+                )
+        elif self.product or self.picture_separator:
+            raise ValueError(
+                f"product and picture_separator are for a CSV; leave them out for {self.format}"
+            )
         elif (self.id, self.picture) != (IMAGE_NAME, IMAGE_NAME):
             raise ValueError(
                 f"id and picture of {self.format} are `{IMAGE_NAME}`; leave them out of the config"
             )
         return self
+
+    @property
+    def several_pictures(self) -> bool:
+        """Whether a product may have several pictures, and so several Examples."""
+        return bool(self.product or self.picture_separator)
 
     @field_validator("folder", "schema_file")
     @classmethod
@@ -136,15 +182,54 @@ class Catalog(Section):
             raise ValueError(f"the environment variable {unset[1]} is not set")
         return path
 
-    @field_validator("slices")
+    @property
+    def attribute_groups(self) -> list[str]:
+        """The groups of attributes: the attribute columns, and those of `flags`."""
+        return [*self.attributes, *self.flags]
+
+    @field_validator("delimiter", mode="before")
     @classmethod
-    def _not_reserved(cls, columns: list[str]) -> list[str]:
-        if taken := sorted(set(columns) & features.RESERVED):
+    def _tab_by_its_letter(cls, delimiter: Any) -> Any:
+        return "tab" if delimiter in ("\t", "\\t") else delimiter
+
+    @field_validator("id", "picture", "category", "subcategory", "product")
+    @classmethod
+    def _column_as_headings_are_read(cls, column: str | None) -> str | None:
+        return column and _column_name(column)
+
+    @field_validator("attributes", "slices")
+    @classmethod
+    def _columns_each_once(cls, columns: list[str]) -> list[str]:
+        names = [_column_name(column) for column in columns]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(doubled)} stands there more than once; name it once")
+        return names
+
+    @field_validator("attributes")
+    @classmethod
+    def _groups_tell_from_values(cls, columns: list[str]) -> list[str]:
+        return [_group_name(column) for column in columns]
+
+    @field_validator("flags")
+    @classmethod
+    def _flags_of_groups(
+        cls, flags: dict[str, list[str]], validated: ValidationInfo
+    ) -> dict[str, list[str]]:
+        named = {
+            _group_name(_column_name(group)): [_column_name(column) for column in columns]
+            for group, columns in flags.items()
+        }
+        others = validated.data.get("attributes", [])
+        columns = [column for of in named.values() for column in of]
+        if taken := sorted(set(others) & {*named, *columns}):
             raise ValueError(
-                f"{', '.join(taken)} cannot be slice columns: Examples have features of that name. "
-                "Rename the column in the CSV"
+                f"{', '.join(taken)} is among catalog.attributes too; name it in one of them"
             )
-        return columns
+        if doubled := sorted({column for column in columns if columns.count(column) > 1}):
+            raise ValueError(f"{', '.join(doubled)} stands there more than once; name it once")
+        if empty := [group for group, of in named.items() if not of]:
+            raise ValueError(f"{empty[0]} names no column; list those that say its labels")
+        return named
 
     @field_validator("extra_labels")
     @classmethod
@@ -153,10 +238,12 @@ class Catalog(Section):
             name for name in columns if name not in validated.data.get("slices", columns)
         ]:
             raise ValueError(f"{', '.join(missing)} must be among catalog.slices as well")
-        if odd := [name for name in columns if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)]:
+        odd = [name for name in columns if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII)]
+        if odd := odd or [name for name in columns if features.slice_feature(name) != name]:
             raise ValueError(
                 f"{', '.join(odd)} cannot name an output of the model: give the column a name of "
-                "letters, digits and `_`"
+                "letters, digits and `_` that is none of Seamline's own and does not end with "
+                "`_label`"
             )
         outputs = [
             name for level in (*features.LEVELS, *columns) for name in features.outputs(level)
@@ -167,6 +254,27 @@ class Catalog(Section):
                 "name it once"
             )
         return columns
+
+
+def _column_name(column: str) -> str:
+    """The name as headings are read."""
+    name = normalized(column)
+    if not name or has_control(name):
+        raise ValueError(
+            f"{column!r} cannot name a column: it has control characters or nothing else. Rename "
+            "the column in the CSV"
+        )
+    return name
+
+
+def _group_name(column: str) -> str:
+    """The name, if labels made of it say where it ends."""
+    if "=" in column:
+        raise ValueError(
+            f"{column} cannot name a group of attributes: labels are written `column=value`, so "
+            "the column may have no `=`. Rename it in the CSV"
+        )
+    return column
 
 
 class Split(Section):
@@ -193,6 +301,11 @@ class Split(Section):
         "and replaces the policy; a split that it never names is drawn out of train.",
     )
 
+    @field_validator("column")
+    @classmethod
+    def _column_as_headings_are_read(cls, column: str | None) -> str | None:
+        return column and _column_name(column)
+
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Split:
         if self.eval <= 0 or self.test <= 0 or self.eval + self.test >= 1:
@@ -207,6 +320,11 @@ class Checks(Section):
 
     max_rejected: Fraction = Field(
         0.1, description="Stop if a larger part of the rows is rejected."
+    )
+    max_ambiguous: Fraction = Field(
+        0.1,
+        description="Stop if for a larger part of the products there are several different "
+        "pictures of that name, of which only one is used.",
     )
     stop_on: Literal["error", "warning", "never"] = Field(
         "error",
@@ -587,7 +705,7 @@ class Config(Section):
     @classmethod
     def _bounds_known_metrics(cls, evaluation: Evaluation, validated: ValidationInfo) -> Evaluation:
         if catalog := validated.data.get("catalog"):
-            known = bounded_metrics(levels(catalog.extra_labels))
+            known = bounded_metrics(levels(catalog.extra_labels), catalog.several_pictures)
             if unknown := sorted({*evaluation.thresholds, *evaluation.max_regression} - set(known)):
                 raise ValueError(
                     f"no metric that can have a bound is named {', '.join(unknown)}; there are "

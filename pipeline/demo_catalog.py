@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +112,11 @@ def draw_demo_catalog(
     for taken in (folder / "labels.csv", images):
         if taken.exists():
             raise UserError(f"{taken} is already there. Choose another folder, or delete it.")
+    # A catalog whose drawing was cut short must not be taken for a whole one.
+    unfinished = folder / ".unfinished"
     try:
-        images.mkdir(parents=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / "images").mkdir(parents=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}.") from error
 
@@ -127,7 +131,7 @@ def draw_demo_catalog(
         fault = faulty.get(index)
         if fault in ("missing_picture", "doubled_id"):
             continue
-        path = images / f"{row['id']}.jpg"
+        path = unfinished / "images" / f"{row['id']}.jpg"
         _draw_product(row, random.Random(f"{seed} picture {index}")).save(path, quality=90)
         if fault == "truncated":
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -143,10 +147,13 @@ def draw_demo_catalog(
         elif fault == "unknown_label":
             rows[index]["subcategory"] = "Parka"
 
-    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+    with (unfinished / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+    for name in ("images", "labels.csv"):
+        (unfinished / name).rename(folder / name)
+    unfinished.rmdir()
     return DemoCatalog(folder, products, {index + 2: fault for index, fault in faulty.items()})
 
 

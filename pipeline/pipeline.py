@@ -66,7 +66,13 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         domains=label_domains(schema),
         code=source_fingerprint(
             "components.catalog_example_gen",
-            *("schema.picture_figures", "schema.pictures", "schema.records"),
+            *(
+                "schema.features",
+                "schema.labels",
+                "schema.picture_figures",
+                "schema.pictures",
+                "schema.records",
+            ),
         ),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     examples = example_gen.outputs["examples"]
@@ -87,6 +93,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         rejects=example_gen.outputs["rejects"],
         stop_on=config.checks.stop_on,
         max_rejected=config.checks.max_rejected,
+        max_ambiguous=config.checks.max_ambiguous,
         drift=config.checks.drift,
         skew=config.checks.skew,
         previous_statistics=previous.outputs["statistics"],
@@ -148,10 +155,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
             thresholds=config.evaluation.thresholds,
             max_regression=config.evaluation.max_regression,
             attribute_threshold=config.evaluation.attribute_threshold,
-            attributes=bool(config.catalog.attributes),
+            attributes=bool(config.catalog.attribute_groups),
             extra_labels=config.catalog.extra_labels,
             joint_decoding=config.model.joint_decoding,
             calibrated=config.training.calibrate,
+            several_pictures=config.catalog.several_pictures,
         ),
     )
     canary = ModelCanary(
@@ -211,9 +219,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
 
 def statistics_options(slices: list[str]) -> tfdv.StatsOptions:
     """Statistics of everything but the pictures, which would not fit into memory."""
-    return tfdv.StatsOptions(
-        feature_allowlist=[*(features.ID, *features.LEVELS, *features.PICTURE_STATISTICS, *slices)]
-    )
+    own = (features.ID, *features.LEVELS, *features.PICTURE_STATISTICS)
+    return tfdv.StatsOptions(feature_allowlist=[*own, *map(features.slice_feature, slices)])
 
 
 def worker_args(workers: int) -> list[str]:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.catalog_example_gen import folder
+from components.catalog_example_gen import folder, near_misses
+from components.catalog_example_gen.near_misses import Names
 from components.catalog_example_gen.rejects import IN_WORDS, Reason, printable
 from components.catalog_example_gen.storage import is_url
 from schema.errors import UserError
@@ -40,18 +41,19 @@ class _File(NamedTuple):
 class ProductPictures:
     """The files below a folder, by the names under which rows look them up.
 
-    Some 60 bytes a file are held, whatever is asked.
+    Some 80 bytes a file are held, whatever is asked.
 
     Args:
         images: the folder of pictures.
         by_path: whether rows name the path below the folder; else they name the file without its
             suffix, wherever it is.
+        links: whether links may lead out of the folder.
 
     Raises:
         UserError: the folder is not there, or is behind a URL.
     """
 
-    def __init__(self, images: Path | str, by_path: bool):
+    def __init__(self, images: Path | str, by_path: bool, links: bool = False):
         if is_url(str(images)):
             raise UserError(
                 f"{images} is a URL, and pictures to ask about must be on this machine. Copy or "
@@ -61,19 +63,17 @@ class ProductPictures:
             state = "is a file, not a folder" if os.path.exists(images) else "is not there"
             raise UserError(f"The folder of pictures {images} {state}. Check --images.")
         self._images = str(images)
-        self._by_path = by_path
-        hashes, starts = array("Q"), array("Q")
+        self._by_path, self._links = by_path, links
+        self._names = Names(by_path, os.path.basename(os.path.normpath(self._images)))
+        hashes, loose, starts = array("Q"), array("Q"), array("Q")
         paths = bytearray()
-        for found in folder.files_below(self._images):
+        for found in folder.files_below(self._images, links):
             hashes.append(_hash(self._key_of(found.path)))
+            loose.append(_hash(near_misses.loose_ends(found.path)[0 if by_path else -1]))
             starts.append(len(paths))
             paths.append(_PICTURE * found.is_picture + _INSIDE * found.inside)
             paths += os.fsencode(found.path) + b"\0"
-        unordered = np.frombuffer(hashes, dtype=np.uint64)
-        order = np.argsort(unordered, kind="stable")
-        # Arrays of Python's own, in which single numbers are found faster than in NumPy's.
-        self._hashes = array("Q", unordered[order].tobytes())
-        self._starts = array("Q", np.frombuffer(starts, dtype=np.uint64)[order].tobytes())
+        self._exact, self._loose = _Index(hashes, starts), _Index(loose, starts)
         self._paths = bytes(paths)
 
     def find(self, named: str) -> str:
@@ -87,13 +87,15 @@ class ProductPictures:
         """
         if not named:
             raise NoPicture(Reason.MISSING_PICTURE, "the cell is empty")
-        path = posixpath.normpath(named)
+        path = named if is_url(named) else posixpath.normpath(named)
         if posixpath.isabs(path) or path.split("/")[0] == "..":
             raise NoPicture(Reason.OUTSIDE_IMAGES, named)
         name = path if self._by_path else named
         files = self._files(folder.key(name))
         if not files:
-            if self._by_path and folder.leads_outside(name, self._images):
+            if meant := self._nearly(name):
+                return meant
+            if self._by_path and not self._links and folder.leads_outside(name, self._images):
                 raise NoPicture(Reason.OUTSIDE_IMAGES, name)
             expected = name if self._by_path else f"{name}.jpg or another suffix"
             raise NoPicture(Reason.MISSING_PICTURE, f"no file {expected}")
@@ -105,19 +107,43 @@ class ProductPictures:
         return file.path
 
     def _files(self, key: bytes) -> list[_File]:
-        sought = _hash(key)
-        first = bisect_left(self._hashes, sought)
-        last = bisect_right(self._hashes, sought, lo=first)
-        files = []
-        for start in self._starts[first:last]:
-            flags = self._paths[start]
-            path = os.fsdecode(self._paths[start + 1 : self._paths.index(b"\0", start + 1)])
-            if self._key_of(path) == key:
-                files.append(_File(path, bool(flags & _PICTURE), bool(flags & _INSIDE)))
-        return files
+        files = (self._file(start) for start in self._exact.starts(key))
+        return [file for file in files if self._key_of(file.path) == key]
+
+    def _nearly(self, name: str) -> str | None:
+        """The picture that the name without doubt means, though it is not called so."""
+        ends = near_misses.loose_ends(name)
+        for end in ends if self._by_path else ends[-1:]:
+            files = [self._file(start) for start in self._loose.starts(end)]
+            paths = [file.path for file in files if file.is_picture and file.is_inside]
+            differences, fit = near_misses.fitting(name, paths, self._names)
+            if near_misses.is_certain(differences, fit):
+                return fit[0]
+        return None
+
+    def _file(self, start: int) -> _File:
+        flags = self._paths[start]
+        path = os.fsdecode(self._paths[start + 1 : self._paths.index(b"\0", start + 1)])
+        return _File(path, bool(flags & _PICTURE), bool(flags & _INSIDE))
 
     def _key_of(self, path: str) -> bytes:
-        return folder.key(path if self._by_path else os.path.splitext(os.path.basename(path))[0])
+        return folder.key(path if self._by_path else folder.stem(path))
+
+
+class _Index:
+    """Where the files are whose keys have a hash."""
+
+    def __init__(self, hashes: array[int], starts: array[int]) -> None:
+        unordered = np.frombuffer(hashes, dtype=np.uint64)
+        order = np.argsort(unordered, kind="stable")
+        # Arrays of Python's own, in which single numbers are found faster than in NumPy's.
+        self._hashes = array("Q", unordered[order].tobytes())
+        self._starts = array("Q", np.frombuffer(starts, dtype=np.uint64)[order].tobytes())
+
+    def starts(self, key: bytes) -> array[int]:
+        sought = _hash(key)
+        first = bisect_left(self._hashes, sought)
+        return self._starts[first : bisect_right(self._hashes, sought, lo=first)]
 
 
 def _hash(key: bytes) -> int:

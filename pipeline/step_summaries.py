@@ -100,7 +100,7 @@ def _trainer(outputs: Outputs) -> str:
     )
     if temperatures := history["temperatures"]:
         told += "; temperatures " + ", ".join(f"{t:.2f}" for t in temperatures.values())
-    return told
+    return "; ".join([told, *history.get("notes", ())])
 
 
 def _resolver(outputs: Outputs) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +64,14 @@ class Workspace:
         """Makes the folder.
 
         Raises:
-          UserError: it cannot be written to.
+          UserError: it cannot be written to; or its path has a letter that is a wildcard to TFX,
+            which hands paths to what looks for patterns.
         """
+        if found := re.search(r"[*?\[\\]", str(self.root)):
+            raise UserError(
+                f"The workspace {self.root} has `{found[0]}` in its path, by which TFX would look "
+                "for other folders. Name one without *, ?, [ and \\ with --workspace."
+            )
         try:
             self.log.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -102,15 +109,21 @@ class Workspace:
         Raises:
           UserError: `catalog.schema_file` cannot be read.
         """
-        schema = catalog_schema(catalog.slices, catalog.schema_file)
+        schema = catalog_schema(
+            catalog.slices, catalog.schema_file, several_pictures=catalog.several_pictures
+        )
         content = hashlib.sha256(schema.SerializeToString(deterministic=True)).hexdigest()
         path = self.root / "schema" / f"catalog-{content[:12]}.pbtxt"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_schema(schema, path)
+            # What a full disk leaves must not be taken for the schema later.
+            unfinished = path.with_name(f".{path.name}")
+            write_schema(schema, unfinished)
+            unfinished.replace(path)
         return path, schema
 
     def remember_schema(self, catalog: Catalog) -> None:
         """Makes the schema of `catalog` the `last_schema`."""
         path, _ = self.write_schema(catalog)
-        shutil.copyfile(path, self.last_schema)
+        unfinished = self.last_schema.with_name(f".{self.last_schema.name}")
+        shutil.copyfile(path, unfinished)
+        unfinished.replace(self.last_schema)

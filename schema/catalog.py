@@ -10,35 +10,48 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from schema import features
 from schema.errors import UserError
+from schema.labels import normalized
 
 BASE_FILE = Path(__file__).with_name("catalog.pbtxt")
 """What every Example of every catalog must have."""
 
 
 def catalog_schema(
-    slice_columns: Iterable[str], base_file: str | Path | None = None
+    slice_columns: Iterable[str],
+    base_file: str | Path | None = None,
+    *,
+    several_pictures: bool = False,
 ) -> schema_pb2.Schema:
     """The schema that a catalog's Examples are checked against.
 
     Args:
-        slice_columns: Each becomes a required bytes feature of one value, unless the file already
-            says something about a feature of that name.
+        slice_columns: Each becomes a required bytes feature of one value, named by
+            `features.slice_feature`, unless the file already says something about it.
         base_file: A TFMD schema in text format; `BASE_FILE` by default.
+        several_pictures: Whether Examples name the product that they show, because others may show
+            it too. The statistics leave that name out, so that no presence is demanded.
 
     Raises:
         UserError: The file cannot be read, is no schema, or lacks one of the label features.
     """
     path = Path(base_file) if base_file else BASE_FILE
     schema = read_schema(path)
+    own = [of.string_domain for of in schema.feature if of.HasField("string_domain")]
+    for domain in (*schema.string_domain, *own):
+        # As the ingest writes what is compared with them.
+        domain.value[:] = list(dict.fromkeys(map(normalized, domain.value)))
     declared = {feature.name for feature in schema.feature}
     if missing := [level for level in features.LEVELS if level not in declared]:
         raise UserError(
             f"{path} says nothing about the feature {', '.join(missing)}. "
             f"Start from a copy of {BASE_FILE}, which has every feature that Examples need."
         )
-    for column in slice_columns:
-        if column not in declared:
-            feature = schema.feature.add(name=column, type=schema_pb2.BYTES)
+    if several_pictures and features.PRODUCT not in declared:
+        feature = schema.feature.add(name=features.PRODUCT, type=schema_pb2.BYTES)
+        feature.value_count.min = feature.value_count.max = 1
+    for name in map(features.slice_feature, slice_columns):
+        if name not in declared:
+            feature = schema.feature.add(name=name, type=schema_pb2.BYTES)
             feature.presence.min_fraction = 1.0
             feature.presence.min_count = 1
             feature.shape.dim.add(size=1)

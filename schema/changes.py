@@ -115,7 +115,7 @@ def _value_changes(name: str, old: list[str] | None, new: list[str] | None) -> I
 
 def _bound_changes(name: str, old: schema_pb2.Feature, new: schema_pb2.Feature) -> Iterator[str]:
     (low_was, high_was), (low, high) = _bounds(old), _bounds(new)
-    if low != low_was and high != high_was and None not in (low, high):
+    if low != low_was and high != high_was and low is not None and high is not None:
         before = _range(low_was, high_was)
         yield f"{name} may now be {bound(low)} to {bound(high)} (before: {before})"
         return

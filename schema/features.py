@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 ID = "id"
+PRODUCT = "product"
 IMAGE = "image"
 CATEGORY = "category"
 SUBCATEGORY = "subcategory"
@@ -42,8 +43,11 @@ PICTURE_STATISTICS = (
 """Measured on the picture as found: height and width in pixels (int64); width over height, mean
 luminance in [0, 1], and mean absolute Laplacian of the luminance (float)."""
 
-RESERVED = frozenset({ID, IMAGE, *LEVELS, EMBEDDING, *PICTURE_STATISTICS})
-"""Names that no slice column may have, because it becomes a feature of its own name."""
+RESERVED = frozenset({ID, PRODUCT, IMAGE, *LEVELS, EMBEDDING, *PICTURE_STATISTICS})
+"""Features of our own, or outputs of the model: a slice column of such a name becomes a feature of
+another, see `slice_feature`."""
+
+_SLICE = "slice:"
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
 SPLITS = (TRAIN, EVAL, TEST)
@@ -144,6 +148,21 @@ def split_attribute_label(label: str) -> tuple[str, str]:
     """The inverse of `attribute_label`: (group, value). The group holds no `=`."""
     group, _, value = label.partition("=")
     return group, value
+
+
+def slice_feature(column: str) -> str:
+    """Name of the feature that a slice column becomes: its own, unless that would stand for two.
+
+    What Transform makes of labels ends with `_label`, and the Evaluator slices by it before it
+    looks at features; TFX's own columns, the whole record for example, begin with `__`.
+    """
+    taken = column in RESERVED or column.endswith(transformed_label(""))
+    return f"{_SLICE}{column}" if taken or column.startswith((_SLICE, "__")) else column
+
+
+def slice_column(feature: str) -> str:
+    """The inverse of `slice_feature`."""
+    return feature.removeprefix(_SLICE)
 
 
 def transformed_label(level: str) -> str:

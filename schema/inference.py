@@ -54,7 +54,7 @@ def infer_schema(
     sentences = []
     for feature in schema.feature:
         measured = found.get(feature.name, [])
-        if feature.name in (features.ID, features.IMAGE):
+        if feature.name in (features.ID, features.PRODUCT, features.IMAGE):
             continue
         if feature.name in features.PICTURE_STATISTICS:
             numbers = [

@@ -8,7 +8,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFile
 
 from schema.pictures import (
     LARGER_THAN_IT_SAYS,
@@ -147,7 +147,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     Raises:
         PictureError: the picture is damaged.
     """
-    drawn = image.tile[0][1] if image.format == "GIF" and image.tile else None
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    drawn = tiles[0][1] if image.format == "GIF" and tiles else None
     try:
         image.load()
     except Exception as error:

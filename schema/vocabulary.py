@@ -12,4 +12,5 @@ def vocabulary_labels(entries: Iterable[bytes]) -> list[str]:
     Args:
         entries: The vocabulary's lines, encoded as UTF-8.
     """
-    return [entry.decode("utf-8") for entry in entries if entry != _PLACEHOLDER]
+    found = list(entries)
+    return [] if found == [_PLACEHOLDER] else [entry.decode("utf-8") for entry in found]

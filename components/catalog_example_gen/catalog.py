@@ -15,8 +15,11 @@ from uuid import uuid4
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from components.catalog_example_gen.conflicts import CONFLICTS_FILE, SEVERAL_PICTURES
+from components.catalog_example_gen.csv_records import Lines
 from components.catalog_example_gen.deepfashion import INSHOP
 from components.catalog_example_gen.ingestion import Plan, ingest, parts_of
+from components.catalog_example_gen.near_misses import Names
 from components.catalog_example_gen.preflight import check_folders
 from components.catalog_example_gen.progress import ProgressWatch
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
@@ -51,10 +54,14 @@ def ingest_catalog(
         make_pipeline: Gives an empty Beam pipeline.
 
     Returns:
-        What stands in summary.json: `rows` = `accepted` + `rejected` + `capped` + `not_sampled`,
-        `groups` of accepted products with nearly the same picture, most of them of one,
-        `pictures_without_row`, `rejected_by_reason`, `products_by_split`, `products_by_category`,
-        `notes` (sentences) and `seconds`.
+        What stands in summary.json: `rows` + `further_pictures` (more than one a row) = `accepted`
+        + `rejected` + `capped` + `not_sampled` + `belonging_rows` (of products with several rows);
+        `products` and `groups` of accepted pictures, of nearly the same look or of one product;
+        `pictures_without_row`, `ambiguous` (products by whose name there are different pictures),
+        `rejected_by_reason`, `products_by_split`, `products_by_category`,
+        `looked_into_by_category`, `labels_outside_train` (by level, with their products), `lines`
+        of the CSV (of the header, of rows, blank; together all), `notes` and `hints` on rejects
+        (sentences), and `seconds`.
 
     Raises:
         UserError: The catalog is missing, empty or unusable as a whole, which is found before
@@ -65,7 +72,7 @@ def ingest_catalog(
     started = time.monotonic()
     source = source_of(catalog, split)
     images = os.path.join(catalog["folder"], catalog["images"])
-    check_folders(catalog["folder"], source, images)
+    check_folders(catalog["folder"], source, images, catalog["links"])
     found = source.survey()
     kept = quotas(found.sizes, catalog["class_cap"], catalog["sample"])
     expected = sum(sampled for _, sampled in kept.values())
@@ -79,6 +86,8 @@ def ingest_catalog(
         plan = Plan(
             source=source,
             images=images,
+            links=catalog["links"],
+            names=Names(bool(catalog["picture"]), catalog["images"]),
             columns=Columns.from_options(catalog, split),
             domains=domains,
             class_cap=catalog["class_cap"],
@@ -100,25 +109,41 @@ def ingest_catalog(
         with ProgressWatch(plan.progress, expected, _READINGS), make_pipeline() as pipeline:
             ingest(pipeline, plan)
 
-    summary = _finished_summary(rejects, found.notes, time.monotonic() - started)
+    summary = _finished_summary(rejects, found.notes, found.lines, time.monotonic() - started)
     if problem := _problem(summary, catalog, split):
         stopped = _keep_rejects(rejects)
-        raise UserError(f"{source.name}: {problem} Every rejected row is in {stopped}.")
+        told = " ".join([problem, *summary["hints"]])
+        raise UserError(f"{source.name}: {told} Every rejected row is in {stopped}.")
     return summary
 
 
-def _finished_summary(rejects: str, notes: Sequence[str], seconds: float) -> dict[str, Any]:
+def _finished_summary(
+    rejects: str, notes: Sequence[str], lines: Lines | None, seconds: float
+) -> dict[str, Any]:
     path = FileSystems.join(rejects, SUMMARY_FILE)
     with opened(path) as file:
         summary = json.load(file)
-    summary["notes"] = list(notes)
+    summary["notes"] = [*notes, *summary["notes"], *_ambiguity(summary)]
+    if lines:
+        summary["lines"] = lines._asdict()
     summary["seconds"] = round(seconds, 2)
-    ends = ("accepted", "rejected", "capped", "not_sampled")
-    if summary["rows"] != sum(summary[end] for end in ends):
+    ends = ("accepted", "rejected", "capped", "not_sampled", "belonging_rows")
+    if summary["rows"] + summary["further_pictures"] != sum(summary[end] for end in ends):
         raise RuntimeError(f"Rows were lost or doubled, a bug in the ingest: {summary}")
     with created(path) as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False).encode())
     return summary
+
+
+def _ambiguity(summary: Mapping[str, Any]) -> list[str]:
+    number = summary["ambiguous"]
+    if not number:
+        return []
+    of_products = "1 product there are" if number == 1 else f"{number:,} products there are"
+    return [
+        f"For {of_products} several different pictures of that name, of which the first by suffix "
+        f"and path is used: see {SEVERAL_PICTURES} in {CONFLICTS_FILE}."
+    ]
 
 
 def _problem(

@@ -9,8 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Product
 from schema import features
+from schema.labels import alike
 
 CONFLICTS_FILE = "conflicts.csv"
 COUNTS_FILE = "conflicts.json"
@@ -18,7 +20,9 @@ COUNTS_FILE = "conflicts.json"
 SAME_PICTURE = "same_picture"
 SEVERAL_CATEGORIES = "several_categories"
 SPELLING = "spelling"
-KINDS = (SAME_PICTURE, SEVERAL_CATEGORIES, SPELLING)
+ONE_PRODUCT = "one_product"
+SEVERAL_PICTURES = "several_pictures"
+KINDS = (SAME_PICTURE, SEVERAL_CATEGORIES, SPELLING, ONE_PRODUCT, SEVERAL_PICTURES)
 
 _MOST_LISTED = 20
 _EXAMPLES = 5
@@ -30,7 +34,10 @@ class Conflict(NamedTuple):
     Attributes:
         kind: One of `KINDS`: products with the same or nearly the same picture have different
             labels or were given to different splits; a sub-category stands under several
-            categories; labels differ in nothing but case or blanks.
+            categories; labels differ in nothing but case, blanks, width or the form of a hyphen
+            (`schema.labels.alike`); rows of one product have
+            different labels, of which the first row's are used; there are several different
+            pictures by a product's name, of which one is used.
         value: The first product's id; the sub-category; the most frequent spelling.
         rows: Numbers of the rows to look at, divided by blanks, at most 20: all of the same
             picture; otherwise those that have not what most have. The header is row 1.
@@ -59,9 +66,16 @@ class _Seen:
 
 
 class LabelConflicts:
-    """Collects the labels of all products. Its memory grows with the labels, not the products."""
+    """Collects the labels of all products. Its memory grows with the labels, not the products.
 
-    def __init__(self) -> None:
+    Args:
+        slices: The slice columns, in the order in which products have their values.
+    """
+
+    def __init__(self, slices: Sequence[str] = ()) -> None:
+        self._slices: dict[str, defaultdict[str, _Seen]] = {
+            column: defaultdict(_Seen) for column in slices
+        }
         self._pairs: defaultdict[tuple[str, str], _Seen] = defaultdict(_Seen)
         self._attributes: defaultdict[str, _Seen] = defaultdict(_Seen)
 
@@ -70,6 +84,8 @@ class LabelConflicts:
         self._pairs[product.subcategory, product.category].add(product)
         for label in product.attributes:
             self._attributes[label].add(product)
+        for seen, value in zip(self._slices.values(), product.slices, strict=True):
+            seen[value].add(product)
 
     def found(self) -> Iterator[Conflict]:
         """The conflicts among all labels taken in."""
@@ -90,12 +106,18 @@ class LabelConflicts:
                     SEVERAL_CATEGORIES, subcategory, "categories", categories[subcategory]
                 )
         for level, labels in by_level.items():
-            alike: dict[str, dict[str, list[_Seen]]] = {}
-            for label, seen in labels.items():
-                alike.setdefault("".join(label.split()).casefold(), {})[label] = seen
-            for spellings in (alike[key] for key in sorted(alike)):
-                if len(spellings) > 1:
-                    yield _contradiction(SPELLING, None, level, spellings)
+            yield from _spellings(level, labels)
+        for column, values in self._slices.items():
+            yield from _spellings(column, {value: [seen] for value, seen in values.items()})
+
+
+def _spellings(level: str, labels: Mapping[str, list[_Seen]]) -> Iterator[Conflict]:
+    same: dict[str, dict[str, list[_Seen]]] = {}
+    for label, seen in labels.items():
+        same.setdefault(alike(label), {})[label] = seen
+    for spellings in (same[key] for key in sorted(same)):
+        if len(spellings) > 1:
+            yield _contradiction(SPELLING, None, level, spellings)
 
 
 def _contradiction(
@@ -121,9 +143,22 @@ def _conflict(kind: str, value: str, rows: Sequence[tuple[int, str]], found: str
 
 def same_picture_conflict(products: Sequence[Product]) -> Conflict | None:
     """What contradicts among products with the same or nearly the same picture, if anything."""
-    if len(products) < 2:
-        return None
-    products = sorted(products)
+    return _among(SAME_PICTURE, sorted(products))
+
+
+def product_conflict(rows: Sequence[Product]) -> Conflict | None:
+    """What contradicts among the rows of one product, in their order, if anything."""
+    return _among(ONE_PRODUCT, rows)
+
+
+def several_pictures_conflict(product: Product, used: str, other: str) -> Conflict:
+    """A product by whose name there are different pictures, `used` and another one."""
+    rows = [(product.row, product.id)]
+    found = f"{printable(used)!r} is used, {printable(other)!r} looks different"
+    return _conflict(SEVERAL_PICTURES, product.id, rows, found)
+
+
+def _among(kind: str, products: Sequence[Product]) -> Conflict | None:
     contradictions = []
     for level in (features.CATEGORY, features.SUBCATEGORY, features.ATTRIBUTES, "split"):
         values = Counter(_text(getattr(product, level)) for product in products)
@@ -133,7 +168,7 @@ def same_picture_conflict(products: Sequence[Product]) -> Conflict | None:
     if not contradictions:
         return None
     rows = [(product.row, product.id) for product in products]
-    return _conflict(SAME_PICTURE, products[0].id, rows, "; ".join(contradictions))
+    return _conflict(kind, products[0].id, rows, "; ".join(contradictions))
 
 
 def _text(labels: str | tuple[str, ...]) -> str:

@@ -300,7 +300,7 @@ class DeepFashion:
                 raise UserError(
                     f"`catalog.{option}` names {', '.join(f'`{column}`' for column in unknown)}, "
                     f"which {self.format} in {self.name} does not have there. "
-                    f"It has {', '.join(f'`{column}`' for column in known) or 'none'}."
+                    f"It has {', '.join(f'`{printable(column)}`' for column in known) or 'none'}."
                 )
 
     def _attributes(self, texts: _Texts) -> list[_Attribute]:

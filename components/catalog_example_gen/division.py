@@ -40,6 +40,7 @@ class Candidates(NamedTuple):
         ids: bytes (N,), in UTF-8.
         looks: bytes (N,) of `near_duplicates.HASH_BYTES`.
         labels: int32 (N,), indexes into `combinations`.
+        products: bytes (N,), what the pictures of one product share; empty where each has one.
         combinations: Labels that products have, each once.
     """
 
@@ -47,17 +48,19 @@ class Candidates(NamedTuple):
     ids: np.ndarray
     looks: np.ndarray
     labels: np.ndarray
+    products: np.ndarray
     combinations: Sequence[Labels]
 
     @classmethod
     def packed(cls, products: Iterable[tuple[Product, bytes]]) -> Candidates:
         """Packs products and the looks of their pictures."""
-        rows, ids, looks, labels = [], [], [], []
+        rows, ids, looks, labels, names = [], [], [], [], []
         indexes: dict[Labels, int] = {}
         for product, look in products:
             rows.append(product.row)
             ids.append(product.id.encode())
             looks.append(look)
+            names.append(product.product.encode())
             combination = Labels(
                 product.category, product.subcategory, product.attributes, product.split
             )
@@ -67,6 +70,7 @@ class Candidates(NamedTuple):
             np.array(ids, bytes),
             np.array(looks, f"S{near_duplicates.HASH_BYTES}"),
             np.array(labels, np.int32),
+            np.array(names, bytes),
             list(indexes),
         )
 
@@ -78,11 +82,11 @@ class Candidates(NamedTuple):
         for part in parts:
             renumbered = [indexes.setdefault(one, len(indexes)) for one in part.combinations]
             labels.append(np.array(renumbered, np.int32)[part.labels])
-        rows, ids, looks = (
+        rows, ids, looks, products = (
             np.concatenate([getattr(part, name) for part in parts])
-            for name in ("rows", "ids", "looks")
+            for name in ("rows", "ids", "looks", "products")
         )
-        return cls(rows, ids, looks, np.concatenate(labels), list(indexes))
+        return cls(rows, ids, looks, np.concatenate(labels), products, list(indexes))
 
 
 class Rules(NamedTuple):
@@ -107,31 +111,36 @@ class Division(NamedTuple):
     """What came out.
 
     Attributes:
-        sides: uint8 (N,), of each product the index of its split in `features.SPLITS`.
-        groups: How many groups of nearly the same picture there are.
+        sides: uint8 (N,), of each picture the index of its split in `features.SPLITS`.
+        groups: How many groups there are, of nearly the same picture or of one product.
+        products: How many products there are.
         conflicts: Groups whose products' labels contradict each other.
     """
 
     sides: np.ndarray
     groups: int
+    products: int
     conflicts: list[Conflict]
 
 
 def divide(products: Candidates, rules: Rules) -> Division:
     """Finds every product's side, which does not depend on the order of the products."""
     if not len(products.rows):
-        return Division(np.empty(0, np.uint8), 0, [])
+        return Division(np.empty(0, np.uint8), 0, 0, [])
     category_of, subcategory_of = (
         _numbered([getattr(one, level) for one in products.combinations])[products.labels]
         for level in (features.CATEGORY, features.SUBCATEGORY)
     )
-    group_of = _groups(products.looks, rules.near_duplicate_bits)
+    alike = _groups(products.looks, rules.near_duplicate_bits)
+    group_of, number = alike, len(products.rows)
+    if np.any(products.products != b""):
+        names, name_of = np.unique(products.products, return_inverse=True)
+        group_of, number = _tied(alike, name_of), len(names)
     sizes = np.bincount(group_of)
 
     # The picture of the first product counts, by its id, so that neither the order of the rows nor
     # a copy that is added later moves the group. Shorter ids first: counted up, they grow.
-    members = np.lexsort((products.ids, np.char.str_len(products.ids), group_of))
-    starts = np.cumsum(sizes) - sizes
+    members, starts = _members(group_of, products.ids)
     draws = _draws(products.looks[members[starts]], rules.seed)
 
     categories = _Pairs.of(group_of, category_of)
@@ -147,7 +156,8 @@ def divide(products: Candidates, rules: Rules) -> Division:
     return Division(
         np.where(judges, given, sides[group_of]).astype(np.uint8),
         len(sizes),
-        list(_conflicts(products, members, starts, sizes)),
+        number,
+        list(_conflicts(products, alike)),
     )
 
 
@@ -201,6 +211,34 @@ def _groups(looks: np.ndarray, most_bits: int) -> np.ndarray:
     return np.unique(roots[index_of], return_inverse=True)[1]
 
 
+def _tied(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Joins groups until those of either division are whole.
+
+    Args:
+        one: int64 (N,), the number of each member's group, from 0 without gaps.
+        other: The same of another division.
+
+    Returns:
+        int64 (N,): the number of the joined group.
+    """
+    lowest = one
+    while True:
+        lower = lowest
+        for group_of in (other, one):
+            least = np.full(group_of.max() + 1, len(one))
+            np.minimum.at(least, group_of, lower)
+            lower = least[group_of]
+        if np.array_equal(lower, lowest):
+            return np.unique(lowest, return_inverse=True)[1]
+        lowest = lower
+
+
+def _members(group_of: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indexes of the members, group by group, in the order of their ids; and where groups begin."""
+    sizes = np.bincount(group_of)
+    return np.lexsort((ids, np.char.str_len(ids), group_of)), np.cumsum(sizes) - sizes
+
+
 def _draws(looks: np.ndarray, seed: int) -> np.ndarray:
     hashes = looks.view(np.uint8).reshape(-1, near_duplicates.HASH_BYTES)
     return np.array([splits.draw(seed, one.tobytes().hex()) for one in hashes])
@@ -232,9 +270,9 @@ def _keep_promises(
     sides[judging[sides[judging] == _TRAIN]] = _TEST
 
 
-def _conflicts(
-    products: Candidates, members: np.ndarray, starts: np.ndarray, sizes: np.ndarray
-) -> Iterator[Conflict]:
+def _conflicts(products: Candidates, group_of: np.ndarray) -> Iterator[Conflict]:
+    members, starts = _members(group_of, products.ids)
+    sizes = np.bincount(group_of)
     labels = products.labels[members]
     differ = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
     for group in np.flatnonzero(differ):

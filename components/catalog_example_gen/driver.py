@@ -39,6 +39,7 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
             folder.fingerprint(
                 source_of(catalog, split).files,
                 os.path.join(catalog["folder"], catalog["images"]),
+                catalog["links"],
             ),
         )
         return output

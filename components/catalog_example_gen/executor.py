@@ -47,7 +47,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        sentence = f"{summary['accepted']:,} products, {summary['rejected']:,} rejected"
-        if summary["notes"]:
-            sentence += f"; {' '.join(summary['notes'])}"
+        accepted = f"{summary['accepted']:,} products"
+        if summary["products"] < summary["accepted"]:
+            accepted = f"{summary['accepted']:,} pictures of {summary['products']:,} products"
+        sentence = f"{accepted}, {summary['rejected']:,} rejected"
+        if told := [*summary["hints"], *summary["notes"]]:
+            sentence += f"; {' '.join(told)}"
         examples.set_string_custom_property("summary", sentence)

@@ -16,6 +16,7 @@ import os
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -23,18 +24,34 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from components.catalog_example_gen import folder, pictures, sampling, splits
+from components.catalog_example_gen import (
+    folder,
+    near_duplicates,
+    near_misses,
+    pictures,
+    sampling,
+    splits,
+)
 from components.catalog_example_gen.conflicts import (
     CONFLICTS_FILE,
     COUNTS_FILE,
+    SEVERAL_PICTURES,
     Conflict,
     LabelConflicts,
+    several_pictures_conflict,
     write_conflicts,
     write_counts,
 )
 from components.catalog_example_gen.division import Candidates, Rules, divide
 from components.catalog_example_gen.examples import serialized_example, write_records
+from components.catalog_example_gen.label_coverage import (
+    labels_of,
+    outside_train,
+    outside_train_sentences,
+)
+from components.catalog_example_gen.near_misses import Difference, Names
 from components.catalog_example_gen.pictures import PictureError
+from components.catalog_example_gen.products import gathered
 from components.catalog_example_gen.progress import ProgressFile
 from components.catalog_example_gen.rejects import (
     REJECTS_FILE,
@@ -44,7 +61,7 @@ from components.catalog_example_gen.rejects import (
     printable,
     write_rejects,
 )
-from components.catalog_example_gen.rows import Columns, Product
+from components.catalog_example_gen.rows import Columns, Product, Row
 from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_sorted, write_chunk
 from components.catalog_example_gen.storage import created, is_url, opened
@@ -52,10 +69,17 @@ from schema import features
 from schema.pictures import MOST_BYTES
 
 _REJECTS_AT_ONCE = 10_000
+_MOST_OTHERS = 8
+
+_INCOMPLETE = frozenset({Reason.MISSING_PICTURE, Reason.EMPTY_LABEL})
+_SHARE_OF_VARIANTS = 0.05
+"""Where so many rows repeat an id and are rejected, they are likely no mistakes."""
 
 _MAIN = "main"
 _REPORTED = "reported"
 _MENTIONS = "mentions"
+_MISSED = "missed"
+_UNFOLLOWED = "unfollowed"
 _DRAWS = "draws"
 
 # Keys of the counts that every stage adds to; summary.json is made of them.
@@ -64,6 +88,11 @@ _CAPPED = ("capped",)
 _NOT_SAMPLED = ("not_sampled",)
 _GROUPS = ("groups",)
 _UNNAMED = ("pictures_without_row",)
+_BELONGING = ("belonging_rows",)
+_FURTHER = ("further_pictures",)
+_PRODUCTS = ("distinct_products",)
+_REPEATED = ("repeated_ids",)
+_LINKED = ("linked_pictures",)
 
 
 def parts_of(rows: int) -> int:
@@ -82,6 +111,8 @@ class Plan:
     Attributes:
         source: Where the rows come from.
         images: Path or URL of the folder of pictures.
+        links: Whether links may lead out of it.
+        names: How rows name pictures.
         columns: What the rows' columns mean.
         domains: Allowed labels of the levels that the schema closes.
         class_cap: A category is cut to so many times the mean category's size; None for no cut.
@@ -103,6 +134,8 @@ class Plan:
 
     source: Source
     images: str
+    links: bool
+    names: Names
     columns: Columns
     domains: Mapping[str, Sequence[str]]
     class_cap: float | None
@@ -158,10 +191,40 @@ class _File(NamedTuple):
 
 
 class _WithFile(NamedTuple):
-    """A product and the file that is its picture, not yet looked into."""
+    """A product and the file that is its picture, not yet looked into.
+
+    `others` are some more pictures by its name.
+    """
 
     product: Product
     path: bytes
+    others: tuple[bytes, ...] = ()
+
+
+class _Missed(NamedTuple):
+    """What names a picture that is not there: a product, or a row that is rejected for it."""
+
+    name: str
+    result: Product | Reject
+
+
+class _NearMisses(NamedTuple):
+    """Rows whose names miss pictures in the same way.
+
+    Attributes:
+        differences: Which way.
+        taken: Whether the picture that would fit was taken for the one that was meant.
+        rows: How many.
+        row, name, path: An example: its number, what it says, and the picture that would fit, if
+            any.
+    """
+
+    differences: tuple[Difference, ...]
+    taken: bool
+    rows: int
+    row: int
+    name: str
+    path: str | None
 
 
 class _Pictured(NamedTuple):
@@ -196,20 +259,35 @@ def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
     """Adds the whole ingest to `pipeline`; its results are files, listed in `Plan`.
 
     Beside its main output every step has one of what is to be reported: chunks of rejects,
-    conflicts, and counts.
+    conflicts, near misses and counts.
     """
     start = pipeline | "Start" >> beam.Impulse()
-    rows = start | "ReadRows" >> _step(_ReadRows(plan), _MENTIONS)
-    files = start | "ListFiles" >> beam.ParDo(_ListFiles(plan))
-    first = rows[_MAIN] | "ById" >> beam.GroupByKey() | "KeepFirst" >> _step(_KeepFirst(plan))
+    rows = start | "ReadRows" >> _step(_ReadRows(plan), _MENTIONS, _MISSED)
+    files = start | "ListFiles" >> _step(_ListFiles(plan), _UNFOLLOWED)
+    unfollowed = beam.pvalue.AsList(files[_UNFOLLOWED])
+    products = (
+        rows[_MAIN] | "ByProduct" >> beam.GroupByKey() | "Gather" >> _step(_GatherProducts(plan))
+    )
     with_file = (
-        (files, first[_MAIN], rows[_MENTIONS])
+        (files[_MAIN], products[_MAIN], rows[_MENTIONS])
         | "FilesAndProducts" >> beam.Flatten()
         | "ByPicture" >> beam.GroupByKey()
-        | "JoinFiles" >> _step(_JoinFiles(plan), _DRAWS)
+        | "JoinFiles" >> _step(_JoinFiles(plan), _MISSED, _DRAWS)
     )
-    bounds = _sample_bounds(with_file[_DRAWS], plan)
-    checked = with_file[_MAIN] | "CheckPictures" >> _step(_CheckPictures(plan), sides=bounds)
+    nearly = (
+        (rows[_MISSED], with_file[_MISSED])
+        | "AllMissed" >> beam.Flatten()
+        | "ByLooseKey" >> beam.GroupByKey()
+        | "FindNearMisses" >> _step(_FindNearMisses(plan), _DRAWS, sides=[unfollowed])
+    )
+    draws = (with_file[_DRAWS], nearly[_DRAWS]) | "AllDraws" >> beam.Flatten()
+    bounds = _sample_bounds(draws, plan)
+    checked = (
+        (with_file[_MAIN], nearly[_MAIN])
+        | "AllWithFile" >> beam.Flatten()
+        | "ByPart" >> beam.GroupByKey()
+        | "CheckPictures" >> _step(_CheckPictures(plan), sides=bounds)
+    )
     divided = (
         checked[_MAIN]
         | "AllChecked" >> beam.GroupBy(lambda _: None)
@@ -217,7 +295,10 @@ def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
     )
     written = divided[_MAIN] | "ToAllWorkers" >> beam.Reshuffle() | "Write" >> _step(_Write(plan))
     (
-        [step[_REPORTED] for step in (rows, first, with_file, checked, divided, written)]
+        [
+            step[_REPORTED]
+            for step in (rows, files, products, with_file, nearly, checked, divided, written)
+        ]
         | "AllReported" >> beam.Flatten()
         | "ReportedInOne" >> beam.GroupBy(lambda _: None)
         | "Report" >> beam.ParDo(_Report(plan))
@@ -235,24 +316,23 @@ def _sample_bounds(draws: beam.PCollection, plan: Plan) -> list[beam.pvalue.AsSi
     if not (plan.class_cap or plan.sample):
         return []
     bounds = (
-        draws
-        | "DrawsInOne" >> beam.GroupBy(lambda _: None)
-        | "Bounds" >> beam.Map(_bounds, plan.class_cap, plan.sample)
+        draws | "DrawsInOne" >> beam.GroupBy(lambda _: None) | "Bounds" >> beam.Map(_bounds, plan)
     )
     return [beam.pvalue.AsSingleton(bounds, default_value={})]
 
 
 def _bounds(
-    draws: tuple[None, Iterable[tuple[str, np.ndarray]]],
-    class_cap: float | None,
-    sample: int | None,
+    draws: tuple[None, Iterable[tuple[str, np.ndarray]]], plan: Plan
 ) -> dict[str, tuple[float, float]]:
     of_category = defaultdict(list)
     for category, drawn in draws[1]:
         of_category[category].append(drawn)
     joined = {category: np.concatenate(drawn) for category, drawn in of_category.items()}
+    if plan.columns.several_pictures:
+        # All pictures of a product have one draw, and it counts once.
+        joined = {category: np.unique(drawn) for category, drawn in joined.items()}
     sizes = {category: len(drawn) for category, drawn in joined.items()}
-    quotas = sampling.quotas(sizes, class_cap, sample)
+    quotas = sampling.quotas(sizes, plan.class_cap, plan.sample)
     return {
         category: sampling.bounds(drawn, *quotas[category]) for category, drawn in joined.items()
     }
@@ -265,7 +345,10 @@ def _routed(chunks: Iterable[tuple[tuple[str, int], Chunk]]) -> Iterator[Any]:
         yield element if output == _MAIN else beam.pvalue.TaggedOutput(output, element)
 
 
-def _reported(*results: Conflict | Counter[tuple[str, ...]]) -> Iterator[Any]:
+_Reportable = Conflict | _NearMisses | folder.SkippedLinks | Counter[tuple[str, ...]]
+
+
+def _reported(*results: _Reportable) -> Iterator[Any]:
     for result in results:
         yield beam.pvalue.TaggedOutput(_REPORTED, result)
 
@@ -276,7 +359,7 @@ def _rejected(rejects: list[Reject], plan: Plan) -> Iterator[Any]:
 
 
 class _ReadRows(beam.DoFn):
-    """To chunks of (picture, Product) by id; of the other rows' pictures' names, and of rejects."""
+    """To chunks of `Row`s by product; of the other rows' pictures' names, and of rejects."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -284,15 +367,26 @@ class _ReadRows(beam.DoFn):
     def process(self, _: bytes) -> Iterator[Any]:
         plan = self._plan
         rows = 0
-        labels = LabelConflicts()
+        repeated, last_id = 0, ""
+        labels = LabelConflicts(plan.columns.slices)
         rejects: list[Reject] = []
         spill = Spill(plan.scratch)
-        for picture, result in plan.source.rows(plan.domains, plan.seed, plan.eval_part):
+        for row in plan.source.rows(plan.domains, plan.seed, plan.eval_part):
+            picture, result, _ = row
             rows += 1
+            incomplete = isinstance(result, Reject) and result.reason in _INCOMPLETE
+            repeated += incomplete and result.id == last_id
+            last_id = printable(result.id)
             if isinstance(result, Product):
-                labels.add(result)
-                part = plan.part(folder.key(result.id))
-                yield from _routed(spill.add((_MAIN, part), (picture, result)))
+                if result.category:
+                    labels.add(result)
+                part = plan.part(folder.key(result.product or result.id))
+                yield from _routed(spill.add((_MAIN, part), row))
+                continue
+            if picture and result.reason == Reason.OUTSIDE_IMAGES:
+                key = near_misses.loose_key(picture)
+                missed = _Missed(picture, result)
+                yield from _routed(spill.add((_MISSED, plan.part(key)), (key, missed)))
                 continue
             if picture:
                 key = folder.key(picture)
@@ -303,7 +397,7 @@ class _ReadRows(beam.DoFn):
                 rejects.clear()
         yield from _rejected(rejects, plan)
         yield from _routed(spill.flush())
-        yield from _reported(Counter({_ROWS: rows}), *labels.found())
+        yield from _reported(Counter({_ROWS: rows, _REPEATED: repeated}), *labels.found())
 
 
 class _ListFiles(beam.DoFn):
@@ -312,19 +406,22 @@ class _ListFiles(beam.DoFn):
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def process(self, _: bytes) -> Iterator[tuple[int, Chunk]]:
+    def process(self, _: bytes) -> Iterator[Any]:
         plan = self._plan
         spill = Spill(plan.scratch)
-        for found in folder.files_below(plan.images):
-            stem = os.path.splitext(os.path.basename(found.path))[0]
-            key = folder.key(found.path if plan.columns.picture else stem)
+        skipped = folder.SkippedLinks()
+        for found in folder.files_below(plan.images, plan.links, skipped):
+            key = folder.key(plan.names.of_file(found.path))
             file = _File(os.fsencode(found.path), found.is_picture, found.inside)
             yield from spill.add(plan.part(key), (key, file))
         yield from spill.flush()
+        for path in skipped.folders.first:
+            yield beam.pvalue.TaggedOutput(_UNFOLLOWED, path)
+        yield from _reported(skipped)
 
 
-class _KeepFirst(beam.DoFn):
-    """Of the rows with one id, the first goes on to chunks of (picture, Product) by picture."""
+class _GatherProducts(beam.DoFn):
+    """Makes products of rows: to chunks of (picture, Product) by picture."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -332,30 +429,36 @@ class _KeepFirst(beam.DoFn):
     def process(self, part: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         plan = self._plan
         spill = Spill(plan.scratch)
-        first: dict[bytes, int] = {}
-        rejects = []
-        for picture, product in _in_order_of_rows(part[1]):
-            key, product_id = folder.key(picture), folder.key(product.id)
-            if product_id not in first:
-                first[product_id] = product.row
-                yield from spill.add(plan.part(key), (key, product))
-                continue
-            found = f"row {first[product_id]} has it already"
-            rejects.append(
-                Reject(product.row, product.id, plan.columns.id, Reason.DOUBLED_ID, found)
-            )
-            yield from spill.add(plan.part(key), (key, None))
+        rows_of: defaultdict[bytes, list[Row]] = defaultdict(list)
+        records = [row for chunk in part[1] for row in read_chunk(chunk)]
+        for row in sorted(records, key=lambda row: row.result.row):
+            rows_of[folder.key(row.result.product or row.result.id)].append(row)
+        counts: Counter[tuple[str, ...]] = Counter()
+        rejects: list[Reject] = []
+        for rows in rows_of.values():
+            product = gathered(rows, plan.columns)
+            rejects += product.rejects
+            counts[_REPEATED] += sum(one.reason == Reason.DOUBLED_ID for one in product.rejects)
+            counts[_BELONGING] += product.belonging
+            counts[_FURTHER] += product.further
+            if product.conflict:
+                yield from _reported(product.conflict)
+            members = [(folder.key(name), member) for name, member in product.pictured]
+            # Pictures that a rejected row names are not without a row.
+            used = {key for key, _ in members}
+            named = {folder.key(name) for row in rows for name in (row.picture, *row.further)}
+            for key, member in [*members, *((key, None) for key in sorted(named - used) if key)]:
+                yield from spill.add(plan.part(key), (key, member))
         yield from spill.flush()
         yield from _rejected(rejects, plan)
-
-
-def _in_order_of_rows(chunks: Iterable[Chunk]) -> list[tuple[str, Product]]:
-    records = [record for chunk in chunks for record in read_chunk(chunk)]
-    return sorted(records, key=lambda record: record[1].row)
+        yield from _reported(counts)
 
 
 class _JoinFiles(beam.DoFn):
-    """Joins products with their files: to chunks of _WithFile, one of each part."""
+    """Joins products with their files: to chunks of _WithFile, one of each part.
+
+    Those whose picture is not there, and the pictures that nobody names, go on by loose key.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -373,44 +476,143 @@ class _JoinFiles(beam.DoFn):
                 named.add(key)
                 if member:
                     products.append((key, member))
-        unnamed = 0
+        spill = Spill(plan.scratch)
+        counts: Counter[tuple[str, ...]] = Counter()
         for key, of_key in files.items():
             of_key.sort(key=lambda file: folder.preference(os.fsdecode(file.path)))
             # Of several files by a product's name only the preferred one is the product's.
-            unnamed += sum(file.is_picture for file in of_key[key in named :])
-        yield from _reported(Counter({_UNNAMED: unnamed}))
+            counts[_UNNAMED] += sum(file.is_picture for file in of_key[key in named :])
+            for file in of_key:
+                if key not in named and file.is_picture and file.inside:
+                    loose = near_misses.loose_key(os.fsdecode(file.path))
+                    yield from _to_missed(spill.add(plan.part(loose), (loose, file)))
 
         joined, rejects = [], []
         for key, product in sorted(products, key=lambda one: one[1].row):
+            of_key = files.get(key, [])
+            if not of_key:
+                missed = _Missed(os.fsdecode(key), product)
+                loose = near_misses.loose_key(missed.name)
+                yield from _to_missed(spill.add(plan.part(loose), (loose, missed)))
+                continue
             try:
-                joined.append(_WithFile(product, self._choose(key, files.get(key, ())).path))
+                joined.append(_WithFile(product, *self._choose(of_key)))
             except PictureError as error:
+                counts[_LINKED] += error.reason == Reason.OUTSIDE_IMAGES
                 rejects.append(_picture_reject(product, plan, error))
+        yield from _to_missed(spill.flush())
         yield from _rejected(rejects, plan)
+        yield from _reported(counts)
         yield part[0], write_chunk(joined, plan.scratch)
-        if plan.class_cap or plan.sample:
-            draws = defaultdict(list)
-            for product, _ in joined:
-                draws[product.category].append(sampling.sample_draw(product.id))
-            for category, drawn in draws.items():
-                yield beam.pvalue.TaggedOutput(_DRAWS, (category, np.array(drawn)))
+        yield from _draws(joined, plan)
 
-    def _choose(self, key: bytes, files: Sequence[_File]) -> _File:
-        if not files:
-            name = os.fsdecode(key)
-            if self._plan.columns.picture and self._leads_outside(name):
-                raise PictureError(Reason.OUTSIDE_IMAGES, name)
-            expected = name if self._plan.columns.picture else f"{name}.jpg or another suffix"
-            raise PictureError(Reason.MISSING_PICTURE, f"no file {expected}")
-        file = files[0]
+    def _choose(self, files: Sequence[_File]) -> tuple[bytes, tuple[bytes, ...]]:
+        file, *others = files
         if not file.inside:
             raise PictureError(Reason.OUTSIDE_IMAGES, f"a link: {os.fsdecode(file.path)}")
         if not file.is_picture:
             raise PictureError(Reason.WRONG_SUFFIX, os.fsdecode(file.path))
-        return file
+        alike = [other.path for other in others if other.is_picture and other.inside]
+        return file.path, tuple(alike[:_MOST_OTHERS])
+
+
+def _to_missed(chunks: Iterable[tuple[int, Chunk]]) -> Iterator[Any]:
+    for element in chunks:
+        yield beam.pvalue.TaggedOutput(_MISSED, element)
+
+
+def _draws(joined: Iterable[_WithFile], plan: Plan) -> Iterator[Any]:
+    if plan.class_cap or plan.sample:
+        draws = defaultdict(list)
+        for product, _, _ in joined:
+            draws[product.category].append(_sample_draw(product))
+        for category, drawn in draws.items():
+            yield beam.pvalue.TaggedOutput(_DRAWS, (category, np.array(drawn)))
+
+
+def _sample_draw(product: Product) -> float:
+    return sampling.sample_draw(product.product or product.id)
+
+
+class _FindNearMisses(beam.DoFn):
+    """Looks for pictures that would fit names which none has: to chunks of _WithFile.
+
+    Where it is certain which picture was meant, the product goes on with it; the others are
+    rejected in words that say what would fit.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def process(self, part: tuple[int, Iterable[Chunk]], unfollowed: list[str]) -> Iterator[Any]:
+        plan = self._plan
+        paths: defaultdict[bytes, list[str]] = defaultdict(list)
+        missed: list[tuple[bytes, _Missed]] = []
+        for chunk in part[1]:
+            for key, member in read_chunk(chunk):
+                if isinstance(member, _File):
+                    paths[key].append(os.fsdecode(member.path))
+                else:
+                    missed.append((key, member))
+        alike = {key: near_misses.Alike(paths.get(key, ())) for key in {key for key, _ in missed}}
+        fits = []
+        claims: defaultdict[str, set[str]] = defaultdict(set)
+        for key, (name, result) in sorted(missed, key=lambda one: one[1].result.row):
+            differences, fit = near_misses.fitting(name, alike[key].near(name), plan.names)
+            certain = near_misses.is_certain(differences, fit)
+            fits.append((name, result, differences, fit, certain))
+            if certain and not plan.names.by_path:
+                claims[fit[0]].add(name)
+        joined: list[_WithFile] = []
+        rejects: list[Reject] = []
+        found: dict[tuple[Any, ...], _NearMisses] = {}
+        for name, result, differences, fit, certain in fits:
+            # Of two ids that mean one picture, as `A1` and `a1`, nobody knows whose it is.
+            taken = certain and isinstance(result, Product) and len(claims[fit[0]]) < 2
+            if taken:
+                joined.append(_WithFile(result, os.fsencode(fit[0])))
+            else:
+                rejects.append(self._reject(name, result, differences, fit, unfollowed))
+            if differences:
+                path = printable(fit[0]) if fit else None
+                one = _NearMisses(differences, taken, 1, result.row, printable(name), path)
+                key = differences, taken, path is None
+                found[key] = found[key]._replace(rows=found[key].rows + 1) if key in found else one
+        yield part[0], write_chunk(joined, plan.scratch)
+        yield from _rejected(rejects, plan)
+        yield from _reported(*found.values())
+        yield from _reported(Counter({_UNNAMED: -len({path for _, path, _ in joined})}))
+        yield from _draws(joined, plan)
+
+    def _reject(
+        self,
+        name: str,
+        result: Product | Reject,
+        differences: tuple[Difference, ...],
+        fit: list[str],
+        unfollowed: list[str],
+    ) -> Reject:
+        plan = self._plan
+        hint = f": {near_misses.in_words(differences)}" if differences else ""
+        if fit:
+            hint = f"; there is {fit[0]}{hint}"
+        if isinstance(result, Reject):
+            return result._replace(found=printable(result.found + hint))
+        reason = Reason.MISSING_PICTURE
+        if plan.columns.picture and self._leads_outside(name):
+            reason, found = Reason.OUTSIDE_IMAGES, name
+        elif plan.columns.picture:
+            found = f"no file {name}"
+            if litter := folder.passed_over(name):
+                hint = f": hidden files and what programs leave are passed over, as is {litter}"
+        else:
+            found = f"no file {name}.jpg or another suffix"
+        if not hint and unfollowed:
+            hint = f"; links to folders are not followed: {', '.join(unfollowed)}"
+        return _picture_reject(result, plan, PictureError(reason, found + hint))
 
     def _leads_outside(self, name: str) -> bool:
-        if is_url(self._plan.images):
+        if is_url(self._plan.images) or self._plan.links:
             return False
         return folder.leads_outside(name, self._plan.images)
 
@@ -424,21 +626,29 @@ class _CheckPictures(beam.DoFn):
 
     def process(
         self,
-        part: tuple[int, Chunk],
+        part: tuple[int, Iterable[Chunk]],
         bounds: Mapping[str, tuple[float, float]] | None = None,
     ) -> Iterator[Any]:
         plan = self._plan
         pictured, rejects = [], []
         counts: Counter[tuple[str, ...]] = Counter()
-        for product, path in read_chunk(part[1]):
+        joined = [one for chunk in part[1] for one in read_chunk(chunk)]
+        for product, path, others in sorted(joined, key=lambda one: (one[0].row, one[0].id)):
             if bounds and (left_out := _left_out(product, *bounds[product.category])):
                 counts[left_out] += 1
+                counts["looked_into", product.category, "left_out"] += 1
                 continue
+            counts["looked_into", product.category, "opened"] += 1
             try:
                 content = _read_picture(plan.images, path)
                 measured = pictures.measured(content, product.box)
                 pictured.append(_Pictured(product, path, measured, _digest(content)))
+                if other := self._other_picture(measured.look, others):
+                    yield from _reported(
+                        several_pictures_conflict(product, os.fsdecode(path), os.fsdecode(other))
+                    )
             except PictureError as error:
+                counts["looked_into", product.category, "unusable"] += 1
                 rejects.append(_picture_reject(product, plan, error))
             self._progress.mark()
         self._progress.flush()
@@ -451,9 +661,18 @@ class _CheckPictures(beam.DoFn):
             write_chunk([candidates], plan.scratch),
         )
 
+    def _other_picture(self, look: bytes, others: Sequence[bytes]) -> bytes | None:
+        """The first of `others` that looks different; the same in another file form does not."""
+        for path in others:
+            with suppress(PictureError):
+                other = pictures.measured(_read_picture(self._plan.images, path)).look
+                if near_duplicates.distance(look, other) > self._plan.near_duplicate_bits:
+                    return path
+        return None
+
 
 def _left_out(product: Product, cap: float, sample: float) -> tuple[str, ...] | None:
-    drawn = sampling.sample_draw(product.id)
+    drawn = _sample_draw(product)
     if drawn < sample:
         return None
     return _NOT_SAMPLED if drawn < cap else _CAPPED
@@ -495,7 +714,8 @@ class _Divide(beam.DoFn):
         ends = np.cumsum([len(one.rows) for one in candidates])
         for part, sides in zip(parts, np.split(division.sides, ends[:-1]), strict=True):
             yield _Divided(part.part, part.products, sides.tobytes())
-        yield from _reported(Counter({_GROUPS: division.groups}), *division.conflicts)
+        counts = Counter({_GROUPS: division.groups, _PRODUCTS: division.products})
+        yield from _reported(counts, *division.conflicts)
 
 
 class _Write(beam.DoFn):
@@ -539,10 +759,14 @@ class _Write(beam.DoFn):
                 rejects.append(_picture_reject(product, self._plan, error))
                 continue
             counts["products", split, product.category] += 1
+            for level, label in labels_of(product, self._plan.columns):
+                counts["label", split, level, label] += 1
             slices = zip(self._plan.columns.slices, product.slices, strict=True)
+            shared = {features.PRODUCT: product.product.encode()} if product.product else {}
             yield serialized_example(
                 {
                     features.ID: product.id.encode(),
+                    **shared,
                     features.IMAGE: image,
                     features.CATEGORY: product.category.encode(),
                     features.SUBCATEGORY: product.subcategory.encode(),
@@ -552,7 +776,7 @@ class _Write(beam.DoFn):
                     features.IMAGE_ASPECT: measured.aspect,
                     features.IMAGE_BRIGHTNESS: measured.brightness,
                     features.IMAGE_SHARPNESS: measured.sharpness,
-                    **{column: value.encode() for column, value in slices},
+                    **{features.slice_feature(column): value.encode() for column, value in slices},
                 }
             )
 
@@ -564,17 +788,24 @@ class _Report(beam.DoFn):
         self._plan = plan
 
     def process(
-        self, group: tuple[None, Iterable[Chunk | Conflict | Counter[tuple[str, ...]]]]
+        self,
+        group: tuple[None, Iterable[Chunk | _Reportable]],
     ) -> None:
         plan = self._plan
         rejects: list[Chunk] = []
         conflicts: list[Conflict] = []
+        near: list[_NearMisses] = []
+        skipped = folder.SkippedLinks()
         counts: Counter[tuple[str, ...]] = Counter()
         for result in group[1]:
             if isinstance(result, Chunk):
                 rejects.append(result)
             elif isinstance(result, Conflict):
                 conflicts.append(result)
+            elif isinstance(result, _NearMisses):
+                near.append(result)
+            elif isinstance(result, folder.SkippedLinks):
+                skipped = result
             else:
                 counts.update(result)
         with created(f"{plan.rejects}/{REJECTS_FILE}") as file:
@@ -583,27 +814,96 @@ class _Report(beam.DoFn):
             by_kind = write_conflicts(conflicts, file)
         with created(f"{plan.conflicts}/{COUNTS_FILE}") as file:
             write_counts(by_kind, file)
+        outside = outside_train(
+            (*key[1:], number) for key, number in counts.items() if key[0] == "label"
+        )
+        told = _told(near, counts, by_reason, skipped, plan.columns.id)
         with created(f"{plan.rejects}/{SUMMARY_FILE}") as file:
-            file.write(json.dumps(_summary(counts, by_reason), indent=2).encode())
+            summary = {
+                **_summary(counts, by_reason),
+                "ambiguous": by_kind[SEVERAL_PICTURES],
+                "labels_outside_train": outside,
+                **told,
+                "notes": [*told["notes"], *outside_train_sentences(outside)],
+            }
+            file.write(json.dumps(summary, indent=2, ensure_ascii=False).encode())
+
+
+def _told(
+    near: Iterable[_NearMisses],
+    counts: Counter[tuple[str, ...]],
+    by_reason: Counter[str],
+    skipped: folder.SkippedLinks,
+    id_column: str,
+) -> dict[str, list[str]]:
+    """Sentences: `notes` on what was made of names, and `hints` on what to do about rejects."""
+    alike: dict[tuple[Any, ...], list[_NearMisses]] = {}
+    for one in near:
+        key = one.differences, one.taken, one.path is None
+        alike.setdefault(key, []).append(one)
+    notes, hints = [], []
+    ranked = sorted(alike.values(), key=lambda of: (-sum(one.rows for one in of), of[0]))
+    for of_kind in ranked:
+        rows = sum(one.rows for one in of_kind)
+        first = min(of_kind, key=lambda one: one.row)
+        say = near_misses.taken_sentence if first.taken else near_misses.sentence
+        (notes if first.taken else hints).append(
+            say(rows, first.name, first.path, first.differences)
+        )
+    if (repeated := counts[_REPEATED]) > max(1, _SHARE_OF_VARIANTS * counts[_ROWS]):
+        hints.append(
+            f"{repeated:,} of them have the id of a row above: where several rows are one product, "
+            f"set `catalog.product` to `{id_column}`."
+        )
+    if linked := counts[_LINKED]:
+        hints.append(
+            f"{linked:,} pictures are links that lead out of the images folder: set "
+            "`catalog.links` to true if they may."
+        )
+    if by_reason[Reason.MISSING_PICTURE] and skipped.folders.count:
+        hints.append(
+            f"Links to folders are not followed: {_listed(skipped.folders)}. Set `catalog.links` "
+            "to true if they shall be."
+        )
+    if by_reason[Reason.MISSING_PICTURE] and skipped.dangling.count:
+        hints.append(
+            f"Links to pictures lead nowhere: {_listed(skipped.dangling)}. Fetch what they lead to "
+            "(`dvc checkout`, `git annex get`)."
+        )
+    return {"notes": notes, "hints": hints}
+
+
+def _listed(paths: folder.Few) -> str:
+    more = f" and {paths.count - len(paths.first):,} more" * (paths.count > len(paths.first))
+    return ", ".join(f"`{printable(path)}`" for path in paths.first) + more
 
 
 def _summary(counts: Counter[tuple[str, ...]], by_reason: Counter[str]) -> dict[str, Any]:
     by_split = dict.fromkeys(features.SPLITS, 0)
     by_category: dict[str, dict[str, int]] = {}
+    opened: dict[str, dict[str, int]] = {}
     for key, number in sorted(counts.items()):
         if key[0] == "products":
             _, split, category = key
             by_split[split] += number
             by_category.setdefault(category, dict.fromkeys(features.SPLITS, 0))[split] = number
+        elif key[0] == "looked_into":
+            _, category, end = key
+            ends = {"opened": 0, "unusable": 0, "left_out": 0}
+            opened.setdefault(category, ends)[end] = number
     return {
         "rows": counts[_ROWS],
+        "further_pictures": counts[_FURTHER],
+        "belonging_rows": counts[_BELONGING],
         "accepted": sum(by_split.values()),
         "rejected": by_reason.total(),
         "capped": counts[_CAPPED],
         "not_sampled": counts[_NOT_SAMPLED],
+        "products": counts[_PRODUCTS],
         "groups": counts[_GROUPS],
         "pictures_without_row": counts[_UNNAMED],
         "rejected_by_reason": dict(sorted(by_reason.items(), key=lambda item: (-item[1], item))),
         "products_by_split": by_split,
         "products_by_category": by_category,
+        "looked_into_by_category": opened,
     }

@@ -57,6 +57,11 @@ def perceptual_hash(luminance: Image.Image) -> bytes:
     return np.packbits(spectrum[_VERTICAL, _HORIZONTAL] > _FAINT).tobytes()
 
 
+def distance(one: bytes, other: bytes) -> int:
+    """In how many bits two hashes differ."""
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
+
+
 def joined(hashes: np.ndarray, most_bits: int, largest: int | None = None) -> np.ndarray:
     """Finds the groups of near-duplicates.
 

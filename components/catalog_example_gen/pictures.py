@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from PIL import Image
 from components.catalog_example_gen.near_duplicates import HASH_BYTES, perceptual_hash
 from components.catalog_example_gen.rows import Box
 from schema.picture_figures import (
+    NOT_A_PICTURE,
     PictureError,
     cropped,
     figures_of,
@@ -25,6 +27,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 """Of several files for one product, the earliest suffix in this order is its picture."""
 
 _JPEG_QUALITY = 95
+
+_LONGEST_POINTER = 1024
+_PATH = re.compile(r"[!#-;=?-~]*/[!#-;=?-~]+")
 
 
 class Measured(NamedTuple):
@@ -54,7 +59,12 @@ def measured(content: bytes, box: Box | None = None) -> Measured:
         PictureError: The file is empty, no picture, damaged, too small or too large; or nothing of
             it is in the box. A picture too large is refused from its header and never decoded.
     """
-    image = opened(content)
+    try:
+        image = opened(content)
+    except PictureError as error:
+        if error.reason == NOT_A_PICTURE and (pointer := _pointer(content)):
+            raise PictureError(NOT_A_PICTURE, pointer) from None
+        raise
     is_plain = (
         box is None
         and image.format == "JPEG"
@@ -73,6 +83,18 @@ def measured(content: bytes, box: Box | None = None) -> Measured:
         look=perceptual_hash(luminance) or blake2b(content, digest_size=HASH_BYTES).digest(),
         is_plain=is_plain,
     )
+
+
+def _pointer(content: bytes) -> str | None:
+    """What a file holds that stands for a picture kept elsewhere; None for any other file."""
+    if content.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS: fetch the pictures with `git lfs pull`"
+    text = content[:_LONGEST_POINTER].decode("ascii", "replace").strip()
+    if len(content) > _LONGEST_POINTER or not _PATH.fullmatch(text):
+        return None
+    if "annex/objects/" in text:
+        return "a pointer of git-annex: fetch the pictures with `git annex get`"
+    return f"the path {text}, as of a link that was copied without what it leads to"
 
 
 def stored(content: bytes, measures: Measured, longest_side: int, box: Box | None = None) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.catalog_example_gen import folder
+from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.sources import Source, source_of
 from components.catalog_example_gen.storage import is_url
 from schema.errors import UserError
@@ -24,12 +25,19 @@ def check_catalog(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> None:
             categories.
     """
     source = source_of(catalog, split)
-    check_folders(catalog["folder"], source, os.path.join(catalog["folder"], catalog["images"]))
+    images = os.path.join(catalog["folder"], catalog["images"])
+    check_folders(catalog["folder"], source, images, catalog["links"])
     source.glance()
 
 
-def check_folders(catalog_folder: str, source: Source, images: str) -> None:
+def check_folders(catalog_folder: str, source: Source, images: str, links: bool = False) -> None:
     """Looks for the folders, the files of rows and a first picture.
+
+    Args:
+        catalog_folder: The catalog's.
+        source: Where its rows come from.
+        images: Folder of pictures.
+        links: Whether links may lead out of it.
 
     Raises:
         UserError: One of them is not there.
@@ -40,8 +48,20 @@ def check_folders(catalog_folder: str, source: Source, images: str) -> None:
             state = "is a file, not a folder" if os.path.exists(path) else "is not there"
             raise UserError(f"The folder {path} {state}. Check `catalog.{option}` in the config.")
     source.check()
-    if not any(file.is_picture for file in folder.files_below(images)):
+    skipped = folder.SkippedLinks()
+    if not any(file.is_picture for file in folder.files_below(images, links, skipped)):
+        hint = ""
+        if skipped.folders.count:
+            hint = (
+                f"Links to folders are not followed, as is {printable(skipped.folders.first[0])}: "
+                "set `catalog.links` to true if they shall be, or check"
+            )
+        elif skipped.dangling.count:
+            hint = (
+                f"There are links that lead nowhere, as {printable(skipped.dangling.first[0])}: "
+                "fetch what they lead to (`dvc checkout`, `git annex get`), or check"
+            )
         raise UserError(
             f"There is no picture below {images} (jpg, png, webp, gif or bmp). "
-            "Check `catalog.images` in the config."
+            f"{hint or 'Check'} `catalog.images` in the config."
         )

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import IO, Any, NamedTuple
 
+from schema.labels import MOST_LETTERS
+
 REJECTS_FILE = "rejects.csv"
 SUMMARY_FILE = "summary.json"
 
@@ -21,11 +23,15 @@ class Reason(str, Enum):
     __str__ = str.__str__
 
     WRONG_FIELDS = "wrong_fields"
+    STRAY_QUOTE = "stray_quote"
     BAD_ENCODING = "bad_encoding"
+    CONTROL_CHARACTER = "control_character"
+    TOO_LONG = "too_long"
     EMPTY_ID = "empty_id"
     DOUBLED_ID = "doubled_id"
     EMPTY_LABEL = "empty_label"
     UNKNOWN_LABEL = "unknown_label"
+    NOT_A_FLAG = "not_a_flag"
     UNKNOWN_SPLIT = "unknown_split"
     OUTSIDE_IMAGES = "outside_images"
     MISSING_PICTURE = "missing_picture"
@@ -47,11 +53,15 @@ class Reason(str, Enum):
 
 IN_WORDS: Mapping[Reason, str] = {
     Reason.WRONG_FIELDS: "wrong number of fields",
+    Reason.STRAY_QUOTE: "quote that swallows the lines below it",
     Reason.BAD_ENCODING: "text in another encoding",
+    Reason.CONTROL_CHARACTER: "text with control characters",
+    Reason.TOO_LONG: f"text of more than {MOST_LETTERS} letters",
     Reason.EMPTY_ID: "no id",
     Reason.DOUBLED_ID: "id already taken by an earlier row",
     Reason.EMPTY_LABEL: "no label",
     Reason.UNKNOWN_LABEL: "label that the schema does not list",
+    Reason.NOT_A_FLAG: "flag that is neither 0 nor 1",
     Reason.UNKNOWN_SPLIT: "split that is none of train, eval and test",
     Reason.OUTSIDE_IMAGES: "picture outside the images folder",
     Reason.MISSING_PICTURE: "no picture",
@@ -71,22 +81,6 @@ IN_WORDS: Mapping[Reason, str] = {
     Reason.ITEM_ON_TWO_SIDES: "item that is on both sides of the given split",
 }
 """What each code means, to finish the sentence "12 rows: ..."."""
-
-
-_LOOKED_INTO = frozenset(
-    {
-        Reason.UNREADABLE_FILE,
-        Reason.EMPTY_FILE,
-        Reason.NOT_A_PICTURE,
-        Reason.TRUNCATED,
-        Reason.TOO_LARGE,
-        Reason.TOO_SMALL,
-        Reason.EMPTY_BOX,
-        Reason.UNREAD_FORM,
-        Reason.CHANGED_DURING_RUN,
-    }
-)
-"""Reasons that only show when a picture is opened."""
 
 
 class Reject(NamedTuple):
@@ -109,10 +103,18 @@ class Reject(NamedTuple):
 
 
 def printable(text: str) -> str:
-    r"""The text, shortened, with bytes that could not be decoded shown as `\udcXX`."""
+    r"""The text, shortened, with what nobody sees or what moves a terminal as Python writes it.
+
+    Bytes that could not be decoded become `\udcXX`, a line break `\n`, a zero width space `\u200b`.
+    """
     if len(text) > _LONGEST_FOUND:
         text = text[: _LONGEST_FOUND - 3] + "..."
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> Counter[str]:
@@ -128,20 +130,32 @@ def write_rejects(rejects: Iterable[Reject], file: IO[bytes]) -> Counter[str]:
     return counts
 
 
+def asked(summary: Mapping[str, Any]) -> int:
+    """How many pictures the rows ask for: one a row, but for rows that name several or belong."""
+    further, belonging = (summary.get(name, 0) for name in ("further_pictures", "belonging_rows"))
+    return summary["rows"] + further - belonging
+
+
 def expected_rejects(summary: Mapping[str, Any]) -> float:
-    """How many rows would be rejected if every picture had been looked into.
+    """How many of `asked` would be rejected if every picture had been looked into.
 
     Where the class cap or the sample leaves products out, all rows are read and all pictures looked
-    for, but only those of the other products are opened: as many of the rest are taken to be bad.
+    for, but only those of the other products are opened. Of each category as large a part of those
+    left out is taken to be bad as of those opened: the cap leaves out some categories only. One of
+    which none was opened is taken to be like all together.
 
     Args:
         summary: What stands in summary.json.
     """
-    opened = sum(summary["rejected_by_reason"].get(reason, 0) for reason in _LOOKED_INTO)
-    unopened = summary["rejected"] - opened
+    ends = summary["looked_into_by_category"].values()
+    opened, unusable = (sum(end[name] for end in ends) for name in ("opened", "unusable"))
     if not opened:
-        return unopened
-    return unopened + (summary["rows"] - unopened) * opened / (opened + summary["accepted"])
+        return summary["rejected"]
+    expected = float(summary["rejected"])
+    for end in ends:
+        of = end if end["opened"] else {"opened": opened, "unusable": unusable}
+        expected += end["left_out"] * of["unusable"] / of["opened"]
+    return expected
 
 
 def top_reasons(by_reason: Mapping[str, int], most: int = 3) -> str:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, TypeAlias
 
+from components.catalog_example_gen.column_notes import ColumnNotes
+from components.catalog_example_gen.csv_records import CsvRecords, Lines, Record
 from components.catalog_example_gen.rejects import Reason, Reject, printable
 from components.catalog_example_gen.splits import GIVEN
+from components.catalog_example_gen.storage import is_url
 from schema import features
 from schema.errors import UserError
+from schema.labels import (
+    HAS,
+    HAS_NOT,
+    MOST_LETTERS,
+    has_control,
+    items,
+    normalized,
+    without_invisible,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,10 @@ class Columns:
     slices: tuple[str, ...]
     separator: str
     split: str | None = None
+    product: str | None = None
+    picture_separator: str | None = None
+    flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extra_labels: tuple[str, ...] = ()
 
     @classmethod
     def from_options(
@@ -46,15 +60,29 @@ class Columns:
             slices=tuple(catalog["slices"]),
             separator=catalog["separator"],
             split=split["column"] if split else None,
+            product=catalog.get("product"),
+            picture_separator=catalog.get("picture_separator"),
+            flags=catalog["flags"],
+            extra_labels=tuple(catalog["extra_labels"]),
         )
+
+    @property
+    def several_pictures(self) -> bool:
+        """Whether a product may have several pictures, and so several Examples."""
+        return bool(self.product or self.picture_separator)
 
     @property
     def names(self) -> list[str]:
         """Every column that is read, each once, in a fixed order."""
         picture = [self.picture] if self.picture else []
         split = [self.split] if self.split else []
-        levels = [self.category, self.subcategory, *self.attributes]
-        return list(dict.fromkeys([self.id, *picture, *levels, *self.slices, *split]))
+        product = [self.product] if self.product else []
+        flags = [column for columns in self.flags.values() for column in columns]
+        levels = [self.category, self.subcategory, *self.attributes, *flags]
+        return list(dict.fromkeys([self.id, *product, *picture, *levels, *self.slices, *split]))
+
+
+_LIST_MARKS = " []\"'"
 
 
 Box: TypeAlias = tuple[int, int, int, int]
@@ -73,6 +101,8 @@ class Product(NamedTuple):
         slices: Values of the slice columns, in their order.
         split: The split that the catalog itself gives; empty where it does not.
         box: The part of the picture to keep; None for all of it.
+        product: The name that all pictures of one product share; empty where each product has one
+            picture. A row that only belongs to such a product may have empty labels.
     """
 
     row: int
@@ -83,6 +113,7 @@ class Product(NamedTuple):
     slices: tuple[str, ...]
     split: str = ""
     box: Box | None = None
+    product: str = ""
 
 
 class Row(NamedTuple):
@@ -92,10 +123,12 @@ class Row(NamedTuple):
         picture: The name under which its picture is looked up: the id, or the path below the
             folder of pictures. Empty where the row does not tell.
         result: What became of it.
+        further: The names of more pictures, where a cell has several.
     """
 
     picture: str
     result: Product | Reject
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,12 +140,14 @@ class Survey:
         sizes: How many of them each category has; "" where a row has none.
         splits: The splits that the catalog itself gives to some row; none where it does not.
         notes: Sentences on what is odd, but harms nothing.
+        lines: How the lines of the CSV are divided; None where there is none.
     """
 
     rows: int
     sizes: Mapping[str, int]
     splits: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    lines: Lines | None = None
 
 
 def read_rows(
@@ -121,67 +156,90 @@ def read_rows(
     columns: Columns,
     domains: Mapping[str, Sequence[str]],
     name: str = "labels.csv",
+    delimiter: str = ",",
 ) -> Iterator[Row]:
-    """Yields every row of the CSV. Cells lose the blanks around them; blank lines are skipped.
+    """Yields every row of the CSV. Cells are normalized; blank lines are skipped.
 
     Args:
-        file: The CSV; quoted commas and line breaks, any line ends, with or without byte order
-            mark. Undecodable bytes reject their row only.
+        file: The CSV, as `CsvRecords` reads it. Undecodable bytes reject their row only.
         encoding: A text encoding of Python.
         columns: What to read.
         domains: The allowed labels of the levels that the schema closes.
         name: The file in messages.
+        delimiter: What separates fields, one of `csv_records.DELIMITERS`.
 
     Raises:
         UserError: There is no header, a column is missing or there twice, or the encoding is no
             encoding, or cannot be that of the file.
     """
-    reader = _Reader(file, encoding, name)
-    reader.require(columns.names)
+    records = _records(file, encoding, delimiter, columns, name)
     parse = RowParser(columns, domains)
-    for number, fields in reader:
-        yield parse(number, fields, reader.header)
+    for record in records:
+        yield parse(record, records.header)
 
 
-def glance(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels.csv") -> None:
+def glance(
+    file: IO[bytes],
+    encoding: str,
+    columns: Columns,
+    name: str = "labels.csv",
+    delimiter: str = ",",
+) -> None:
     """Reads the CSV until two categories were met, to refuse early what `survey` would refuse.
 
     Raises:
         UserError: As `survey`.
     """
-    reader = _Reader(file, encoding, name)
-    reader.require(columns.names)
-    category_at = reader.header.index(columns.category)
+    records = _records(file, encoding, delimiter, columns, name)
+    category_at = records.header.index(columns.category)
     rows = 0
     categories: set[str] = set()
-    for _, fields in reader:
+    for record in records:
         rows += 1
-        categories.update(field.strip() for field in fields[category_at : category_at + 1])
+        categories.update(map(normalized, record.fields[category_at : category_at + 1]))
         if len(categories - {""}) > 1:
             break
     _require_something_to_learn(rows, categories, columns.category, name)
 
 
-def survey(file: IO[bytes], encoding: str, columns: Columns, name: str = "labels.csv") -> Survey:
-    """Reads the CSV once to count its rows and to learn which splits it gives.
+def survey(
+    file: IO[bytes],
+    encoding: str,
+    columns: Columns,
+    name: str = "labels.csv",
+    delimiter: str = ",",
+) -> Survey:
+    """Reads the CSV once: counts its rows and lines, learns its splits, and what is odd in it.
 
     Raises:
         UserError: As `read_rows`; the CSV has no row; or no two rows differ in their category.
     """
-    reader = _Reader(file, encoding, name)
-    reader.require(columns.names)
-    category_at = reader.header.index(columns.category)
-    split_at = reader.header.index(columns.split) if columns.split else len(reader.header)
+    records = _records(file, encoding, delimiter, columns, name)
+    category_at = records.header.index(columns.category)
+    split_at = records.header.index(columns.split) if columns.split else len(records.header)
     splits: set[str] = set()
+    odd = ColumnNotes(columns.attributes, columns.separator, records.header)
 
     def categories() -> Iterator[str]:
-        for _, fields in reader:
+        for record in records:
+            fields = record.fields
+            if not record.fault and len(fields) >= len(records.header):
+                odd.add(fields)
             if split_at < len(fields):
-                splits.add(GIVEN.get(fields[split_at].strip().lower(), ""))
-            yield fields[category_at].strip() if category_at < len(fields) else ""
+                splits.add(GIVEN.get(normalized(fields[split_at]).lower(), ""))
+            yield normalized(fields[category_at]) if category_at < len(fields) else ""
 
     sizes = category_sizes(categories(), columns.category, name)
-    return Survey(sizes.total(), sizes, frozenset(splits - {""}))
+    notes = (*records.sentences(), *odd.sentences())
+    return Survey(sizes.total(), sizes, frozenset(splits - {""}), notes, records.lines)
+
+
+def _records(
+    file: IO[bytes], encoding: str, delimiter: str, columns: Columns, name: str
+) -> CsvRecords:
+    records = CsvRecords(file, encoding, delimiter, name)
+    records.require(columns.names, columns.id, columns.category)
+    return records
 
 
 def category_sizes(found: Iterable[str], column: str, name: str) -> Counter[str]:
@@ -210,65 +268,8 @@ def _require_something_to_learn(rows: int, categories: set[str], column: str, na
         )
 
 
-class _Reader:
-    """The CSV's records with their row numbers."""
-
-    def __init__(self, file: IO[bytes], encoding: str, name: str) -> None:
-        self._name = name
-        self._encoding = encoding
-        try:
-            text = io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="")
-        except LookupError as error:
-            raise UserError(
-                f"`{encoding}` is not a text encoding. Set `catalog.encoding` to utf-8-sig, "
-                "latin-1, cp1252 or another that Python knows."
-            ) from error
-        self._records = csv.reader(text)
-        header = next(self._next_records(), None)
-        if header is None:
-            raise UserError(f"{name} is empty. It must begin with a line of column names.")
-        self.header = [column.strip() for column in header]
-        while self.header and not self.header[-1]:
-            self.header.pop()
-
-    def _next_records(self) -> Iterator[list[str]]:
-        while True:
-            try:
-                record = next(self._records)
-            except StopIteration:
-                return
-            except UnicodeError as error:
-                raise UserError(
-                    f"{self._name} is not in the encoding `{self._encoding}` ({error}). Set "
-                    "`catalog.encoding` to the one that it was saved in."
-                ) from error
-            except csv.Error as error:
-                # A cell above the csv module's limit of 131,072 characters: nearly always a quote
-                # that is never closed.
-                record = [f"{error}, at line {self._records.line_num:,}"]
-            yield record
-
-    def require(self, names: Sequence[str]) -> None:
-        missing = [column for column in names if column not in self.header]
-        if missing:
-            hint = ""
-            if len(self.header) == 1 and any(mark in self.header[0] for mark in ";\t|"):
-                hint = " Its fields seem not to be separated by commas, which they must be."
-            raise UserError(
-                f"{self._name} has no column {', '.join(f'`{column}`' for column in missing)}. "
-                f"It has {', '.join(f'`{printable(column)}`' for column in self.header)}.{hint} "
-                "Correct the section `catalog` of the config or the file."
-            )
-        doubled = [column for column in names if self.header.count(column) > 1]
-        if doubled:
-            raise UserError(
-                f"{self._name} has the column `{doubled[0]}` more than once. Rename all but one."
-            )
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        for number, record in enumerate(self._next_records(), start=2):
-            if record:
-                yield number, record
+class _Unusable(Exception):
+    """Carries the column, the `Reason` and what was found."""
 
 
 class RowParser:
@@ -276,58 +277,90 @@ class RowParser:
 
     def __init__(self, columns: Columns, domains: Mapping[str, Sequence[str]]) -> None:
         self._columns = columns
-        self._domains = {level: frozenset(labels) for level, labels in domains.items()}
+        self._read = columns.names
+        self._single = (columns.category, columns.subcategory, *columns.slices)
+        self._domains = {
+            level: frozenset(map(normalized, labels)) for level, labels in domains.items()
+        }
 
-    def __call__(self, number: int, fields: list[str], header: list[str]) -> Row:
+    def __call__(self, record: Record, header: list[str]) -> Row:
         """Judges a record of the CSV, as long as the header or not."""
+        fields, fault = record.fields, record.fault
         while len(fields) > len(header) and not fields[-1].strip():
             fields.pop()
+        if fault:
+            id_at = header.index(self._columns.id)
+            product_id = printable(normalized(fields[id_at])) if id_at < len(fields) else ""
+            found = printable(fault.found)
+            return Row("", Reject(record.number, product_id, fault.column, fault.reason, found))
         if len(fields) != len(header):
-            found = f"{len(fields)} fields, {len(header)} columns: {','.join(fields)}"
-            return Row("", Reject(number, "", "", Reason.WRONG_FIELDS, printable(found)))
-        return self.of_cells(number, dict(zip(header, fields, strict=True)))
+            lines = ""
+            if record.line_count > 1:
+                last = record.first_line + record.line_count - 1
+                lines = f" in lines {record.first_line:,} to {last:,}"
+            found = f"{len(fields)} fields{lines}, {len(header)} columns: {','.join(fields)}"
+            return Row("", Reject(record.number, "", "", Reason.WRONG_FIELDS, printable(found)))
+        return self.of_cells(record.number, dict(zip(header, fields, strict=True)))
 
     def of_cells(self, number: int, every: Mapping[str, str]) -> Row:
         """Judges a record whose cells are known by their columns' names."""
         columns = self._columns
-        cells = {column: every[column].strip() for column in columns.names}
+        raw = {column: every[column] for column in self._read}
+        cells = {column: normalized(cell) for column, cell in raw.items()}
         product_id = printable(cells[columns.id])
         picture = ""
 
         def rejected(column: str, reason: Reason, found: str) -> Row:
             return Row(picture, Reject(number, product_id, column, reason, printable(found)))
 
-        for column, cell in cells.items():
-            if _undecodable(cell):
-                return rejected(column, Reason.BAD_ENCODING, cell)
-        if not product_id:
-            return rejected(columns.id, Reason.EMPTY_ID, "")
         picture_column = columns.picture or columns.id
-        named = cells[picture_column]
-        if not named:
+        names = dict.fromkeys((columns.id, columns.product or columns.id))
+        for column in dict.fromkeys((*names, picture_column)):
+            if reason := _unusable(raw[column]):
+                return rejected(column, reason, raw[column].strip())
+        for column in names:
+            if not cells[column]:
+                return rejected(column, Reason.EMPTY_ID, "")
+            if len(cells[column]) > MOST_LETTERS:
+                return rejected(column, Reason.TOO_LONG, cells[column])
+        named = without_invisible(raw[picture_column])
+        if not named and not columns.product:
             return rejected(picture_column, Reason.MISSING_PICTURE, "")
-        path = posixpath.normpath(named)
-        if posixpath.isabs(path) or path.split("/")[0] == "..":
-            return rejected(picture_column, Reason.OUTSIDE_IMAGES, named)
-        picture = path if columns.picture else named
+        pictures = []
+        for one in self._names(named):
+            # Normalized, a URL would lose a slash.
+            path = one if is_url(one) else posixpath.normpath(one)
+            if posixpath.isabs(path):
+                picture = path
+            if posixpath.isabs(path) or path.split("/")[0] == "..":
+                return rejected(picture_column, Reason.OUTSIDE_IMAGES, one)
+            pictures.append(path if columns.picture else one)
+        picture = pictures[0] if pictures else ""
+        for column, cell in raw.items():
+            if reason := _unusable(cell):
+                return rejected(column, reason, cell.strip())
+        for column in self._single:
+            if len(cells[column]) > MOST_LETTERS:
+                return rejected(column, Reason.TOO_LONG, cells[column])
+        belongs = bool(columns.product) and not (
+            cells[columns.category] or cells[columns.subcategory]
+        )
         for level in (features.CATEGORY, features.SUBCATEGORY):
             column = getattr(columns, level)
+            if belongs:
+                continue
             if not cells[column]:
                 return rejected(column, Reason.EMPTY_LABEL, "")
             if not self._allowed(level, cells[column]):
                 return rejected(column, Reason.UNKNOWN_LABEL, cells[column])
-        attributes: list[str] = []
-        for column in columns.attributes:
-            for value in cells[column].split(columns.separator):
-                if value := value.strip():
-                    label = features.attribute_label(column, value)
-                    if not self._allowed(features.ATTRIBUTES, label):
-                        return rejected(column, Reason.UNKNOWN_LABEL, value)
-                    attributes.append(label)
+        try:
+            attributes = self._attributes(raw, cells)
+        except _Unusable as error:
+            return rejected(*error.args)
         split = ""
         if columns.split:
             split = GIVEN.get(cells[columns.split].lower(), "")
-            if not split:
+            if not split and not belongs:
                 return rejected(columns.split, Reason.UNKNOWN_SPLIT, cells[columns.split])
         return Row(
             picture,
@@ -336,15 +369,58 @@ class RowParser:
                 cells[columns.id],
                 cells[columns.category],
                 cells[columns.subcategory],
-                tuple(dict.fromkeys(attributes)),
+                attributes,
                 tuple(cells[column] or features.UNKNOWN for column in columns.slices),
                 split,
+                product=cells[columns.product or columns.id] if columns.several_pictures else "",
             ),
+            tuple(pictures[1:]),
         )
+
+    def _attributes(self, raw: Mapping[str, str], cells: Mapping[str, str]) -> tuple[str, ...]:
+        """The labels of the third level, each once.
+
+        Raises:
+            _Unusable: One is too long, or not allowed, or a flag is none.
+        """
+        found: list[str] = []
+        for column in self._columns.attributes:
+            for value in map(normalized, items(raw[column], self._columns.separator)):
+                if len(value) > MOST_LETTERS:
+                    raise _Unusable(column, Reason.TOO_LONG, value)
+                if value:
+                    found.append(self._attribute(column, column, value))
+        for group, flags in self._columns.flags.items():
+            for column in flags:
+                said = cells[column].lower()
+                if said in HAS:
+                    found.append(self._attribute(column, group, column))
+                elif said not in HAS_NOT:
+                    raise _Unusable(column, Reason.NOT_A_FLAG, cells[column])
+        return tuple(dict.fromkeys(found))
+
+    def _attribute(self, column: str, group: str, value: str) -> str:
+        label = features.attribute_label(group, value)
+        if not self._allowed(features.ATTRIBUTES, label):
+            raise _Unusable(column, Reason.UNKNOWN_LABEL, value)
+        return label
+
+    def _names(self, cell: str) -> list[str]:
+        """The pictures that a cell names, each once."""
+        if not self._columns.picture_separator:
+            return [cell] if cell else []
+        marks = _LIST_MARKS if cell.startswith("[") and cell.endswith("]") else None
+        names = (name.strip(marks) for name in cell.split(self._columns.picture_separator))
+        return list(dict.fromkeys(name for name in names if name))
 
     def _allowed(self, level: str, label: str) -> bool:
         return level not in self._domains or label in self._domains[level]
 
 
-def _undecodable(cell: str) -> bool:
-    return not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell)
+def _unusable(cell: str) -> Reason | None:
+    """Why the text of a cell is none, if it is not."""
+    if cell.isprintable():
+        return None
+    if any("\ud800" <= letter <= "\udfff" for letter in cell):
+        return Reason.BAD_ENCODING
+    return Reason.CONTROL_CHARACTER if has_control(cell) else None

@@ -9,6 +9,7 @@ from typing import IO, Any, Protocol
 
 from components.catalog_example_gen import storage
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, DeepFashion
+from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns, Row, Survey, glance, read_rows, survey
 from schema.errors import UserError
 
@@ -63,6 +64,7 @@ def source_of(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> Source:
         name=os.path.join(catalog["folder"], catalog["labels_csv"]),
         encoding=catalog["encoding"],
         columns=columns,
+        delimiter=catalog["delimiter"],
     )
 
 
@@ -73,6 +75,7 @@ class Csv:
     name: str
     encoding: str
     columns: Columns
+    delimiter: str = ","
 
     @property
     def files(self) -> list[str]:  # noqa: D102 As `Source`, like all below.
@@ -82,24 +85,27 @@ class Csv:
         if not storage.is_file(self.name):
             found = storage.names(os.path.dirname(self.name), ".csv")
             raise UserError(
-                f"There is no file {self.name}; the folder has {', '.join(found) or 'no CSV file'}."
+                f"There is no file {self.name}; the folder has "
+                f"{printable(', '.join(found)) or 'no CSV file'}."
                 " Check `catalog.labels_csv` in the config."
             )
 
     def glance(self) -> None:  # noqa: D102
         with self._readable() as file:
-            glance(file, self.encoding, self.columns, self.name)
+            glance(file, self.encoding, self.columns, self.name, self.delimiter)
 
     def survey(self) -> Survey:  # noqa: D102
         with self._readable() as file:
-            return survey(file, self.encoding, self.columns, self.name)
+            return survey(file, self.encoding, self.columns, self.name, self.delimiter)
 
     def rows(  # noqa: D102
         self, domains: Mapping[str, Sequence[str]], seed: int, eval_part: float
     ) -> Iterator[Row]:
         del seed, eval_part
         with self._readable() as file:
-            yield from read_rows(file, self.encoding, self.columns, domains, self.name)
+            yield from read_rows(
+                file, self.encoding, self.columns, domains, self.name, self.delimiter
+            )
 
     def _readable(self) -> IO[bytes]:
         try:

@@ -16,6 +16,7 @@ class DataGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.STOP_ON: component_spec.ExecutionParameter(type=str),
         executor.MAX_REJECTED: component_spec.ExecutionParameter(type=float),
+        executor.MAX_AMBIGUOUS: component_spec.ExecutionParameter(type=float),
         executor.DRIFT: component_spec.ExecutionParameter(type=float, optional=True),
         executor.SKEW: component_spec.ExecutionParameter(type=float, optional=True),
         executor.CODE: component_spec.ExecutionParameter(type=str),
@@ -53,6 +54,7 @@ class DataGate(base_component.BaseComponent):
         rejects: channel.BaseChannel,
         stop_on: str,
         max_rejected: float,
+        max_ambiguous: float,
         drift: float | None = None,
         skew: float | None = None,
         previous_statistics: channel.BaseChannel | None = None,
@@ -66,6 +68,8 @@ class DataGate(base_component.BaseComponent):
             rejects: Rejects of CatalogExampleGen, which are counted.
             stop_on: Severity of an anomaly from which on to fail: `error`, `warning` or `never`.
             max_rejected: Part of the rows, in [0, 1], above which to fail.
+            max_ambiguous: Part of the products, in [0, 1], with several different pictures of their
+                name above which to fail.
             drift: Distance of the train part from `previous_statistics` above which to warn; None
                 never does.
             skew: Distance of another split from train above which to warn; None never does.
@@ -80,6 +84,7 @@ class DataGate(base_component.BaseComponent):
                     executor.REJECTS: rejects,
                     executor.STOP_ON: stop_on,
                     executor.MAX_REJECTED: max_rejected,
+                    executor.MAX_AMBIGUOUS: max_ambiguous,
                     executor.DRIFT: drift,
                     executor.SKEW: skew,
                     executor.CODE: code,

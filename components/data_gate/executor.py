@@ -18,6 +18,7 @@ from tfx.types import artifact_utils
 from components.catalog_example_gen.rejects import (
     REJECTS_FILE,
     SUMMARY_FILE,
+    asked,
     expected_rejects,
     top_reasons,
 )
@@ -34,6 +35,7 @@ PREVIOUS_STATISTICS = "previous_statistics"
 REJECTS = "rejects"
 STOP_ON = "stop_on"
 MAX_REJECTED = "max_rejected"
+MAX_AMBIGUOUS = "max_ambiguous"
 DRIFT = "drift"
 SKEW = "skew"
 CODE = "code"
@@ -54,8 +56,9 @@ class Executor(base_executor.BaseExecutor):
         """Writes verdict.json.
 
         Raises:
-            UserError: More rows were rejected than `max_rejected` allows, or something was found
-                of the severity `stop_on` or above; lists all of it.
+            UserError: More rows were rejected than `max_rejected` allows, of more products the
+                picture is ambiguous than `max_ambiguous` allows, or something was found of the
+                severity `stop_on` or above; lists all of it.
         """
         anomalies = artifact_utils.get_single_instance(input_dict[ANOMALIES])
         statistics = artifact_utils.get_single_instance(input_dict[STATISTICS])
@@ -66,6 +69,7 @@ class Executor(base_executor.BaseExecutor):
         with fileio.open(os.path.join(rejects.uri, SUMMARY_FILE)) as file:
             ingested = json.load(file)
         _require_few_rejects(ingested, exec_properties[MAX_REJECTED], rejects.uri)
+        _require_few_ambiguous(ingested, exec_properties[MAX_AMBIGUOUS])
 
         splits = artifact_utils.decode_split_names(anomalies.split_names)
         measured = {split: _statistics(statistics, split) for split in splits}
@@ -101,24 +105,39 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _require_few_rejects(ingested: dict[str, Any], max_rejected: float, rejects: str) -> None:
-    rows, rejected = ingested["rows"], ingested["rejected"]
+    all_asked, rejected = asked(ingested), ingested["rejected"]
     expected = expected_rejects(ingested)
-    if expected > max_rejected * rows:
-        left_out = rows - ingested["accepted"] - rejected
-        share = f"{expected / rows:.1%}"
+    if expected > max_rejected * all_asked:
+        left_out = all_asked - ingested["accepted"] - rejected
+        share = f"{expected / all_asked:.1%}"
         if left_out:
             share += f", if the {left_out:,} that were left out are like the rest"
+        unit = "pictures" if ingested.get("further_pictures") else "rows"
+        hints = "".join(f" {hint}" for hint in ingested.get("hints", ()))
         raise UserError(
-            f"{rejected:,} of {rows:,} rows ({share}) were rejected, and "
+            f"{rejected:,} of {all_asked:,} {unit} ({share}) were rejected, and "
             f"`checks.max_rejected` allows {max_rejected:.1%}: "
-            f"{top_reasons(ingested['rejected_by_reason'])}. "
+            f"{top_reasons(ingested['rejected_by_reason'])}.{hints} "
             f"Every rejected row is in {os.path.join(rejects, REJECTS_FILE)}."
         )
 
 
+def _require_few_ambiguous(ingested: dict[str, Any], max_ambiguous: float) -> None:
+    ambiguous, products = ingested.get("ambiguous", 0), ingested.get("products", 0)
+    if ambiguous > max_ambiguous * products:
+        raise UserError(
+            f"For {ambiguous:,} of {products:,} products ({ambiguous / products:.1%}) there are "
+            "several different pictures of that name, so nobody knows which is the product's, and "
+            f"`checks.max_ambiguous` allows {max_ambiguous:.1%}. Take the others out of the images "
+            "folder, name the right ones in a column (`catalog.picture`), or allow more."
+        )
+
+
 def _sentence(found: list[Finding], ingested: dict[str, Any]) -> str:
-    left_out = ingested["rows"] - ingested["accepted"] - ingested["rejected"]
-    of_rows = f"{ingested['accepted']:,} of {ingested['rows']:,} rows"
+    all_asked = asked(ingested)
+    left_out = all_asked - ingested["accepted"] - ingested["rejected"]
+    unit = "pictures" if ingested.get("further_pictures") else "rows"
+    of_rows = f"{ingested['accepted']:,} of {all_asked:,} {unit}"
     rows = f"{of_rows} used, {left_out:,} left out" if left_out else f"{of_rows} usable"
     if not found:
         return f"{rows}, all as the schema says"

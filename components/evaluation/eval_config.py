@@ -28,6 +28,7 @@ def eval_config(
     extra_labels: Sequence[str] = (),
     joint_decoding: bool = False,
     calibrated: bool = False,
+    several_pictures: bool = False,
 ) -> config_pb2.EvalConfig:
     """Makes the Evaluator's configuration.
 
@@ -36,7 +37,7 @@ def eval_config(
     slice. Without a baseline the Evaluator passes over `max_regression`.
 
     Args:
-        slices: Features by whose values every metric is also computed.
+        slices: Slice columns by whose values every metric is also computed.
         thresholds: Least value of a metric, by `level/metric`; of a calibration error the largest.
         max_regression: How far a metric may fall below the baseline's, by `level/metric`; how far
             a calibration error may rise above it.
@@ -45,12 +46,13 @@ def eval_config(
         extra_labels: Slice columns that the model names as well.
         joint_decoding: Whether to measure what joint decoding changes.
         calibrated: Whether to measure what calibration changes.
+        several_pictures: Whether to judge products, which have several pictures, as well.
 
     Raises:
         UserError: A bound is on a metric that is not computed, or that is not of what is served.
     """
     levels = figures.levels(extra_labels, attributes)
-    names = figures.bounded_metrics(levels)
+    names = figures.bounded_metrics(levels, several_pictures)
     for option, bounds in (("thresholds", thresholds), ("max_regression", max_regression)):
         if unknown := sorted(set(bounds) - set(names)):
             raise UserError(
@@ -67,7 +69,7 @@ def eval_config(
     )
     config.slicing_specs.add()
     for column in slices:
-        config.slicing_specs.add(feature_keys=[column])
+        config.slicing_specs.add(feature_keys=[features.slice_feature(column)])
     config.metrics_specs.add().metrics.add(class_name="ExampleCount")
     for level in levels:
         spec = config.metrics_specs.add(output_names=[level])
@@ -77,7 +79,8 @@ def eval_config(
             *([figures.UNCALIBRATED_RELIABILITY] if calibrated else []),
         ]
         compared = figures.compared(level, joint_decoding, calibrated)
-        for figure in (*figures.bounded(level), *compared, *tables):
+        by_product = figures.by_product(level) if several_pictures else ()
+        for figure in (*figures.bounded(level), *by_product, *compared, *tables):
             metric = spec.metrics.add(module=metrics.__name__)
             options: dict[str, str | float] = {"name": figure}
             if level == features.ATTRIBUTES:

@@ -49,6 +49,13 @@ PAIR_FIGURES = ("pair_accuracy", "independent_pair_accuracy")
 """Said of the sub-category then: the share of the products whose category is right as well, as
 served and without joint decoding."""
 
+PRODUCT_ACCURACY = "product_accuracy"
+"""Said of a class level where products have several pictures: the accuracy by product, each named
+by the mean of its pictures' scores."""
+
+PRODUCT_ATTRIBUTE_FIGURES = ("product_overall_f1", "product_macro_f1")
+"""Said of the attributes then."""
+
 CONFUSION = "confusion"
 """Name of a class level's table of pairs: int64 rows [truth, prediction, count]."""
 
@@ -98,9 +105,23 @@ def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, .
     return tuple(names)
 
 
-def bounded_metrics(levels: Iterable[str]) -> list[str]:
-    """Full names, `level/figure`, of all metrics that can carry a bound."""
-    return [f"{level}/{figure}" for level in levels for figure in bounded(level)]
+def by_product(level: str) -> tuple[str, ...]:
+    """The figures of a level by product, where products have several pictures."""
+    return PRODUCT_ATTRIBUTE_FIGURES if level == features.ATTRIBUTES else (PRODUCT_ACCURACY,)
+
+
+def bounded_metrics(levels: Iterable[str], several_pictures: bool = False) -> list[str]:
+    """Full names, `level/figure`, of all metrics that can carry a bound.
+
+    Args:
+        levels: Their names.
+        several_pictures: Whether products have several pictures.
+    """
+    return [
+        f"{level}/{figure}"
+        for level in levels
+        for figure in (*bounded(level), *(by_product(level) if several_pictures else ()))
+    ]
 
 
 def precision_recall_f1(

@@ -8,7 +8,7 @@ the counting is shared by all figures of a level.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -167,9 +167,7 @@ class _SumAttributeCounts(beam.CombineFn):
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
         label, scores, _ = _label_and_scores(element, self._key, without=features.uncalibrated)
-        true, predicted = label > 0.5, scores >= np.float32(self._threshold)
-        outcomes = np.stack([true & predicted, ~true & predicted, true & ~predicted], axis=1)
-        return _add(accumulator, outcomes)
+        return _add(accumulator, _outcomes(label, scores, self._threshold))
 
     def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
         merged = self.create_accumulator()
@@ -179,6 +177,46 @@ class _SumAttributeCounts(beam.CombineFn):
 
     def extract_output(self, accumulator: np.ndarray) -> dict[metric_types.MetricKey, np.ndarray]:
         return {self._key: accumulator}
+
+
+class _SumProducts(beam.CombineFn):
+    """Adds up scores over the pictures of each product, and decides by their mean.
+
+    Until all pictures have come, every product takes as much memory as the level has scores.
+    """
+
+    def __init__(self, key: metric_types.MetricKey) -> None:
+        self._key = key
+
+    def create_accumulator(self) -> dict[bytes, tuple[np.ndarray, int, np.ndarray]]:
+        return {}
+
+    def add_input(
+        self,
+        accumulator: dict[bytes, tuple[np.ndarray, int, np.ndarray]],
+        element: metric_types.StandardMetricInputs,
+    ) -> dict[bytes, tuple[np.ndarray, int, np.ndarray]]:
+        label, scores, _ = _label_and_scores(element, self._key, without=features.uncalibrated)
+        if len(label) and label[0] != features.NOT_GIVEN:
+            product = np.ravel(element.features[features.PRODUCT])[0]
+            pictures = {product: (label, 1, scores.astype(np.float64))}
+            return self.merge_accumulators([accumulator, pictures])
+        return accumulator
+
+    def merge_accumulators(
+        self, accumulators: Iterable[dict[bytes, tuple[np.ndarray, int, np.ndarray]]]
+    ) -> dict[bytes, tuple[np.ndarray, int, np.ndarray]]:
+        merged, *others = accumulators
+        for accumulator in others:
+            for product, (label, count, scores) in accumulator.items():
+                _, before, summed = merged.get(product, (label, 0, np.zeros_like(scores)))
+                merged[product] = label, before + count, summed + scores
+        return merged
+
+    def extract_output(
+        self, accumulator: dict[bytes, tuple[np.ndarray, int, np.ndarray]]
+    ) -> dict[metric_types.MetricKey, list[tuple[np.ndarray, np.ndarray]]]:
+        return {self._key: [(label, scores / n) for label, n, scores in accumulator.values()]}
 
 
 class ClassMetric(metric_types.Metric):
@@ -211,6 +249,10 @@ def _class_computations(
     def of_pairs(counts: np.ndarray) -> float:
         return figures.pair_figures(counts)[name]
 
+    def of_products(products: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        right = [label[0] == np.argmax(scores) for label, scores in products]
+        return sum(right) / max(len(right), 1)
+
     def of_decisions(decisions: np.ndarray) -> float | Table:
         if name == figures.CONFUSION:
             return Table(figures.confusion(decisions))
@@ -220,6 +262,8 @@ def _class_computations(
 
     if name in _RELIABILITY:
         return _reliability_computations(name, model_names, output_names)
+    if name == figures.PRODUCT_ACCURACY:
+        return _product_computations(name, of_products, model_names, output_names)
     if name in figures.PAIR_FIGURES:
         return _computations(name, "_pairs", _SumPairs, of_pairs, model_names, output_names)
     return _computations(name, "_decisions", _SumDecisions, of_decisions, model_names, output_names)
@@ -234,11 +278,19 @@ def _attribute_computations(
     def combiner(key: metric_types.MetricKey) -> beam.CombineFn:
         return _SumAttributeCounts(key, threshold)
 
+    def of_products(products: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        counts = np.zeros((0, 3), np.int64)
+        for label, scores in products:
+            counts = _add(counts, _outcomes(label, scores, threshold))
+        return figures.attribute_figures(counts)[name.removeprefix("product_")]
+
     def value(counts: np.ndarray) -> float | Table:
         return Table(counts) if name == figures.COUNTS else figures.attribute_figures(counts)[name]
 
     if name in _RELIABILITY:
         return _reliability_computations(name, model_names, output_names)
+    if name in figures.PRODUCT_ATTRIBUTE_FIGURES:
+        return _product_computations(name, of_products, model_names, output_names)
     return _computations(name, "_counts", combiner, value, model_names, output_names)
 
 
@@ -265,15 +317,33 @@ def _reliability_computations(
     )
 
 
+def _product_computations(
+    name: str,
+    value: Callable[[list[tuple[np.ndarray, np.ndarray]]], float],
+    model_names: list[str] | None,
+    output_names: list[str] | None,
+) -> metric_types.MetricComputations:
+    return _computations(
+        name, "_products", _SumProducts, value, model_names, output_names, [features.PRODUCT]
+    )
+
+
 def _computations(
     name: str,
     table_name: str,
     combiner: Callable[[metric_types.MetricKey], beam.CombineFn],
-    value: Callable[[np.ndarray], float | Table],
+    value: Callable[[Any], float | Table],
     model_names: list[str] | None,
     output_names: list[str] | None,
+    feature_keys: Sequence[str] = (),
 ) -> metric_types.MetricComputations:
-    """Sums a table under a private key (TFMA's are those with `_`) and derives `name` from it."""
+    """Sums a table under a private key (TFMA's are those with `_`) and derives `name` from it.
+
+    Its elements have the features `feature_keys` beside labels and predictions.
+    """
+    preprocessors = None
+    if feature_keys:
+        preprocessors = [metric_types.FeaturePreprocessor(feature_keys=feature_keys)]
     computations: list[Any] = []
     for model_name in model_names or [""]:
         for output_name in output_names or [""]:
@@ -291,7 +361,7 @@ def _computations(
 
             computations += [
                 metric_types.MetricComputation(
-                    keys=[table_key], preprocessors=None, combiner=combiner(table_key)
+                    keys=[table_key], preprocessors=preprocessors, combiner=combiner(table_key)
                 ),
                 metric_types.DerivedMetricComputation(keys=[key], result=derive),
             ]
@@ -319,6 +389,12 @@ def _label_and_scores(
     scores = np.ravel(predictions[level])
     other = predictions.get(without(level))
     return np.ravel(label), scores, scores if other is None else np.ravel(other)
+
+
+def _outcomes(label: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which attributes are true or false positives or false negatives: bool (A, 3)."""
+    true, predicted = label > 0.5, scores >= np.float32(threshold)
+    return np.stack([true & predicted, ~true & predicted, true & ~predicted], axis=1)
 
 
 def _add(counts: np.ndarray, more: np.ndarray) -> np.ndarray:

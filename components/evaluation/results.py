@@ -78,7 +78,8 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
         value = getattr(key, key.WhichOneof("kind"))
         value = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
         count = int(candidate[EXAMPLE_COUNT])
-        slices.setdefault(key.column, {})[value] = {EXAMPLE_COUNT: count} | _ordered(candidate)
+        column = features.slice_column(key.column)
+        slices.setdefault(column, {})[value] = {EXAMPLE_COUNT: count} | _ordered(candidate)
     if not overall:
         raise UserError(
             f"{evaluation_uri} holds no metrics, so no product of the test part was judged. "
@@ -200,6 +201,7 @@ def _ordered(values: Mapping[str, float]) -> dict[str, float]:
         for level in figures.levels(there - set(features.LEVELS))
         for figure in (
             *figures.bounded(level),
+            *figures.by_product(level),
             *figures.compared(level, joint_decoding=True, calibrated=True),
         )
     )

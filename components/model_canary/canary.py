@@ -195,7 +195,7 @@ def _question(record: bytes) -> Question:
         subcategory=first(features.SUBCATEGORY).decode(),
         attributes=tuple(label.decode() for label in feature[features.ATTRIBUTES].bytes_list.value),
         further={
-            name: values.bytes_list.value[0].decode()
+            features.slice_column(name): values.bytes_list.value[0].decode()
             for name, values in feature.items()
             if name not in features.RESERVED and values.bytes_list.value
         },

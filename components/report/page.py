@@ -40,6 +40,9 @@ _FIGURE_TITLES = {
     "macro_precision": "Macro precision",
     "macro_recall": "Macro recall",
     "macro_f1": "Macro F1",
+    figures.PRODUCT_ACCURACY: "Accuracy by product",
+    "product_overall_f1": "Overall F1 by product",
+    "product_macro_f1": "Macro F1 by product",
     figures.CALIBRATION_ERROR: "Calibration error",
 }
 
@@ -67,12 +70,30 @@ _CONFLICTS = {
     },
     "spelling": {
         "title": "Spelled in several ways",
-        "note": "labels that differ in case or blanks",
+        "note": "labels that differ in case, blanks, width or hyphens",
         "head": "Label",
         "one": "label with several spellings",
         "many": "labels with several spellings",
         "remedy": "Choose one spelling: for the model each of them is a class of its own, with the "
         "others' products as its counterexamples.",
+    },
+    "one_product": {
+        "title": "One product, other labels",
+        "note": "rows of one product that disagree",
+        "head": "First row",
+        "one": "product whose rows disagree",
+        "many": "products whose rows disagree",
+        "remedy": "Give all rows of the product the same labels, or leave them empty in all but "
+        "the first: what the first row with labels says is used for all of its pictures.",
+    },
+    "several_pictures": {
+        "title": "Several pictures by one name",
+        "note": "and nobody knows which is the product's",
+        "head": "Product",
+        "one": "product with several different pictures by its name",
+        "many": "products with several different pictures by their names",
+        "remedy": "Take the others out of the images folder, or name the right one's path in a "
+        "column (`catalog.picture`).",
     },
 }
 
@@ -237,10 +258,12 @@ def data_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dict[st
         "rows": ingest.get("rows"),
         "accepted": ingest.get("accepted"),
         "rejected": ingest.get("rejected", 0),
+        "further": ingest.get("further_pictures", 0),
+        "belonging": ingest.get("belonging_rows", 0),
         "capped": ingest.get("capped", 0),
         "not_sampled": ingest.get("not_sampled", 0),
         "unreferenced": ingest.get("pictures_without_row", 0),
-        "notes": ingest.get("notes", []),
+        "notes": [*ingest.get("hints", ()), *ingest.get("notes", ())],
         "splits": ingest.get("products_by_split", {}),
         "reasons": [
             {
@@ -320,7 +343,7 @@ def training_section(contents: Contents, drawn: dict[str, charts.Figure]) -> dic
         "metrics": drawn_as(
             "training-metrics", charts.training_metrics(history, _levels(contents)), drawn
         ),
-        "note": _training_note(history),
+        "note": "; ".join([_training_note(history), *history.get("notes", ())]),
         "seconds": sum(epoch.get("seconds", 0) for epoch in history["epochs"]),
         "hyperparameters": history.get("hyperparameters") or {},
     }
@@ -351,7 +374,7 @@ def level_tables(contents: Contents) -> list[dict[str, Any]]:
     tables = []
     for level in _levels(contents):
         rows = []
-        for figure in figures.bounded(level):
+        for figure in (*figures.bounded(level), *figures.by_product(level)):
             value = evaluation.metrics.get(f"{level}/{figure}")
             if value is None:
                 continue

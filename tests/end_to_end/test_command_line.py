@@ -154,4 +154,4 @@ def test_a_full_disk_is_told_with_the_remedy(seamline):
     process = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert_one_clear_sentence(process, "No space left on device (weights.h5)", "Make room")
+    assert_one_clear_sentence(process, "The disk is full: weights.h5", "Make room")

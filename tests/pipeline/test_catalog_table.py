@@ -34,6 +34,16 @@ def test_the_delimiter_is_the_one_that_gives_the_columns(written, delimiter):
     assert (catalog.delimiter, catalog.header) == (delimiter, ["id", "a b"])
 
 
+@pytest.mark.parametrize("above", ["", "\ufeff", "\ufeff\ufeff", "sep=;\r\n", "\ufeffsep=;\n"])
+@pytest.mark.parametrize("heading", ["a b", "a\u00a0b\u200b", " a b", '"a b"'])
+def test_what_nobody_sees_and_the_line_above_the_header_do_not_matter(written, above, heading):
+    content = f"{above}id;{heading}\n1;x\n"
+    catalog = CatalogCsv(written(content), "utf-8", ["id", "a b"])
+    assert catalog.header == ["id", "a b"]
+    assert [(row.number, row.fields) for row in catalog.rows()] == [(2, ["1", "x"])]
+    assert "".join(record.text for record in catalog.records()) == content
+
+
 @pytest.mark.parametrize(
     ("encoding", "content", "mark"),
     [

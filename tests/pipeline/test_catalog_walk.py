@@ -85,6 +85,21 @@ def test_a_column_may_name_the_picture(client, tmp_path, out):
     assert second["refused"] == "picture outside the images folder: ../labels.csv"
 
 
+def test_of_several_pictures_in_a_cell_the_first_is_asked_about(client, tmp_path, out):
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "x.jpg").write_bytes(b"green")
+    (tmp_path / "labels.csv").write_text('sku,file\n1,"x.jpg, y.jpg"\n2,"[\'x.jpg\']"\n')
+    table = CatalogTable(
+        tmp_path / "labels.csv",
+        tmp_path / "pics",
+        id="sku",
+        picture="file",
+        picture_separator=",",
+    )
+    walk(client, table, out)
+    assert [row["picture"] for row in rows(out)] == ["x.jpg", "x.jpg"]
+
+
 class Interrupted(Exception):
     """Whatever ends a walk."""
 

@@ -54,6 +54,32 @@ def test_an_extra_label_has_metrics_of_its_own_to_bound(write_config):
     assert load_config(write_config(text)).evaluation.thresholds["gender/accuracy"] == 0.9
 
 
+@pytest.mark.parametrize("option", ["product: sku", "picture: file, picture_separator: ','"])
+def test_products_of_several_pictures_have_metrics_of_their_own_to_bound(write_config, option):
+    text = CATALOG.replace("}", f", {option}}}")
+    text += "evaluation: {thresholds: {category/product_accuracy: 0.9}}\n"
+    config = load_config(write_config(text))
+    assert config.catalog.several_pictures
+    assert config.evaluation.thresholds == {"category/product_accuracy": 0.9}
+    assert not load_config(write_config(CATALOG)).catalog.several_pictures
+
+
+def test_columns_are_named_as_headings_are_read(write_config):
+    text = CATALOG.replace(
+        "}", ', slices: ["Gro\\u0308\\u00dfe\\u200b ", image], flags: {a: ["b "]}}'
+    )
+    catalog = load_config(write_config(text)).catalog
+    assert catalog.slices == ["Gr\u00f6\u00dfe", "image"]
+    assert catalog.flags == {"a": ["b"]}
+    assert catalog.attribute_groups == ["a"]
+
+
+@pytest.mark.parametrize("written", ["tab", '"\\t"', "'\\t'"])
+def test_a_tab_may_be_written_as_it_is(write_config, written):
+    text = CATALOG.replace("}", f", delimiter: {written}}}")
+    assert load_config(write_config(text)).catalog.delimiter == "tab"
+
+
 def test_variables_in_paths_are_expanded(write_config, monkeypatch):
     monkeypatch.setenv("SHOP_FOLDER", "/data/shop")
     path = write_config(CATALOG.replace("shop", "'${SHOP_FOLDER}/a'"))
@@ -119,6 +145,18 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
         ),
         (CATALOG.replace("}", ", crop: true}"), "crop needs a DeepFashion format"),
         (
+            CATALOG.replace("}", ", picture_separator: ';'}"),
+            "picture_separator divides the cells of the column `picture`; name that too",
+        ),
+        (
+            CATALOG.replace("}", ", format: deepfashion_fine, product: sku}"),
+            "product and picture_separator are for a CSV; leave them out for deepfashion_fine",
+        ),
+        (
+            CATALOG + "evaluation: {thresholds: {category/product_accuracy: 0.9}}\n",
+            "no metric that can have a bound is named category/product_accuracy",
+        ),
+        (
             "catalog: {folder: shop, format: deepfashion_fine, id: item}\n",
             "id and picture of deepfashion_fine are `image_name`",
         ),
@@ -127,7 +165,29 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
             "split: column is for a CSV; the annotation files of deepfashion_fine give the split",
         ),
         (CATALOG.replace("}", ", format: deepfashion}"), "catalog.format: input should be 'csv'"),
-        (CATALOG.replace("}", ", slices: [image]}"), "image cannot be slice columns"),
+        (
+            CATALOG.replace("}", ", slices: [image], extra_labels: [image]}"),
+            "image cannot name an output of the model",
+        ),
+        (
+            CATALOG.replace("}", ", slices: [care_label], extra_labels: [care_label]}"),
+            "care_label cannot name an output of the model",
+        ),
+        (CATALOG.replace("}", ", slices: [a, b, a]}"), "a stands there more than once"),
+        (CATALOG.replace("}", ", attributes: [a=b]}"), "a=b cannot name a group of attributes"),
+        (CATALOG.replace("}", ", flags: {a=b: [c]}}"), "a=b cannot name a group of attributes"),
+        (CATALOG.replace("}", ", flags: {a: []}}"), "a names no column"),
+        (CATALOG.replace("}", ", flags: {a: [b], c: [b]}}"), "b stands there more than once"),
+        (
+            CATALOG.replace("}", ", attributes: [a], flags: {b: [a]}}"),
+            "a is among catalog.attributes too",
+        ),
+        (CATALOG.replace("}", ', id: "a\\eb"}'), "cannot name a column: it has control characters"),
+        (CATALOG.replace("}", ", delimiter: ':'}"), "catalog.delimiter: input should be ','"),
+        (
+            "catalog: {folder: shop, format: deepfashion_fine, flags: {a: [b]}}\n",
+            "flags and delimiter are for a CSV",
+        ),
         (CATALOG.replace("shop", "$NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
         ("catalog: [\n", "is not valid YAML"),
         ("just words\n", "is not a config"),

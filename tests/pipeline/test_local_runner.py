@@ -123,6 +123,19 @@ def test_a_model_that_another_one_replaced_is_pushed_again(runs):
     assert runs.run("a")[0] == "cached"
 
 
+@pytest.mark.parametrize(("order", "keep"), [("abab", 5), ("aabbab", 2), ("abcabc", 2)])
+def test_after_every_run_that_model_is_live_which_was_asked_for(runs, order, keep):
+    """Options there and back, twice: in the end all of it is in the cache."""
+    live = None
+    for place, content in enumerate(order):
+        state, said = runs.run(content, keep=keep)
+        assert (place, runs.live_model()) == (place, content)
+        assert str(runs.live().number) in said
+        if content == live:
+            assert state == "cached"
+        live = content
+
+
 def test_a_version_that_was_removed_is_pushed_again(runs):
     runs.run("a")
     runs.live().folder.rename(runs.root / "elsewhere")

@@ -29,13 +29,18 @@ FILES = {
     "below": [
         *("1.jpg", "deep/er/2.jpg", "3.png", "3.jpg", "a/4.jpeg", "b/4.jpeg", "5.JPG", "6.txt"),
         *("x/7.webp", "a/7.bmp", f"{DECOMPOSED}.jpg", "8.x.jpg", "9", "a/9.jpg"),
+        *("sku70.JPG", "near/71.jpg", "near/72.jpg", "Tops/73.jpg"),
+        *(f"{n}/front.jpg" for n in range(200, 300)),
         *(f"{n}.jpg" for n in range(20, 60)),
     ],
     "out": ["10.jpg", "11.jpg"],
 }
 IDS = ["1", "2", "3", "4", "5", "6", "7", "é", "8", "8.x", "9", "10", "11", "12", "../10", "a/1"]
+IDS += ["SKU70", "71.jpg", "072", "73.0"]
 PATHS = [
     *("1.jpg", "deep/er/2.jpg", "./3.png", "a/../a/4.jpeg", "6.txt", f"{DECOMPOSED}.jpg", "é.jpg"),
+    *("SKU70.jpg", "near\\71.jpg", "below/near/72.jpg", "tops/73.jpg", "72.jpg", "x/near/72.jpg"),
+    *("below\\200\\front.jpg", "201\\Front.jpg", "999\\front.jpg"),
     *("10.jpg", "linked/11.jpg", "/etc/hosts", "../out/10.jpg", "none.jpg", "9", "a"),
 ]
 

@@ -19,3 +19,12 @@ def test_the_best_values_are_told_without_the_books_of_the_search(tmp_path):
     found.uri = str(tmp_path)
     told = summarize("Tuner", {"best_hyperparameters": [found]})
     assert told == "best: model.heads plain, training.learning_rate 0.00123"
+
+
+def test_what_the_trainer_has_to_note_is_told(tmp_path):
+    history = {"parameters": 1234, "best_epoch": 2, "epochs": [{}, {}], "temperatures": {}}
+    (tmp_path / "history.json").write_text(json.dumps(history | {"notes": ["mind the gap"]}))
+    found = standard_artifacts.ModelRun()
+    found.uri = str(tmp_path)
+    told = summarize("Trainer", {"model_run": [found]})
+    assert told == "1,234 parameters; epoch 2 is the best of 2; mind the gap"

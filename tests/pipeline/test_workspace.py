@@ -51,6 +51,24 @@ def test_a_workspace_that_cannot_be_made_is_named(tmp_path):
         Workspace(tmp_path / "file" / "work").create()
 
 
+@pytest.mark.parametrize("name", ["ws[1]", "ws*", "ws?", "a\\b"])
+def test_a_workspace_whose_path_would_be_a_pattern_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="Name one without"):
+        Workspace(tmp_path / name / "work").create()
+    assert not (tmp_path / name).exists()
+
+
+def test_a_workspace_may_have_any_other_name(tmp_path):
+    from tfx.utils import io_utils
+
+    place = Workspace(tmp_path / "Größe {a,b} ]#%&~!$'\"` 京" / "work")
+    place.create()
+    (place.root / "part").mkdir()
+    (place.root / "part" / "data.gz").write_bytes(b"")
+    found = io_utils.fileio.glob(io_utils.all_files_pattern(str(place.root / "part")))
+    assert found == [str(place.root / "part" / "data.gz")]
+
+
 def test_the_schema_file_changes_its_name_exactly_when_the_schema_changes(workspace):
     catalog = Catalog(folder="shop", category="kind", subcategory="type", slices=["gender"])
     first, schema = workspace.write_schema(catalog)

@@ -20,7 +20,8 @@ def by_name(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
 
 def test_the_base_schema_has_every_feature_of_an_example() -> None:
     expected = {*features.RESERVED} - {features.EMBEDDING}
-    assert set(by_name(catalog_schema([]))) == expected
+    assert set(by_name(catalog_schema([], several_pictures=True))) == expected
+    assert set(by_name(catalog_schema([]))) == expected - {features.PRODUCT}
     assert label_domains(catalog_schema([])) == {}
 
 
@@ -38,6 +39,25 @@ def test_what_the_file_says_about_a_slice_column_is_kept(tmp_path: Path) -> None
     schema = catalog_schema(["gender"], path)
     assert [feature.name for feature in schema.feature].count("gender") == 1
     assert by_name(schema)["gender"].string_domain.value == ["Men"]
+
+
+def test_a_slice_column_named_like_something_of_our_own_becomes_another_feature() -> None:
+    schema = by_name(catalog_schema(["id", "category_label", "gender"]))
+    assert {"slice:id", "slice:category_label", "gender"} < schema.keys()
+    assert schema["slice:id"].presence.min_fraction == 1
+
+
+def test_labels_of_the_file_are_normalized_as_those_of_the_catalog_are(tmp_path: Path) -> None:
+    path = tmp_path / "own.pbtxt"
+    more = """
+        feature { name: "gender" string_domain { value: "De\u0301\u00a0a" value: "D\u00e9 a" } }
+        string_domain { name: "kinds" value: "T\u00adop" }
+    """
+    path.write_text(BASE_FILE.read_text() + more, encoding="utf-8")
+    schema = catalog_schema([], path)
+    assert by_name(schema)["gender"].string_domain.value == ["D\u00e9 a"]
+    assert schema.string_domain[0].value == ["Top"]
+    assert not by_name(schema)["category"].HasField("string_domain")
 
 
 def test_a_level_is_closed_by_a_domain_inside_or_beside_its_feature() -> None:

@@ -177,6 +177,12 @@ def write_transform_graph(folder: Path, extra_labels: Sequence[str]) -> None:
 
 
 @pytest.fixture(scope="session")
+def make_catalog():
+    """Writes Examples of products and the Transform graph over those of train."""
+    return write_catalog
+
+
+@pytest.fixture(scope="session")
 def catalog(tmp_path_factory) -> Catalog:
     """144 train, 48 eval and 24 test products; eval has one category that train does not know."""
     generator = np.random.default_rng(7)

@@ -175,6 +175,14 @@ class DirtyCatalog:
             line = line.replace(product, "")
         elif kind == Reason.WRONG_FIELDS:
             line += ",more"
+        elif kind == Reason.STRAY_QUOTE:
+            line = line.replace(",Summer", ',"Summer')
+        elif kind == Reason.CONTROL_CHARACTER:
+            path.write_bytes(picture(number))
+            line = line.replace("Fall", "F\x1b[31mall")
+        elif kind == Reason.TOO_LONG:
+            path.write_bytes(picture(number))
+            line = line.replace("type", 201 * "t")
         elif kind == "unnamed":
             path.with_name(f"stray{number}.jpg").write_bytes(picture(number))
             self.unnamed += 1
@@ -204,6 +212,8 @@ FAULTY_KINDS = (
         # The first two cannot be drawn small and by a test that may run as root; the third needs
         # a file that changes while it is read, the last a column. Each has its own test.
         Reason.TOO_LARGE, Reason.UNREADABLE_FILE, Reason.CHANGED_DURING_RUN, Reason.UNKNOWN_SPLIT,
+        # For columns of their own, tested in test_rows.py.
+        Reason.NOT_A_FLAG,
         # DeepFashion's, whose tests are in test_deepfashion.py.
         Reason.EMPTY_BOX, Reason.BAD_VALUE, Reason.MISSING_ANNOTATION, Reason.NOT_ONE_LABEL,
         Reason.ITEM_ON_TWO_SIDES,
@@ -242,6 +252,12 @@ def test_every_row_ends_as_one_example_or_one_reject_and_the_counts_add_up(
     assert [(int(one["row"]), one["reason"]) for one in rejected] == dirty.rejected
     assert summary["rows"] == len(dirty.lines) == summary["accepted"] + summary["rejected"]
     assert (summary["capped"], summary["not_sampled"]) == (0, 0)
+    # A line break within a row makes one more line of it.
+    assert summary["lines"] == {
+        "header": 1,
+        "rows": len(dirty.lines) + kinds.count("line_break"),
+        "blank": 0,
+    }
     assert summary["accepted"] == len(dirty.accepted)
     assert summary["rejected_by_reason"] == Counter(reason for _, reason in dirty.rejected)
     assert summary["pictures_without_row"] == dirty.unnamed
@@ -539,6 +555,8 @@ def test_contradicting_labels_are_reported(tmp_path: Path) -> None:
         "same_picture": 1,
         "several_categories": 1,
         "spelling": 1,
+        "one_product": 0,
+        "several_pictures": 0,
     }
     assert counts["examples"] == result.conflicts
 

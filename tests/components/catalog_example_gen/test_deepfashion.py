@@ -620,7 +620,8 @@ def test_an_ingest_keeps_the_given_split_and_crops_to_the_box(tmp_path: Path, ki
     summary, examples, rejected = ingest(folder, tmp_path / "out", kind, crop=True)
     assert rejected == []
     assert {name: split for name, (split, _) in examples.items()} == SPLIT_OF
-    assert len(summary["notes"]) == 1 and "says 50" in summary["notes"][0]
+    assert [note for note in summary["notes"] if "says" in note] == summary["notes"][:1]
+    assert "says 50" in summary["notes"][0]
     for name, (x1, y1, x2, y2) in CLIPPED.items():
         features = examples[name][1]
         assert list(features["image_width"].int64_list.value) == [x2 - x1]
@@ -679,7 +680,7 @@ def test_an_ingest_of_inshop_judges_on_query_and_gallery(tmp_path: Path) -> None
     assert query["gender"].bytes_list.value[0] == b"MEN"
     # Not cropped, unless that is asked for.
     assert list(query["image_width"].int64_list.value) == [40]
-    assert len(summary["notes"]) == 2
+    assert sum("says" in note for note in summary["notes"]) == 2
 
 
 def test_a_box_without_a_usable_part_of_the_picture_rejects_it(tmp_path: Path) -> None:
@@ -737,7 +738,7 @@ def test_the_component_runs_again_when_one_of_the_annotation_files_has_changed(
     assert run() == metadata_store_pb2.Execution.COMPLETE
     (examples,) = metadata_store.MetadataStore(connection).get_artifacts_by_type("Examples")
     sentence = examples.custom_properties["summary"].string_value
-    assert sentence.startswith("4 products, 0 rejected; ") and sentence.endswith("lists 4.")
+    assert sentence.startswith("4 products, 0 rejected; ") and "lists 4." in sentence
     assert run() == metadata_store_pb2.Execution.CACHED
     os.utime(folder / "Anno_fine" / "val_bbox.txt", ns=(1, 1))
     assert run() == metadata_store_pb2.Execution.COMPLETE

@@ -42,6 +42,49 @@ CATALOGS = st.lists(
 
 
 @settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=40),
+    st.sampled_from(["stable", "exact"]),
+)
+def test_pictures_of_one_product_and_pictures_that_look_alike_fall_on_one_side(
+    pictures: list[tuple[int, int]], policy: str
+) -> None:
+    # (look, product) of each picture; what is tied is found by walking from one to the next.
+    shown = [
+        (product(row, "ab"[name % 2])._replace(product=f"n{name}"), look(number))
+        for row, (number, name) in enumerate(pictures)
+    ]
+    division = divide(Candidates.packed(shown), rules(policy))
+    tied: list[set[tuple[str, int]]] = []
+    for number, name in pictures:
+        ends = {("look", number), ("name", name)}
+        touching = [one for one in tied if one & ends]
+        tied = [one for one in tied if not one & ends] + [ends.union(*touching)]
+    for one in tied:
+        sides_of = {
+            side
+            for (number, _), side in zip(pictures, division.sides.tolist(), strict=True)
+            if ("look", number) in one
+        }
+        assert len(sides_of) == 1
+    assert division.groups == len(tied)
+    assert division.products == len({name for _, name in pictures})
+
+
+def test_pictures_of_one_product_that_look_different_are_no_conflict() -> None:
+    one = product(0, "a")._replace(product="n")
+    other = product(1, "b")._replace(product="m")
+    division = divide(
+        Candidates.packed(
+            [(one, look(1)), (one._replace(row=2, id="n/2"), look(2)), (other, look(2))]
+        ),
+        rules(),
+    )
+    (conflict,) = division.conflicts
+    assert (conflict.kind, conflict.rows) == ("same_picture", "1 2")
+
+
+@settings(deadline=None)
 @given(CATALOGS, st.sampled_from(["stable", "exact"]), st.randoms())
 def test_groups_stay_whole_and_the_promises_hold_in_any_order(catalog, policy, shuffled) -> None:
     products = [

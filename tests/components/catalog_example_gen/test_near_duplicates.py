@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 from sklearn.cluster import DBSCAN
 
-from components.catalog_example_gen.near_duplicates import HASH_BYTES, joined, perceptual_hash
+from components.catalog_example_gen.near_duplicates import (
+    HASH_BYTES,
+    distance,
+    joined,
+    perceptual_hash,
+)
 
 DEFAULT_BITS = 12
 
@@ -95,3 +100,10 @@ def test_a_long_chain_is_divided_and_its_closest_pictures_stay_together() -> Non
 
 def test_no_pictures_have_no_groups() -> None:
     assert joined(np.zeros((0, HASH_BYTES), np.uint8), DEFAULT_BITS).tolist() == []
+
+
+def test_the_distance_of_two_hashes_counts_the_bits_that_differ() -> None:
+    one, other = np.random.default_rng(1).integers(0, 256, (2, HASH_BYTES), dtype=np.uint8)
+    expected = np.unpackbits(one ^ other).sum()
+    assert distance(one.tobytes(), other.tobytes()) == expected
+    assert distance(one.tobytes(), one.tobytes()) == 0

@@ -135,6 +135,25 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
     assert shown(taken_in(content)).max() < 5
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n", "git lfs pull"),
+        (b"../../.git/annex/objects/Xq/7K/MD5E-s9.jpg/MD5E-s9.jpg\n", "git annex get"),
+        (b"/annex/objects/MD5E-s9.jpg\n", "git annex get"),
+        (b"../cache/b1000", "the path ../cache/b1000, as of a link"),
+        (b"<a href='/x.jpg'>", "begins with"),
+        (b"moved to /x.jpg", "begins with"),
+        (b"a/" + 2000 * b"b", "begins with"),
+        (b"a/\xff", "begins with"),
+    ],
+)
+def test_what_stands_for_a_picture_kept_elsewhere_is_named(content: bytes, said: str) -> None:
+    error = rejection(content)
+    assert error.reason == Reason.NOT_A_PICTURE
+    assert said in error.found
+
+
 def test_an_empty_file_is_told_from_one_that_is_no_picture() -> None:
     assert rejection(b"").reason == Reason.EMPTY_FILE
     assert rejection(b"<html>404</html>").reason == Reason.NOT_A_PICTURE

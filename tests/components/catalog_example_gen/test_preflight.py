@@ -40,6 +40,23 @@ def test_a_csv_that_teaches_nothing_is_refused(shop, tmp_path, labels, expected)
         check_catalog(shop, SPLIT)
 
 
+def test_pictures_behind_links_to_folders_alone_are_named_or_found(shop, tmp_path):
+    (tmp_path / "images" / "1.jpg").unlink()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "1.jpg").touch()
+    (tmp_path / "images" / "tops").symlink_to(tmp_path / "real")
+    with pytest.raises(UserError, match="Links to folders are not followed, as is tops: set"):
+        check_catalog(shop, SPLIT)
+    check_catalog(shop | {"links": True}, SPLIT)
+
+
+def test_links_that_lead_nowhere_are_named_where_no_picture_is(shop, tmp_path):
+    (tmp_path / "images" / "1.jpg").unlink()
+    (tmp_path / "images" / "1.jpg").symlink_to("gone")
+    with pytest.raises(UserError, match="There are links that lead nowhere, as 1.jpg: fetch"):
+        check_catalog(shop, SPLIT)
+
+
 def test_a_column_of_splits_that_is_not_there_is_refused(shop):
     with pytest.raises(UserError, match="no column `part`"):
         check_catalog(shop, Split(column="part").model_dump())

@@ -25,7 +25,15 @@ INGESTED = {
     "accepted": 1190,
     "rejected": 10,
     "rejected_by_reason": {"empty_file": 9, "doubled_id": 1},
+    "looked_into_by_category": {"Tops": {"opened": 1199, "unusable": 9, "left_out": 0}},
 }
+
+
+def leave_out(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Has the sample leave out so many rows more."""
+    ends = {**INGESTED["looked_into_by_category"]["Tops"], "left_out": rows}
+    monkeypatch.setitem(INGESTED, "rows", INGESTED["rows"] + rows)
+    monkeypatch.setitem(INGESTED, "looked_into_by_category", {"Tops": ends})
 
 
 def judge(
@@ -33,6 +41,7 @@ def judge(
     seasons: dict[str, list[str]],
     stop_on: str,
     max_rejected: float = 0.1,
+    max_ambiguous: float = 0.1,
     previous: list[str] | None = None,
     **thresholds: float,
 ) -> DataGateVerdict:
@@ -69,7 +78,8 @@ def judge(
         path.write_bytes(measured.SerializeToString())
         inputs["previous_statistics"] = [earlier]
     statistics.id = 7
-    options = {"stop_on": stop_on, "max_rejected": max_rejected, **thresholds}
+    bounds = {"max_rejected": max_rejected, "max_ambiguous": max_ambiguous}
+    options = {"stop_on": stop_on, **bounds, **thresholds}
     Executor().Do(inputs, {"verdict": [verdict]}, options)
     return verdict
 
@@ -88,7 +98,7 @@ def test_sound_data_pass(tmp_path: Path) -> None:
 def test_rows_that_a_sample_left_out_are_not_called_unusable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(INGESTED, "rows", 5200)
+    leave_out(monkeypatch, 4000)
     told = summary(judge(tmp_path, {"train": ["Summer"]}, "error"))
     assert told.startswith("1,190 of 5,200 rows used, 4,000 left out")
 
@@ -106,13 +116,42 @@ def test_rejects_of_a_sample_are_held_against_what_was_looked_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One row was rejected of all 5,200; of the others 1,199 pictures were opened, 9 of them bad.
-    monkeypatch.setitem(INGESTED, "rows", 5200)
+    leave_out(monkeypatch, 4000)
     expected = (1 + 5199 * 9 / 1199) / 5200
     (tmp_path / "pass").mkdir()
     judge(tmp_path / "pass", {"train": ["Summer"]}, "error", max_rejected=expected + 1e-6)
     with pytest.raises(UserError) as raised:
         judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=expected - 1e-6)
     assert "10 of 5,200 rows (0.8%, if the 4,000 that were left out are" in str(raised.value)
+
+
+def test_rejects_are_held_against_the_pictures_that_the_rows_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 1,200 rows 1,000 only belong to a product, and 50 pictures are a row's second.
+    for name, number in (("belonging_rows", 1000), ("further_pictures", 50), ("accepted", 240)):
+        monkeypatch.setitem(INGESTED, name, number)
+    with pytest.raises(UserError, match=r"10 of 250 pictures \(4.0%\) were rejected"):
+        judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=0.039)
+
+
+def test_what_would_have_fitted_is_said_with_the_rejects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INGESTED, "hints", ["Rows name 1.0.", "Others name 2.0."])
+    with pytest.raises(UserError, match=r"empty picture file \(9\), .*\. Rows name 1.0. Others"):
+        judge(tmp_path, {"train": ["Summer"]}, "error", max_rejected=0.001)
+
+
+def test_many_products_with_several_different_pictures_of_their_name_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in (("ambiguous", 119), ("products", 1190)):
+        monkeypatch.setitem(INGESTED, name, number)
+    (tmp_path / "pass").mkdir()
+    judge(tmp_path / "pass", {"train": ["Summer"]}, "error", max_ambiguous=0.1)
+    with pytest.raises(UserError, match=r"For 119 of 1,190 products \(10.0%\)"):
+        judge(tmp_path, {"train": ["Summer"]}, "error", max_ambiguous=0.099)
 
 
 def test_as_many_rejects_as_allowed_pass(tmp_path: Path) -> None:

@@ -10,8 +10,12 @@ from schema import features
 
 @dataclasses.dataclass
 class Judged:
-    """Truths and scores of N products, for models whose vocabulary is `vocabularies`."""
+    """Truths and scores of N pictures, for models whose vocabulary is `vocabularies`.
 
+    Two in three show the same product, which has their labels.
+    """
+
+    product: np.ndarray
     vocabularies: dict[str, list[str]]
     category: np.ndarray
     subcategory: np.ndarray
@@ -52,6 +56,9 @@ def judged():
     # Just at the threshold: predicted.
     attribute_scores[:10, 0] = 0.75
     gender = generator.choice(["Women", "Men", "Kids", "unknown"], count, p=[0.5, 0.3, 0.1, 0.1])
+    for labels in (category, subcategory, gender):
+        labels[1::3] = labels[::3]
+    attributes[1::3] = attributes[::3]
     scores = {
         "category": _scores(generator, category, vocabularies["category"]),
         "subcategory": _scores(generator, subcategory, vocabularies["subcategory"]),
@@ -69,6 +76,7 @@ def judged():
         )
         scores[f"{level}_uncalibrated"] = powers / rest
     return Judged(
+        product=np.array([f"p{row - row % 3 % 2}" for row in range(count)]),
         vocabularies=vocabularies,
         category=category,
         subcategory=subcategory,
@@ -93,6 +101,7 @@ def examples_folder(judged, tmp_path_factory):
         for row, category in enumerate(judged.category):
             feature = {
                 "id": text(str(row)),
+                "product": text(judged.product[row]),
                 "image": text("\x00" * 100),
                 "category": text(category),
                 "subcategory": text(judged.subcategory[row]),

@@ -75,7 +75,8 @@ def schema_folder(tmp_path_factory):
     # The fixture's Examples carry no picture statistics.
     required = [block for block in catalog.split("feature {") if "image_" not in block]
     gender = ' name: "gender" type: BYTES value_count { min: 1 max: 1 } }'
-    (folder / "schema.pbtxt").write_text("feature {".join([*required, gender]))
+    product = ' name: "product" type: BYTES value_count { min: 1 max: 1 } }'
+    (folder / "schema.pbtxt").write_text("feature {".join([*required, gender, product]))
     return folder
 
 
@@ -258,6 +259,38 @@ def test_failed_thresholds_are_told_in_words(second_run, judged):
             f"category/overall_f1 fell by {short(fall)} against the last blessed model, "
             "at most .010 allowed"
         ),
+    ]
+
+
+def test_products_of_several_pictures_are_judged_by_the_mean_of_their_scores(
+    evaluate, model, other_model, judged, first_run
+):
+    bounds = config({"category/product_accuracy": 0.99}, {}, several_pictures=True)
+    evaluation = evaluate(bounds, model, baseline=other_model)
+    names, first, of = np.unique(judged.product, return_index=True, return_inverse=True)
+    assert len(names) == 80
+    mean = {
+        level: np.array([scores[of == place].mean(axis=0) for place in range(len(names))])
+        for level, scores in judged.scores.items()
+    }
+    expected = {}
+    for level in ("category", "subcategory", "gender"):
+        true, vocabulary = getattr(judged, level)[first], np.array(judged.vocabularies[level])
+        right = vocabulary[mean[level].argmax(axis=1)] == true
+        expected[f"{level}/product_accuracy"] = right[true != "unknown"].mean()
+    true = [
+        [label in judged.attributes[row] for label in judged.vocabularies["attributes"]]
+        for row in first
+    ]
+    for kind, average in (("overall", "micro"), ("macro", "macro")):
+        expected[f"attributes/product_{kind}_f1"] = truth.f1_score(
+            np.array(true), mean["attributes"] >= 0.75, average=average, zero_division=0
+        )
+    assert evaluation.metrics == pytest.approx({**first_run.metrics, **expected})
+    assert evaluation.baseline["category/product_accuracy"] < expected["category/product_accuracy"]
+    assert evaluation.failures == [
+        f"category/product_accuracy is {short(expected['category/product_accuracy'])}, "
+        "must be at least .990"
     ]
 
 

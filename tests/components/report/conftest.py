@@ -90,7 +90,9 @@ def contents():
         pushed_version="17",
         pushed_destination="/shop/serving/catalog/17",
         ingest={
-            "rows": 1012,
+            "rows": 1022,
+            "further_pictures": 20,
+            "belonging_rows": 30,
             "accepted": 1000,
             "rejected": 5,
             "capped": 7,
@@ -98,6 +100,7 @@ def contents():
             "pictures_without_row": 1,
             "rejected_by_reason": {"missing_picture": 4, "empty_label": 1},
             "products_by_split": {"train": 800, "eval": 100, "test": 100},
+            "hints": ["4 rows name pictures like `1.0`."],
             "notes": ["list_category_cloth.txt says 50 in its first line and lists 46."],
         },
         rejects=[

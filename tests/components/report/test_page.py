@@ -111,7 +111,10 @@ def test_an_answer_shows_what_was_right_missed_and_too_much(contents):
 def test_the_page_tells_everything(contents):
     text = text_of(render_page(contents))
     for told in (
-        "1,012 rows in the catalog, 1,000 accepted, 5 rejected.",
+        "1,022 rows in the catalog, 1,000 accepted, 5 rejected.",
+        "20 pictures are more than one a row.",
+        "30 rows belong to products of other rows.",
+        "4 rows name pictures like `1.0`.",
         "7 rows were left out by the class cap.",
         "1 picture belongs to no row.",
         "says 50 in its first line and lists 46.",
