@@ -799,6 +799,10 @@ def _make_absolute(options: dict[str, Any], folder: Path) -> None:
             of_section[option] = expanded
 
 
+_SIGNS = frozenset("|,;:/&+*-#")
+"""Values that stand for themselves: what separates labels or fields, and is no YAML or another."""
+
+
 def _override(options: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     *sections, option = name.strip().split(".")
@@ -808,7 +812,16 @@ def _override(options: dict[str, Any], override: str) -> None:
         options = options.setdefault(section, {})
         if not isinstance(options, dict):
             raise UserError(f"--set {override}: {section} is not a section of options.")
-    options[option] = yaml.safe_load(value)
+    if value in _SIGNS:
+        options[option] = value
+        return
+    try:
+        options[option] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"--set {override}: the value is no YAML. Put it into quotes that the shell leaves in "
+            f"place: --set '{name}=\"...\"'."
+        ) from error
 
 
 def _problem(details: dict[str, Any]) -> str:

@@ -37,6 +37,13 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(write_confi
     assert config.catalog.slices == ["gender", "brand"]
 
 
+@pytest.mark.parametrize("sign", list("|,;:/&+#"))
+def test_an_override_may_be_a_sign_that_yaml_has_another_use_for(write_config, sign):
+    assert (
+        load_config(write_config(CATALOG), [f"catalog.separator={sign}"]).catalog.separator == sign
+    )
+
+
 def test_paths_in_the_file_start_at_the_file_and_overrides_at_the_current_directory(
     write_config, tmp_path, monkeypatch
 ):
@@ -205,7 +212,7 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "catalog.folder.deeper=1"])
+@pytest.mark.parametrize("override", ["epochs", "=3", "catalog.folder.deeper=1", "catalog.id=[a"])
 def test_an_override_that_cannot_be_applied_is_shown(write_config, override):
     with pytest.raises(UserError, match="--set"):
         load_config(write_config(CATALOG), [override])
