@@ -57,7 +57,7 @@ def labels_of(split: Path, levels: list[str]) -> dict[str, list[str]]:
 def scores_of(model: Path, split: Path, levels: list[str]) -> dict[str, tuple[np.ndarray, list]]:
     """The model's scores for a split's products, (N, C), and their labels, by level it names."""
     loaded = tf.saved_model.load(str(model))
-    serve = loaded.signatures[features.SERVING_SIGNATURE]
+    serve = loaded.signatures[features.EVERYTHING_SIGNATURE]
     levels = [level for level in levels if features.scores(level) in serve.structured_outputs]
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
     parts: dict[str, list[np.ndarray]] = {level: [] for level in levels}
