@@ -117,9 +117,10 @@ def test_uv_brings_python_from_a_mirror_into_the_checkout_and_it_is_found_again(
 @pytest.mark.parametrize(
     ("changed", "seen"),
     [
-        ({"UV_PYTHON_INSTALL_MIRROR": "http://127.0.0.1:9"}, "refused"),
-        ({"UV_PYTHON_INSTALL_MIRROR": "file:///nowhere"}, "nowhere"),
-        ({"UV_PYTHON_DOWNLOADS": "never"}, "not allowed"),
+        ({"UV_PYTHON_INSTALL_MIRROR": "http://127.0.0.1:9"}, ["refused"]),
+        # uv tells either the address or what the system says of it.
+        ({"UV_PYTHON_INSTALL_MIRROR": "file:///nowhere"}, ["nowhere", "No such file"]),
+        ({"UV_PYTHON_DOWNLOADS": "never"}, ["not allowed"]),
     ],
     ids=["no network", "empty mirror", "forbidden"],
 )
@@ -134,7 +135,7 @@ def test_where_uv_cannot_bring_it_one_sentence_says_what_else_helps(
     sentence = str(raised.value)
     assert sentence.startswith("3.11 is needed and this is 3.12, and uv could not bring one: ")
     assert "install python3.11, python3.11-venv and python3.11-dev, or name a mirror" in sentence
-    assert seen in sentence and "\n" not in sentence
+    assert any(words in sentence for words in seen) and "\n" not in sentence
     assert interpreter.brought(tmp_path / "brought") is None
 
 
