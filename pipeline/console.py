@@ -26,21 +26,16 @@ PROGRESS_LOGGER = "seamline.progress"
 """Steps report long work here, as `info("epoch 3 of 25", extra={"completed": 3, "total": 25})`."""
 
 _MARKS = {
-    "waiting": Text("·", style="dim"),
-    "done": Text("✓", style="green"),
-    "cached": Text("✓", style="cyan"),
-    "off": Text("-", style="dim"),
-    "failed": Text("✗", style="bold red"),
+    "waiting": ("·", "dim"),
+    "done": ("✓", "green"),
+    "cached": ("✓", "cyan"),
+    "off": ("-", "dim"),
+    "failed": ("✗", "bold red"),
 }
+"""The sign and the style of each state but `running`."""
 
-_ASCII_MARKS = {
-    "waiting": Text(".", style="dim"),
-    "done": Text("+", style="green"),
-    "cached": Text("+", style="cyan"),
-    "off": Text("-", style="dim"),
-    "failed": Text("x", style="bold red"),
-}
-"""For terminals without UTF-8."""
+_IN_ASCII = str.maketrans("·✓✗", ".+x")
+"""What stands for the signs on terminals without UTF-8."""
 
 _STYLES = {"running": "bold", "waiting": "dim", "off": "dim"}
 
@@ -64,7 +59,10 @@ class StepsView(logging.Handler):
         self._rows: dict[str, _Row] = {}
         self._running: _Row | None = None
         self._spinner = _spinner(console)
-        self._marks = _ASCII_MARKS if console.options.ascii_only else _MARKS
+        signs = _IN_ASCII if console.options.ascii_only else {}
+        self._marks = {
+            state: Text(sign.translate(signs), style) for state, (sign, style) in _MARKS.items()
+        }
         self._live = _live(self, console)
 
     def __enter__(self) -> StepsView:

@@ -32,22 +32,15 @@ _BLOCKS_AT_ONCE = 256
 _MOST_STEPS = 20_000
 
 
-def most_bytes_of_cheap_jpegs(pixels: int) -> int:
-    """How long a JPEG of at most so many pixels may be that `is_cheap_jpeg` is true of; or -1."""
-    if pixels > pictures.MOST_PIXELS_DECODED_WHOLE:
-        return -1
-    return _SHORTEST_SCAN * pictures.MOST_PIXELS_SCANNED // max(pixels, _SCAN_PIXELS)
-
-
 def is_cheap_jpeg(file: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """Whether a JPEG is good without a further look: too small for `jpeg_refused` to refuse it.
+    """Whether JPEGs are good without a further look: too small for `jpeg_refused` to refuse them.
 
     Args:
-        file: the JPEG, string ().
-        pixels: how many it says it has, int64 ().
+        file: JPEGs, string of any shape.
+        pixels: how many they say they have, or have at most, int64 of a shape that goes with it.
 
     Returns:
-        bool ().
+        bool of that shape.
     """
     most = _SHORTEST_SCAN * pictures.MOST_PIXELS_SCANNED
     length = tf.cast(tf.strings.length(file), tf.int64)

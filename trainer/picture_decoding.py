@@ -73,10 +73,11 @@ def decode_pictures(
     # A run costs by the number of operations in what it maps over its pictures. Nearly all are
     # upright JPEGs that are small, for which a few will do; whatever else there is, and what fails
     # among these, is looked at in every way afterwards.
+    most_pixels = _MOST_TIMES_PLAIN**2 * image_height * image_width
     is_plain = (
         is_jpeg
         & tf.equal(orientations, 1)
-        & (tf.strings.length(encoded) <= _most_bytes_of_plain_jpegs(size))
+        & costly_pictures.is_cheap_jpeg(encoded, tf.constant(most_pixels, tf.int64))
     )
     is_decoded, (decoded,) = _mapped_where(
         is_plain,
@@ -161,11 +162,6 @@ def _mapped_where(
         tf.fill(tf.shape(chosen), last), succeeded[:-1, tf.newaxis], tf.range(last)
     )
     return found_at < last, tuple(tf.gather(result, found_at) for result in results)
-
-
-def _most_bytes_of_plain_jpegs(size: tuple[int, int]) -> int:
-    """How long a file may be that `_plain_jpeg` gets, to be cheap whatever it holds."""
-    return costly_pictures.most_bytes_of_cheap_jpegs(_MOST_TIMES_PLAIN**2 * size[0] * size[1])
 
 
 def _plain_jpeg(file: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -105,21 +105,26 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _require_few_rejects(ingested: dict[str, Any], max_rejected: float, rejects: str) -> None:
-    all_asked, rejected = asked(ingested), ingested["rejected"]
+    all_asked, left_out, unit = _counted(ingested)
     expected = expected_rejects(ingested)
     if expected > max_rejected * all_asked:
-        left_out = all_asked - ingested["accepted"] - rejected
         share = f"{expected / all_asked:.1%}"
         if left_out:
             share += f", if the {left_out:,} that were left out are like the rest"
-        unit = "pictures" if ingested.get("further_pictures") else "rows"
         hints = "".join(f" {hint}" for hint in ingested.get("hints", ()))
         raise UserError(
-            f"{rejected:,} of {all_asked:,} {unit} ({share}) were rejected, and "
+            f"{ingested['rejected']:,} of {all_asked:,} {unit} ({share}) were rejected, and "
             f"`checks.max_rejected` allows {max_rejected:.1%}: "
             f"{top_reasons(ingested['rejected_by_reason'])}.{hints} "
             f"Every rejected row is in {os.path.join(rejects, REJECTS_FILE)}."
         )
+
+
+def _counted(ingested: dict[str, Any]) -> tuple[int, int, str]:
+    """How many rows or pictures there are, how many of them were left out, and which of the two."""
+    all_asked = asked(ingested)
+    left_out = all_asked - ingested["accepted"] - ingested["rejected"]
+    return all_asked, left_out, "pictures" if ingested.get("further_pictures") else "rows"
 
 
 def _require_few_ambiguous(ingested: dict[str, Any], max_ambiguous: float) -> None:
@@ -134,9 +139,7 @@ def _require_few_ambiguous(ingested: dict[str, Any], max_ambiguous: float) -> No
 
 
 def _sentence(found: list[Finding], ingested: dict[str, Any]) -> str:
-    all_asked = asked(ingested)
-    left_out = all_asked - ingested["accepted"] - ingested["rejected"]
-    unit = "pictures" if ingested.get("further_pictures") else "rows"
+    all_asked, left_out, unit = _counted(ingested)
     of_rows = f"{ingested['accepted']:,} of {all_asked:,} {unit}"
     rows = f"{of_rows} used, {left_out:,} left out" if left_out else f"{of_rows} usable"
     if not found:

@@ -30,12 +30,10 @@ from tensorflow_serving.apis import (
 from serving.model_server import admission, picture_costs, remedies, tensors
 from serving.model_server.errors import RequestError
 from serving.model_server.joint_runs import Asking, Computation, finish
+from serving.model_server.saved_model import DEFAULT_SIGNATURE
 
 if TYPE_CHECKING:
     from serving.model_server.servables import Servable, Servables
-
-DEFAULT_SIGNATURE = "serving_default"
-"""The signature of a request that names none."""
 
 SIGNATURE_DEF = "signature_def"
 """The one kind of metadata that there is."""

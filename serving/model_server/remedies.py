@@ -15,6 +15,7 @@ from tensorflow.core.framework import types_pb2
 
 from schema import features, picture_text
 from serving.model_server.errors import RequestError
+from serving.model_server.saved_model import DEFAULT_SIGNATURE
 
 if TYPE_CHECKING:
     from serving.model_server.inference import Signature
@@ -24,7 +25,6 @@ EXAMPLE = '{"instances": [{"b64": "BASE64"}]}'
 
 _WANTED = f"Send the bytes of picture files (JPEG, PNG, GIF, BMP or WebP), as JSON {EXAMPLE}"
 _IN_ANY_FORM = f"{_WANTED}, or as a tensor of strings of the shape [N]"
-_DEFAULT = "serving_default"
 _QUESTIONS = "Questions go by POST to /v1/models/NAME:predict"
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]*[=.]{0,2}\s*")
@@ -56,7 +56,11 @@ def of_signature(asked: str, there: Collection[str]) -> str:
     close = next((name for name in names if name.lower() == asked.strip().lower()), "")
     meant = f"Did you mean {close}? " if close else ""
     told = f"{meant}There are {', '.join(names[:_MOST_NAMES])}{more}"
-    return f"{told}; a request that names none asks {_DEFAULT}" if _DEFAULT in names else told
+    return (
+        f"{told}; a request that names none asks {DEFAULT_SIGNATURE}"
+        if DEFAULT_SIGNATURE in names
+        else told
+    )
 
 
 def of_path(method: str, target: str) -> str:

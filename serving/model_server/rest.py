@@ -40,6 +40,7 @@ from serving.model_server.joint_runs import Asking, Kind
 from serving.model_server.metrics import CONTENT_TYPE, DEFAULT_PATH
 from serving.model_server.options import MAX_MESSAGE_BYTES, ServerOptions
 from serving.model_server.request_log import RECORD, ObservedApp, Record, request_id
+from serving.model_server.saved_model import DEFAULT_SIGNATURE
 from serving.model_server.traffic_log import CURRENT_REQUEST
 
 if TYPE_CHECKING:
@@ -500,7 +501,7 @@ class _RestApi:
 
     def _predict(self, call: _Call, asked: json_tensors.JsonRequest) -> Asking[bytes]:
         with self._servables.find(call.spec) as servable:
-            name = asked.signature_name or inference.DEFAULT_SIGNATURE
+            name = asked.signature_name or DEFAULT_SIGNATURE
             signature = servable.signatures.get(name)
             if signature is None:
                 refusal = _invalid(f'Serving signature name: "{name}" not found in signature def')

@@ -34,6 +34,9 @@ _log = logging.getLogger("seamline.serving")
 SERVE = "serve"
 """The tag of the graph that is for serving."""
 
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature of a request that names none."""
+
 # What Python puts before an error's message, which C++ callers never see.
 _PREFIX = "Graph execution error:\n\n"
 
@@ -138,7 +141,7 @@ class SavedModel:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str],
         timeout_s: float | None = None,
-        signature_name: str = "serving_default",
+        signature_name: str = DEFAULT_SIGNATURE,
     ) -> list[np.ndarray]:
         """Computes outputs of a signature.
 
@@ -179,7 +182,7 @@ class SavedModel:
         requests: Sequence[Mapping[str, np.ndarray]],
         outputs: Sequence[str],
         timeout_s: float | None = None,
-        signature_name: str = "serving_default",
+        signature_name: str = DEFAULT_SIGNATURE,
     ) -> list[list[np.ndarray] | RequestError]:
         """Computes the same outputs for several requests, in one batch where that can be.
 
