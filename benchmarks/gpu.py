@@ -128,11 +128,14 @@ def tensorflow_pictures(files: list[bytes], options: Options) -> Iterator[np.nda
 class Clock(keras.callbacks.Callback):
     """The seconds of a training after its first steps."""
 
-    def on_train_batch_end(self, batch: int, logs=None):
-        """Starts after the warm-up, and stops anew after each step, which Keras has waited for."""
-        if batch + 1 == WARM_UP_STEPS:
+    def on_train_batch_begin(self, batch: int, logs=None):
+        """Starts after the warm-up, when the device may still have some of it to do."""
+        if batch == WARM_UP_STEPS:
             self._began = time.perf_counter()
-        self.seconds = time.perf_counter() - self._began if batch >= WARM_UP_STEPS else 0.0
+
+    def on_epoch_end(self, epoch: int, logs=None):
+        """Stops; the figures of the last step are there."""
+        self.seconds = time.perf_counter() - self._began
 
 
 class Candidate:

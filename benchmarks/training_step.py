@@ -26,7 +26,7 @@ from _prepared import parser, prepared
 
 from schema import features
 from trainer import objective
-from trainer.callbacks import MeanOfLevels
+from trainer.callbacks import EpochLogs, MeanOfLevels
 from trainer.fitting import compiled_for_training, fit
 from trainer.network import network
 from trainer.options import SECTIONS, Options
@@ -134,7 +134,7 @@ def main() -> None:
                 turns,
                 MeanOfLevels(),
                 state,
-                keras.callbacks.TensorBoard(f"{scratch}/log", write_graph=False),
+                EpochLogs(f"{scratch}/log"),
             ],
             report=lambda message, done: None,
             first_epoch=stage.first_epoch,

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pipeline.catalog_table import CatalogCsv, CatalogTable, Record, padded, with_cells
+from components.catalog_example_gen.csv_records import Record
+from pipeline.catalog_table import CatalogCsv, CatalogTable, is_row, padded, with_cells
 from pipeline.catalog_walk import ID, ROW
 from schema import features
 from schema.errors import UserError
@@ -24,6 +25,9 @@ from schema.labels import normalized
 from serving.client import tables
 
 COLUMN, VALUE, SCORE = "column", "value", "score"
+
+_HAS = "1"
+"""What a flag says of a product that has it."""
 
 REPORT_COLUMNS = (ROW, ID, COLUMN, VALUE, SCORE)
 
@@ -67,7 +71,7 @@ def fill(table: CatalogTable, predictions: Path, out: Path) -> Filled:
     """
     named = [table.category, table.subcategory, *(table.attributes or ())]
     required = [table.id, *(column for column in named if column)]
-    catalog = CatalogCsv(table.csv, table.encoding, list(dict.fromkeys(required)))
+    catalog = CatalogCsv(table.csv, table.encoding, list(dict.fromkeys(required)), table.category)
     for other in (table.csv, predictions):
         if out.exists() and os.path.samefile(out, other):
             raise UserError(f"{out} is {other} itself. Name another file with --fill.")
@@ -85,7 +89,7 @@ def fill(table: CatalogTable, predictions: Path, out: Path) -> Filled:
         filled.write(catalog.mark)
         for record in catalog.records():
             row = record.text
-            if record.number > 1 and record.fields:
+            if is_row(record):
                 answer = next(answers, None)
                 if answer is None or answer.get(ROW) != str(record.number):
                     raise UserError(
@@ -136,6 +140,7 @@ class _Filler:
         self._levels = {level: column for level, column in levels.items() if column in self._at}
         self.done.without_column = sorted(set(levels) - set(self._levels))
         self._groups = table.attributes
+        self._flags = table.flags
 
     def filled(self, record: Record, answer: Mapping[str, str]) -> tuple[str, list[_Cell]]:
         """The row's text with its empty cells filled as far as the model knows, and which."""
@@ -178,14 +183,45 @@ class _Filler:
 
     def _attributes(self, answer: Mapping[str, str]) -> Iterator[_Cell]:
         of_group: dict[str, list[tuple[str, str]]] = {}
-        for label, score in _attributes_with_scores(answer):
+        for label, score in self._attributes_with_scores(answer):
             group, value = features.split_attribute_label(label)
             of_group.setdefault(group, []).append((value, score))
         for group, found in of_group.items():
-            if group in self._at if self._groups is None else group in self._groups:
+            if group in self._flags:
+                for value, score in found:
+                    if value in self._flags[group] and value in self._at:
+                        yield _Cell(value, _HAS, score)
+            elif self._has_column_of(group):
                 values, scores = zip(*found, strict=True)
                 joined = self._separator.join(values)
                 yield _Cell(group, joined, tables.SEPARATOR.join(scores))
+
+    def _attributes_with_scores(self, answer: Mapping[str, str]) -> list[tuple[str, str]]:
+        if not answer[features.ATTRIBUTE_SCORES]:
+            return []
+        scores = answer[features.ATTRIBUTE_SCORES].split(tables.SEPARATOR)
+        pieces = answer[features.ATTRIBUTES].split(tables.SEPARATOR)
+        # A label is `group=value`, and a value may hold the separator, even with a `=` behind it:
+        # then the groups that have a column tell where labels begin.
+        for begins in (
+            lambda piece: "=" in piece,
+            lambda piece: self._has_column_of(features.split_attribute_label(piece)[0]),
+        ):
+            labels: list[str] = []
+            for piece in pieces:
+                if not labels or begins(piece):
+                    labels.append(piece)
+                else:
+                    labels[-1] += tables.SEPARATOR + piece
+            if len(labels) == len(scores):
+                return list(zip(labels, scores, strict=True))
+        self.done.left["attributes in whose text one does not end where the next begins"] += 1
+        return []
+
+    def _has_column_of(self, group: str) -> bool:
+        if group in self._flags:
+            return True
+        return group in self._at if self._groups is None else group in self._groups
 
     def _can_be_written(self, value: str) -> bool:
         try:
@@ -194,21 +230,6 @@ class _Filler:
             self.done.left[f"letters that {self._catalog.written_encoding} does not have"] += 1
             return False
         return True
-
-
-def _attributes_with_scores(answer: Mapping[str, str]) -> list[tuple[str, str]]:
-    scores = answer[features.ATTRIBUTE_SCORES]
-    if not scores:
-        return []
-    labels: list[str] = []
-    for piece in answer[features.ATTRIBUTES].split(tables.SEPARATOR):
-        # A label is `group=value`, and a value may hold the separator.
-        if "=" in piece or not labels:
-            labels.append(piece)
-        else:
-            labels[-1] += tables.SEPARATOR + piece
-    found = scores.split(tables.SEPARATOR)
-    return list(zip(labels, found, strict=True)) if len(labels) == len(found) else []
 
 
 @contextmanager

@@ -11,18 +11,15 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from components.catalog_example_gen.csv_records import SEPARATOR_LINE
+from components.catalog_example_gen.csv_records import DELIMITERS, CsvRecords, Record
 from components.catalog_example_gen.rejects import printable
 from pipeline.config import Catalog
 from schema.errors import UserError
 from schema.labels import normalized
-
-_DELIMITERS = ",;\t|"
 
 # Encodings that begin with a mark, and what each mark says the rest is written in.
 _MARKS = {
@@ -49,6 +46,7 @@ class CatalogTable:
         subcategory: Column of the second level; None where nobody said.
         attributes: Attribute columns; None where nobody said.
         separator: What separates several labels in an attribute cell.
+        flags: Columns of 0 and 1, each an attribute, by the group that they make up.
         links: Whether links may lead out of `images`.
     """
 
@@ -62,6 +60,7 @@ class CatalogTable:
     subcategory: str | None = None
     attributes: tuple[str, ...] | None = None
     separator: str = "|"
+    flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     links: bool = False
 
     @classmethod
@@ -87,51 +86,46 @@ class CatalogTable:
             subcategory=catalog.subcategory,
             attributes=tuple(catalog.attributes),
             separator=catalog.separator,
+            flags=catalog.flags,
             links=catalog.links,
         )
-
-
-class Record(NamedTuple):
-    """One row.
-
-    Attributes:
-        number: As a spreadsheet shows it: the header is row 1, and 0 is Excel's `sep=` above it.
-        text: What it was made of, its line end included.
-        fields: Its cells.
-    """
-
-    number: int
-    text: str
-    fields: list[str]
 
 
 class CatalogCsv:
     """A catalog's CSV: its header, its dialect, and its rows as often as they are asked for.
 
     Args:
-        path: The file; its cells may be separated by commas, semicolons, tabs or bars.
+        path: The file; its cells may be separated by any of `DELIMITERS`.
         encoding: A text encoding of Python.
-        required: Columns that it must have, each once.
+        required: Columns that it must have, each once; the first says what a row is about.
+        category: The column of the first level, where somebody named it.
+
+    Attributes:
+        header: The columns' names, as `labels.normalized` has them.
+        delimiter: What separates cells.
+        mark: The byte order mark that the file begins with.
+        written_encoding: The encoding of what follows.
 
     Raises:
-        UserError: It cannot be read in this encoding, is empty, or lacks a column.
+        UserError: It cannot be read in this encoding, is none of text, is empty, or lacks a column.
     """
 
-    def __init__(self, path: Path, encoding: str, required: Sequence[str]):
+    def __init__(
+        self, path: Path, encoding: str, required: Sequence[str], category: str | None = None
+    ):
         self.path = path
         self._encoding = encoding
+        self._required = required
+        self._category = category
+        self._delimiter = ","
         with self._open() as file:
-            self.mark, self.written_encoding = self._begins(file.read(4))
-        self._lines_above = 0
-        with self._open() as file, self._readable():
-            records = self._records(file, ",")
-            first = next(records, None)
-            if first and SEPARATOR_LINE.fullmatch(first.text):
-                self._lines_above = 1
-                first = next(records, None)
-            if first is None:
-                raise UserError(f"{path} is empty. It must begin with a line of column names.")
-        self.delimiter, self.header = _dialect(first.text, required)
+            records = self._records(file)
+            self._delimiter = _delimiter(records.head, required)
+            file.seek(0)
+            records = self._records(file)
+            self.header, self.delimiter = records.header, records.delimiter
+            file.seek(0)
+            self.mark, self.written_encoding = _begins(file.read(4), encoding)
         missing = [column for column in required if column not in self.header]
         if missing:
             there = ", ".join(f"`{printable(column)}`" for column in self.header)
@@ -146,18 +140,22 @@ class CatalogCsv:
             )
 
     def records(self) -> Iterator[Record]:
-        """All rows, the header first; blank lines have no fields.
+        """Everything: the header and what is above it as row 1, rows, and blank lines.
 
         Raises:
             UserError: The file is not in its encoding.
         """
-        with self._open() as file, self._readable():
-            yield from self._records(file, self.delimiter)
+        with self._open() as file:
+            records = self._records(file)
+            category = self._category if self._category in self.header else None
+            records.look_at(self._required[0], category)
+            yield Record(1, records.header, 1, records.lines.header, records.head)
+            yield from records.with_blanks()
 
     def rows(self) -> Iterator[Record]:
         """The rows below the header that are not blank."""
         for record in self.records():
-            if record.number > 1 and record.fields:
+            if is_row(record):
                 yield record
 
     def encoded(self, text: str) -> bytes:
@@ -168,22 +166,9 @@ class CatalogCsv:
         """
         return text.encode(self.written_encoding, "surrogateescape")
 
-    def _records(self, file: io.BufferedReader, delimiter: str) -> Iterator[Record]:
-        text = io.TextIOWrapper(file, self._encoding, errors="surrogateescape", newline="")
-        lines = _Lines(text)
-        reader = csv.reader(lines, delimiter=delimiter)
-        number = -self._lines_above
-        while True:
-            number += 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                # A cell above the csv module's limit of 131,072 characters: nearly always a quote
-                # that is never closed.
-                fields = [f"{error}, at line {reader.line_num:,}"]
-            yield Record(number, lines.taken(), fields)
+    def _records(self, file: io.BufferedReader) -> CsvRecords:
+        options = "--encoding, or catalog.encoding", None
+        return CsvRecords(file, self._encoding, self._delimiter, str(self.path), options)
 
     def _open(self) -> io.BufferedReader:
         try:
@@ -193,75 +178,35 @@ class CatalogCsv:
                 f"{self.path} cannot be read: {error.strerror}. Check the path."
             ) from error
 
-    def _readable(self) -> _Readable:
-        return _Readable(self.path, self._encoding)
 
-    def _begins(self, content: bytes) -> tuple[bytes, str]:
-        """The mark that the file begins with, and the encoding of what follows."""
+def is_row(record: Record) -> bool:
+    """Whether a record is neither the header nor blank; it may be a faulty one."""
+    return record.number > 1 and bool(record.fields or record.fault)
+
+
+def _begins(content: bytes, encoding: str) -> tuple[bytes, str]:
+    """The mark that a file begins with, and the encoding of what follows."""
+    name = codecs.lookup(encoding).name
+    for mark, follows in _MARKS.get(name, {}).items():
+        if content.startswith(mark):
+            return mark, follows
+    return b"", name
+
+
+def _delimiter(head: str, required: Sequence[str]) -> str:
+    """The one of `DELIMITERS` by which the first line has most of the required columns."""
+
+    def there(name: str) -> int:
         try:
-            name = codecs.lookup(self._encoding).name
-        except LookupError as error:
-            raise UserError(
-                f"`{self._encoding}` is not a text encoding. Name utf-8-sig, latin-1, cp1252 or "
-                "another that Python knows, with --encoding or in the config."
-            ) from error
-        for mark, encoding in _MARKS.get(name, {}).items():
-            if content.startswith(mark):
-                return mark, encoding
-        return b"", name
-
-
-class _Readable:
-    """Explains text in another encoding."""
-
-    def __init__(self, path: Path, encoding: str):
-        self._path, self._encoding = path, encoding
-
-    def __enter__(self) -> None:
-        """Nothing is to be done."""
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, UnicodeError):
-            raise UserError(
-                f"{self._path} is not in the encoding `{self._encoding}` ({error}). Name the one "
-                "that it was saved in, with --encoding or in the config."
-            ) from error
-
-
-class _Lines:
-    """The lines of a text, with those kept that were taken since one last asked."""
-
-    def __init__(self, text: io.TextIOWrapper):
-        self._text = text
-        self._taken: list[str] = []
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._text)
-        self._taken.append(line)
-        return line
-
-    def taken(self) -> str:
-        text = "".join(self._taken)
-        self._taken.clear()
-        return text
-
-
-def _dialect(first: str, required: Sequence[str]) -> tuple[str, list[str]]:
-    """The delimiter by which the header has most of the required columns, and the columns."""
-    found = []
-    shown = first.lstrip("\ufeff")
-    for delimiter in _DELIMITERS:
-        fields = next(csv.reader(io.StringIO(shown, newline=""), delimiter=delimiter), [])
+            fields = next(csv.reader([first], delimiter=DELIMITERS[name]), [])
+        except csv.Error:
+            return 0
         header = [normalized(column) for column in fields]
-        while header and not header[-1]:
-            header.pop()
-        found.append((sum(column in header for column in required), delimiter, header))
+        return sum(column in header for column in required)
+
+    first = next(iter(head.lstrip("\ufeff").splitlines(keepends=True)), "")
     # The first of equals, and so the comma.
-    _, delimiter, header = max(found, key=lambda one: one[0])
-    return delimiter, header
+    return max(DELIMITERS, key=there)
 
 
 def padded(fields: list[str], count: int) -> list[str]:

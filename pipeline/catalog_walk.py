@@ -21,8 +21,9 @@ from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
+from components.catalog_example_gen.csv_records import Record
 from components.catalog_example_gen.rejects import IN_WORDS, Reason
-from pipeline.catalog_table import CatalogCsv, CatalogTable, Record, padded
+from pipeline.catalog_table import CatalogCsv, CatalogTable, padded
 from pipeline.product_pictures import NoPicture, ProductPictures
 from schema.errors import UserError
 from serving.client import CatalogClient, Prediction, Refused, Result, tables
@@ -95,7 +96,7 @@ def walk(
         UserError: the catalog, the file or the server is of no use; what was written is kept.
     """
     required = [table.id, table.picture] if table.picture else [table.id]
-    catalog = CatalogCsv(table.csv, table.encoding, required)
+    catalog = CatalogCsv(table.csv, table.encoding, required, table.category)
     if out.exists() and (os.path.samefile(out, table.csv) or not out.is_file()):
         found = "no file" if not out.is_file() else "the catalog itself"
         raise UserError(f"{out} is {found}. Name another file with --out.")
@@ -151,11 +152,16 @@ class _Products:
     def id_of(self, record: Record) -> str:
         """The product's id; empty where the row has too many or too few fields."""
         fields = padded(record.fields, self._columns)
+        if record.fault:
+            return _printable(fields[self._id_at].strip()) if self._id_at < len(fields) else ""
         return _printable(fields[self._id_at].strip()) if len(fields) == self._columns else ""
 
     def question(self, record: Record) -> tuple[_Asked, str | Refused]:
         """What to ask about the row: the path of its picture, or why there is none."""
         asked = _Asked(record.number, self.id_of(record), "")
+        if record.fault:
+            reason = IN_WORDS[record.fault.reason]
+            return asked, Refused(f"{reason}: {_printable(record.fault.found)}")
         fields = padded(record.fields, self._columns)
         if len(fields) != self._columns:
             found = f"{len(fields)} fields, {self._columns} columns"

@@ -6,6 +6,7 @@ config answer at once.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -99,8 +100,13 @@ def _options(
     pass
 
 
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""With Python's own 700, collecting is a fifth of what importing TensorFlow and TFX takes."""
+
+
 def main() -> None:
     """Entry point of the console script."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     open_standard_streams()
     try:
         app()

@@ -56,7 +56,10 @@ def run_demo(folder: Path, verbose: bool = False) -> bool:
 
         model_name = config.serving.model_name
         with (
-            ModelServer(workspace.serving, model_name=model_name) as server,
+            # Three questions to one signature: nobody waits for the others to be warm.
+            ModelServer(
+                workspace.serving, model_name=model_name, enable_model_warmup=False
+            ) as server,
             CatalogClient(server.endpoint, model_name=model_name) as client,
         ):
             predictions = client.predict(pictures)

@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx import v1 as tfx
 from tfx.components.util import model_utils
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
@@ -214,9 +213,7 @@ def forget_killed_steps(workspace: Workspace) -> None:
     """
     if not workspace.metadata.exists():
         return
-    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
-        str(workspace.metadata)
-    )
+    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     with metadata.Metadata(connection) as handle:
         killed = [
             execution

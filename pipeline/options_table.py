@@ -51,7 +51,9 @@ def _row(name: str, field: FieldInfo) -> str:
 def _type(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return ", ".join(arguments)
+        # Where one is a comma, or another mark, it would be taken for what stands between them.
+        is_plain = all(argument.isidentifier() for argument in arguments)
+        return ", ".join(arguments) if is_plain else " or ".join(f"`{one}`" for one in arguments)
     if origin is Annotated:
         return _type(arguments[0])
     if origin in (Union, UnionType):

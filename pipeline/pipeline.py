@@ -5,7 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
-from tfx import v1 as tfx
+from tfx import components as tfx
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import trainer_pb2, transform_pb2
 
 from components.atomic_pusher.component import AtomicPusher
 from components.catalog_example_gen.component import CatalogExampleGen
@@ -52,7 +56,7 @@ container of Beam's; but where none is named, TFX packs itself up for one, and e
 copy of 46 MB in the machine's temporary folder."""
 
 
-def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
+def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     """Wires the steps that `config` asks for, with everything they write below `workspace`."""
     schema_file, schema = workspace.write_schema(config.catalog)
     trainer_options = {
@@ -77,13 +81,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     examples = example_gen.outputs["examples"]
 
-    statistics_gen = tfx.components.StatisticsGen(
+    statistics_gen = tfx.StatisticsGen(
         examples=examples, stats_options=statistics_options(config.catalog.slices)
     )
-    schema_gen = tfx.components.ImportSchemaGen(schema_file=str(schema_file)).with_id(
-        "ImportSchemaGen"
-    )
-    example_validator = tfx.components.ExampleValidator(
+    schema_gen = ImportSchemaGen(schema_file=str(schema_file)).with_id("ImportSchemaGen")
+    example_validator = tfx.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
     previous = previous_statistics_resolver(current=statistics_gen.outputs["statistics"])
@@ -99,11 +101,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         previous_statistics=previous.outputs["statistics"],
         code=source_fingerprint("components.data_gate"),
     )
-    transform = tfx.components.Transform(
+    transform = tfx.Transform(
         examples=examples,
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="trainer.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[features.TRAIN]),
+        splits_config=transform_pb2.SplitsConfig(analyze=[features.TRAIN]),
         materialize=False,
         disable_statistics=True,
         custom_config={
@@ -117,16 +119,16 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         "examples": examples,
         "transform_graph": transform.outputs["transform_graph"],
         "schema": schema_gen.outputs["schema"],
-        "train_args": tfx.proto.TrainArgs(splits=[features.TRAIN]),
-        "eval_args": tfx.proto.EvalArgs(splits=[features.EVAL]),
+        "train_args": trainer_pb2.TrainArgs(splits=[features.TRAIN]),
+        "eval_args": trainer_pb2.EvalArgs(splits=[features.EVAL]),
     }
-    tuner = tfx.components.Tuner(
+    tuner = tfx.Tuner(
         tuner_fn="trainer.tuning.tuner_fn",
         custom_config=trainer_options | {"tuning": config.tuning.model_dump()},
         **learn_from,
     )
     base_model = base_model_resolver(examples=examples)
-    trainer = tfx.components.Trainer(
+    trainer = tfx.Trainer(
         run_fn="trainer.training.run_fn",
         custom_config=trainer_options
         | {
@@ -144,7 +146,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
     )
 
     resolver = baseline_resolver(candidate=trainer.outputs["model"])
-    evaluator = tfx.components.Evaluator(
+    evaluator = tfx.Evaluator(
         examples=examples,
         example_splits=[features.TEST],
         model=trainer.outputs["model"],
@@ -199,7 +201,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
         code=source_fingerprint("components.report"),
         attribute_threshold=config.evaluation.attribute_threshold,
     )
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(workspace.artifacts),
         components=[
@@ -210,7 +212,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> tfx.dsl.Pipeline:
             *(trainer, resolver, evaluator, canary, pusher, report),
         ],
         enable_cache=True,
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
             str(workspace.metadata)
         ),
         beam_pipeline_args=BEAM_ARGS,

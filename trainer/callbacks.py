@@ -79,12 +79,15 @@ class EpochReport(keras.callbacks.Callback):
         """Notes the epoch."""
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs=None):
-        """Tells the part of the epoch that is done, if it is time to."""
+    def on_train_batch_begin(self, batch: int, logs=None):
+        """Tells the part of the epoch that is done, if it is time to.
+
+        Not at a batch's end, for which Keras would wait before it begins another on a GPU.
+        """
         if time.monotonic() - self._reported_at < self._INTERVAL_S:
             return
         self._reported_at = time.monotonic()
-        part = (batch + 1) / self._steps
+        part = batch / self._steps
         self._report(f"epoch {self._epoch + 1} of {self._epochs}", self._epoch + part)
 
     def on_epoch_end(self, epoch: int, logs=None):
@@ -95,3 +98,21 @@ class EpochReport(keras.callbacks.Callback):
             if is_level_figure(name)
         )
         self._report(f"epoch {epoch + 1} of {self._epochs}: {figures}", epoch + 1)
+
+
+class EpochLogs(keras.callbacks.TensorBoard):
+    """TensorBoard's logs of every epoch's figures.
+
+    Keras' own would look at the figures of every step, which nobody reads, and wait for them.
+
+    Args:
+        directory: Where to write them.
+    """
+
+    async_safe = True
+
+    def __init__(self, directory: str):
+        super().__init__(directory, write_graph=False)
+
+    def on_train_batch_end(self, batch: int, logs=None):
+        """Writes nothing."""

@@ -57,7 +57,8 @@ class FrozenFeatures:
     def evaluation_batches(self, options: Options):
         """See `input_pipeline.evaluation_batches`."""
         batch_size = self._splits.evaluation_batch_size(options)
-        return tf.data.Dataset.from_tensor_slices(self._eval).batch(batch_size).cache()
+        features = tf.data.Dataset.from_tensor_slices(self._eval).batch(batch_size)
+        return features.cache().with_options(input_pipeline.WITHOUT_TUNER)
 
 
 def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]):

@@ -22,6 +22,12 @@ _SHUFFLED_AT_ONCE = 4096
 """Examples, of a split too large to be kept, among which the next one is drawn."""
 
 _DECODED_AT_ONCE = 64
+_PREFETCHED = 2
+
+WITHOUT_TUNER = tf.data.Options()
+"""TensorFlow's tuner sleeps longer and longer, up to a minute, and who is done with a dataset waits
+until it wakes."""
+WITHOUT_TUNER.autotune.enabled = False
 
 
 def count_labels(
@@ -38,7 +44,7 @@ def count_labels(
     counts = {level: np.zeros(size, np.int64) for level, size in sizes.items()}
     pairs = np.zeros((sizes[features.CATEGORY], sizes[features.SUBCATEGORY]), np.int64)
     products = 0
-    for labels in _serialized(_files(file_patterns)).batch(1024).map(parse).prefetch(2):
+    for labels in _serialized(_files(file_patterns)).batch(1024).map(parse).prefetch(_PREFETCHED):
         products += len(labels[features.CATEGORY])
         for level in sizes.keys() - {features.ATTRIBUTES}:
             indices = labels[level].numpy()
@@ -131,7 +137,8 @@ def training_batches(
         functools.reduce(tf.data.Dataset.concatenate, datasets)
         .map(_reader(transform_output, size), tf.data.AUTOTUNE)
         .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_PREFETCHED)
+        .with_options(WITHOUT_TUNER)
     )
 
 
@@ -160,6 +167,7 @@ def batches_in_memory(
     steps = steps_per_epoch(products, batch_size)
     kept = tf.nest.map_structure(tf.convert_to_tensor, kept)
 
+    @tf.autograph.experimental.do_not_convert
     def order(epoch):
         places = tf.range(products)
         if draws is not None:
@@ -179,7 +187,8 @@ def batches_in_memory(
             tf.data.AUTOTUNE,
         )
         .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_PREFETCHED)
+        .with_options(WITHOUT_TUNER)
     )
 
 
@@ -221,17 +230,18 @@ def evaluation_batches(
         the catalog has attributes, `attributes` float32 (N, A).
     """
     size = (image_height, image_width)
-    batches = (
-        _serialized(_files(file_patterns))
-        .batch(batch_size)
-        .map(_reader(transform_output, size), tf.data.AUTOTUNE)
-    )
+    serialized = _serialized(_files(file_patterns))
     if _fits_in_memory(products, size):
-        batches = batches.cache()
-    # Keras averages losses wrongly over a dataset whose length it must find out.
-    return batches.apply(
-        tf.data.experimental.assert_cardinality(-(-products // batch_size))
-    ).prefetch(tf.data.AUTOTUNE)
+        # Without what decodes them: TensorFlow would prepare that anew for every iterator, which
+        # over several devices takes seconds an epoch.
+        kept = _in_memory(serialized, transform_output, products, size)
+        batches = tf.data.Dataset.from_tensor_slices(kept).batch(batch_size)
+    else:
+        read = _reader(transform_output, size)
+        # Keras averages losses wrongly over a dataset whose length it must find out.
+        length = tf.data.experimental.assert_cardinality(-(-products // batch_size))
+        batches = serialized.batch(batch_size).map(read, tf.data.AUTOTUNE).apply(length)
+    return batches.prefetch(_PREFETCHED).with_options(WITHOUT_TUNER)
 
 
 def parse_labels(
@@ -264,11 +274,12 @@ def _label_parser(transform_output: tft.TFTransformOutput):
     levels = preprocessing.levels(transform_output)
     attribute_count = len(preprocessing.vocabulary(transform_output, features.ATTRIBUTES))
     layer = transform_output.transform_features_layer()
+    spec = _label_spec(transform_output)
 
+    @tf.autograph.experimental.do_not_convert
     def parse(serialized):
-        labels = transformed_labels(
-            parse_labels(serialized, transform_output), layer, attribute_count
-        )
+        raw_labels = tf.io.parse_example(serialized, spec)
+        labels = transformed_labels(raw_labels, layer, attribute_count)
         return {level: labels[features.transformed_label(level)] for level in levels}
 
     return parse
@@ -283,6 +294,7 @@ def _reader(transform_output: tft.TFTransformOutput, size: tuple[int, int]):
     parse = _label_parser(transform_output)
     image_spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
 
+    @tf.autograph.experimental.do_not_convert
     def read(serialized):
         labels = parse(serialized)
         if not labels[features.ATTRIBUTES].shape[1]:
@@ -309,10 +321,12 @@ def _in_memory(
         serialized.batch(_DECODED_AT_ONCE)
         .map(_reader(transform_output, size), tf.data.AUTOTUNE)
         .rebatch(products)
+        .with_options(WITHOUT_TUNER)
     )
-    # They may be too much for a GPU, and batches are made on the CPU anyway.
+    # They may be too much for a GPU, and batches are made on the CPU anyway. By an iterator: for
+    # `get_single_element` TensorFlow does not look for a dataset's better form.
     with tf.device("CPU"):
-        return batches.get_single_element()
+        return next(iter(batches))
 
 
 def _files(file_patterns: Sequence[str]) -> tf.data.Dataset:

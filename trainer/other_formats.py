@@ -13,6 +13,7 @@ import tensorflow as tf
 from schema import pictures
 from trainer.costly_pictures import FirstFrame, first_frame_of_gif
 from trainer.file_bytes import big, little, little_bytes, numbers
+from trainer.shared_functions import traced_once
 
 _ROWS_AT_ONCE = 256
 """Rows of a transparent picture that are laid on white at a time: it takes 30 times their bytes."""
@@ -21,6 +22,7 @@ _MOST_CHUNKS = 1_000
 _WHITE = 255
 
 
+@traced_once(tf.TensorSpec([], tf.string))
 def decoded(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a picture that is no JPEG and was not refused by its header.
 

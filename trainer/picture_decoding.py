@@ -14,6 +14,7 @@ import tensorflow as tf
 from schema import pictures
 from trainer import costly_pictures, other_formats
 from trainer.file_bytes import big, little
+from trainer.shared_functions import traced_once
 
 _REDUCTIONS = [0] * 4 + [1] * 4 + [2] * 8 + [3]
 """How many times to halve a JPEG that is so many times as long as needed, by whole times."""
@@ -93,7 +94,11 @@ def decode_pictures(
             lambda file, orientation: _decoded(file, orientation, size),
             (encoded, orientations),
             (tf.TensorSpec([*size, 3], tf.uint8), tf.TensorSpec([], tf.string)),
-            in_turn=tf.reduce_any(is_left & (pixels > _LARGE_PIXELS)),
+            parallel=tf.where(
+                tf.reduce_any(is_left & (pixels > _LARGE_PIXELS)),
+                tf.constant(1, tf.int64),
+                _PARALLEL_DECODINGS,
+            ),
         )
         return (
             tf.where(is_decoded[:, tf.newaxis, tf.newaxis, tf.newaxis], decoded, others),
@@ -109,7 +114,7 @@ def _mapped_where(
     function: Callable[..., tuple[tf.Tensor, ...]],
     arguments: tuple[tf.Tensor, ...],
     outputs: tuple[tf.TensorSpec, ...],
-    in_turn: tf.Tensor | bool = False,
+    parallel: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Applies a function to some rows of a batch; one for which it fails costs nothing but itself.
 
@@ -118,7 +123,8 @@ def _mapped_where(
         function: From one row of each of `arguments` to its results.
         arguments: Each of N rows.
         outputs: What the results are of one row.
-        in_turn: Whether one row comes after the other, however many there are, bool ().
+        parallel: How many rows are at work at a time, int64 (). None for one after the other where
+            there are few rows, and two otherwise: faster, and larger by what TensorFlow prepares.
 
     Returns:
         For which rows it was applied and did not fail, bool (N), and the results, N rows each, of
@@ -127,7 +133,7 @@ def _mapped_where(
     places = tf.where(chosen)[:, 0]
     count = tf.size(places, out_type=tf.int64)
 
-    def mapped(parallel: int | None):
+    def mapped(parallel: tf.Tensor | int | None):
         # Errors cannot be caught in a graph, but a dataset can leave out what fails. It is closed
         # with an entry of its own, because an empty dataset has no element to get.
         closing = [tf.zeros([1, *of.shape], of.dtype) for of in outputs]
@@ -142,7 +148,7 @@ def _mapped_where(
             dataset.map(
                 lambda place, *row: (place, *function(*row)),
                 parallel,
-                deterministic=False if parallel else None,
+                deterministic=None if parallel is None else False,
             )
             .ignore_errors()
             .concatenate(tf.data.Dataset.from_tensor_slices((tf.zeros([1], tf.int64), *closing)))
@@ -151,11 +157,12 @@ def _mapped_where(
             .get_single_element()
         )
 
-    succeeded, *results = tf.cond(
-        in_turn | (count <= _DECODED_IN_TURN),
-        lambda: mapped(None),
-        lambda: mapped(_PARALLEL_DECODINGS),
-    )
+    if parallel is None:
+        succeeded, *results = tf.cond(
+            count <= _DECODED_IN_TURN, lambda: mapped(None), lambda: mapped(_PARALLEL_DECODINGS)
+        )
+    else:
+        succeeded, *results = mapped(parallel)
     # Where the results of each row are; of those without, the entry that closed.
     last = tf.size(succeeded) - 1
     found_at = tf.tensor_scatter_nd_update(
@@ -316,6 +323,7 @@ def _out_of_bounds(height: tf.Tensor, width: tf.Tensor, most: int) -> tf.Tensor:
     )
 
 
+@traced_once(tf.TensorSpec([None], tf.string))
 def _refused_by_header(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Why pictures are refused by what the first bytes say, string (N); empty: they are not.
 
@@ -397,6 +405,7 @@ def _is_one_of(values: tf.Tensor, them: Sequence[int]) -> tf.Tensor:
     return tf.reduce_any(tf.equal(values[:, tf.newaxis], [*them]), axis=1)
 
 
+@traced_once(tf.TensorSpec([None], tf.string))
 def _orientations(encoded: tf.Tensor) -> tf.Tensor:
     """EXIF's orientation of pictures, int32 (N), 1 to 8; 1 where they say nothing sensible."""
     is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 2), b"\xff\xd8")

@@ -1,4 +1,4 @@
-"""What a training keeps on disk, so that a kill costs an epoch at most."""
+"""What a training keeps on disk, so that a kill costs an epoch, or a few short ones, at most."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from trainer.callbacks import CHOOSING_FIGURE
 from trainer.stages import Stage
 from trainer.weight_averages import averaged_weights
 
+TIMES_A_SAVE = 20
+"""What is trained between two savings takes at least so many times as long as saving it."""
+
 
 class ResumableState(keras.callbacks.Callback):
     """Keeps on disk what is needed to go on after a kill, and says when to stop.
 
-    After every epoch one file holds the fitted model's weights, their averages and the optimizer,
-    and `state.json`, replaced in one move, names it together with the history. Of the best epoch
-    the weights are kept that were evaluated.
+    After an epoch one file holds the fitted model's weights, their averages and the optimizer, and
+    `state.json`, replaced in one move, names it together with the history. Of the best epoch the
+    weights are kept that were evaluated. It is saved after the first and the last epoch of a stage,
+    and between them as often as costs a twentieth of the time: after each, unless they are short.
 
     Args:
         directory: Where to keep it; belongs to this one training.
@@ -35,6 +40,8 @@ class ResumableState(keras.callbacks.Callback):
         self._network = network
         self._patience = patience
         self._epoch_began = time.monotonic()
+        self._next_save = 0.0
+        self._best_weights: list[np.ndarray] | None = None
         self._stage: Stage | None = None
         self.epochs: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -58,7 +65,10 @@ class ResumableState(keras.callbacks.Callback):
 
     def load_best(self) -> None:
         """Gives the network the weights of its best epoch, averaged where averages were kept."""
-        self._network.load_weights(self._best_file(self.best_epoch))
+        if self._best_weights is None:
+            self._network.load_weights(self._best_file(self.best_epoch))
+        else:
+            self._network.set_weights(self._best_weights)
 
     def remove(self) -> None:
         """Deletes the state of a finished training."""
@@ -75,9 +85,16 @@ class ResumableState(keras.callbacks.Callback):
         best = self.epochs[self.best_epoch - 1] if self.best_epoch else None
         if best is None or logs[CHOOSING_FIGURE] > best[CHOOSING_FIGURE]:
             self.best_epoch = epoch + 1
+            with averaged_weights(self.model):
+                self._best_weights = self._network.get_weights()
         since = epoch + 1 - max(self.best_epoch, self._stage.first_epoch)
         self.stopped_early = self._stage.is_last and 0 < self._patience <= since
-        self._write()
+        began = time.monotonic()
+        is_end = self.stopped_early or self.finished_epochs == self._stage.end_epoch
+        if is_end or began >= self._next_save:
+            self._write()
+            ended = time.monotonic()
+            self._next_save = ended + TIMES_A_SAVE * (ended - began)
         if self.stopped_early:
             self.model.stop_training = True
 
@@ -85,9 +102,11 @@ class ResumableState(keras.callbacks.Callback):
         self._directory.mkdir(parents=True, exist_ok=True)
         last, best = self._last_file(self.finished_epochs), self._best_file(self.best_epoch)
         _save(self.model, last)
-        if self.best_epoch == self.finished_epochs:
-            with averaged_weights(self.model):
-                _save(self._network, best)
+        if not best.exists():
+            weights = self._network.get_weights()
+            self._network.set_weights(self._best_weights)
+            _save(self._network, best)
+            self._network.set_weights(weights)
         unfinished = self._state_file.with_suffix(".unfinished")
         unfinished.write_text(
             json.dumps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ class Splits:
         labels: The labels of every level, in the order of their indices.
         train: Counts of the train split.
         eval: Counts of the eval split.
+        evaluated: The datasets of `evaluation_batches`, for who asks again.
     """
 
     train_files: list[str]
@@ -37,6 +39,9 @@ class Splits:
     labels: dict[str, list[str]]
     train: LabelCounts
     eval: LabelCounts
+    evaluated: dict[Hashable, tf.data.Dataset] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def read(cls, fn_args: FnArgs) -> Splits:
@@ -67,8 +72,14 @@ class Splits:
         )
 
     def evaluation_batches(self, options: Options) -> tf.data.Dataset:
-        """The eval split, see `input_pipeline.evaluation_batches`."""
-        return self.once("eval", options)
+        """The eval split, see `input_pipeline.evaluation_batches`.
+
+        The same dataset for the same options: what fits in memory is decoded once.
+        """
+        asked = (*self._picture_size(options).values(), self.evaluation_batch_size(options))
+        if asked not in self.evaluated:
+            self.evaluated[asked] = self.once("eval", options)
+        return self.evaluated[asked]
 
     def once(self, name: str, options: Options) -> tf.data.Dataset:
         """The split `train` or `eval` in the order of its files, as `evaluation_batches`."""

@@ -17,7 +17,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
 from trainer import calibration, preprocessing, signatures
-from trainer.callbacks import MeanOfLevels
+from trainer.callbacks import EpochLogs, MeanOfLevels
 from trainer.fitting import compiled_for_training, fit
 from trainer.frozen_features import FrozenFeatures
 from trainer.label_space import LabelSpace
@@ -140,11 +140,7 @@ def train(
             options,
             batches_of(stage, model, options, splits, directory, report),
             stage,
-            [
-                MeanOfLevels(),
-                state,
-                keras.callbacks.TensorBoard(log_directory, write_graph=False),
-            ],
+            [MeanOfLevels(), state, EpochLogs(log_directory)],
             report=report,
             first_epoch=max(stage.first_epoch, state.finished_epochs),
         )

@@ -77,9 +77,10 @@ class Record(NamedTuple):
 
     Attributes:
         number: As a spreadsheet shows it: the header is row 1.
-        fields: Its cells.
+        fields: Its cells; none where it is a blank line.
         first_line: Its first line, from 1.
         line_count: How many lines it has.
+        text: These lines, as they stand in the file.
         fault: Why it is no row; None where its cells can be looked at.
     """
 
@@ -87,6 +88,7 @@ class Record(NamedTuple):
     fields: list[str]
     first_line: int
     line_count: int
+    text: str
     fault: Fault | None = None
 
 
@@ -113,9 +115,14 @@ class CsvRecords:
         encoding: A text encoding of Python.
         delimiter: One of `DELIMITERS`.
         name: The file in messages.
+        options: What sets the encoding, and what the delimiter, in messages; nothing is said of a
+            delimiter that cannot be set.
 
     Attributes:
         header: The columns' names, as `labels.normalized` has them.
+        head: The lines that they stand in, and those above, as they stand in the file.
+        delimiter: The letter that separates cells: what `delimiter` means, or what a first line
+            `sep=` says.
         lines: Those read so far; all of them when the records have come to their end.
 
     Raises:
@@ -123,23 +130,32 @@ class CsvRecords:
             has no header.
     """
 
-    def __init__(self, file: IO[bytes], encoding: str, delimiter: str, name: str) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        encoding: str,
+        delimiter: str,
+        name: str,
+        options: tuple[str, str | None] = ("catalog.encoding", "catalog.delimiter"),
+    ) -> None:
         self._name = name
-        self._encoding = _known_encoding(encoding)
-        self._delimiter = DELIMITERS[delimiter]
+        self._encoding_option, self._delimiter_option = options
+        self._encoding = _known_encoding(encoding, self._encoding_option)
+        self.delimiter = DELIMITERS[delimiter]
         head = file.read(_HEAD_BYTES)
         self._check_head(head)
         content = io.BufferedReader(_FromTheStart(head, file))
         text = io.TextIOWrapper(content, self._encoding, errors="surrogateescape", newline="")
         self._source = _LinesOf(text)
-        self._first = self._readable(self._source.peek).lstrip("\ufeff")
+        self.head = self._readable(self._source.peek)
+        self._first = self.head.lstrip("\ufeff")
         if separator := SEPARATOR_LINE.fullmatch(self._first):
-            self._delimiter = separator[1]
+            self.delimiter = separator[1]
             next(self._source)
-            self._source.begin()
             self._first = self._readable(self._source.peek)
+            self.head += self._first
         self._source.replace_next(self._first)
-        self._records = csv.reader(self._source, delimiter=self._delimiter)
+        self._records = csv.reader(self._source, delimiter=self.delimiter)
         self._id_at = self._category_at = -1
         self._categories: set[str] = set()
         self._stray: list[str] = []
@@ -150,9 +166,13 @@ class CsvRecords:
             if (found := self._next()) is None:
                 raise UserError(f"{name} is empty. It must begin with a line of column names.")
             fields, self._header_lines, self._header_closed = found
-            self.header = [normalized(column) for column in fields] or [""] * (not found[2])
-        while self.header and not self.header[-1]:
-            self.header.pop()
+            # The first of its lines may have lost a mark.
+            self.head += "".join(self._header_lines[self._number == 1 :])
+            self.header = [normalized(column) for column in fields]
+            while self.header and not self.header[-1]:
+                self.header.pop()
+            if not self._header_closed:
+                break
         self.lines = Lines(header=self._source.number)
 
     def require(self, names: Sequence[str], id_column: str, category: str) -> None:
@@ -181,14 +201,28 @@ class CsvRecords:
                 f"{self._name} has the column `{printable(doubled[0])}` more than once. "
                 "Rename all but one."
             )
+        self.look_at(id_column, category)
+
+    def look_at(self, id_column: str, category: str | None) -> None:
+        """Says which columns tell rows from other lines, as in `require`.
+
+        Args:
+            id_column: What a row is about.
+            category: What has few values, and each often; None for the last column.
+        """
         self._id_at = self.header.index(id_column)
-        self._category_at = self.header.index(category)
+        self._category_at = -1 if category is None else self.header.index(category)
 
     def __iter__(self) -> Iterator[Record]:
+        return (record for record in self.with_blanks() if record.fields or record.fault)
+
+    def with_blanks(self) -> Iterator[Record]:
+        """All records, and the lines with nothing on them, without fields, between them."""
         while (found := self._next()) is not None:
             fields, taken, closed = found
             if not fields and closed:
                 self.lines = self.lines._replace(blank=self.lines.blank + len(taken))
+                yield Record(self._number, [], self._source.number, len(taken), "".join(taken))
                 continue
             fault = None
             if len(taken) > 1 or not closed:
@@ -202,7 +236,7 @@ class CsvRecords:
                 self._categories.add(fields[self._category_at].strip())
             self.lines = self.lines._replace(rows=self.lines.rows + len(taken))
             first = self._source.number - len(taken) + 1
-            yield Record(self._number, fields, first, len(taken), fault)
+            yield Record(self._number, fields, first, len(taken), "".join(taken), fault)
         if self.lines.header + self.lines.rows + self.lines.blank != self._source.number:
             raise RuntimeError(
                 f"Lines were lost or doubled, a bug: {self.lines} of {self._source.number}"
@@ -266,7 +300,7 @@ class CsvRecords:
         only the rest of a row is left, and the words of a text are no categories.
         """
         written = [line for line in lines if line.strip()]
-        delimiter = re.escape(self._delimiter)
+        delimiter = re.escape(self.delimiter)
         # The end of a first cell of several lines is followed by a whole row, its own.
         of_first_cell = re.match(f'[^"{delimiter}]*"{delimiter}', written[-1])
         rows = written[:-1] if of_first_cell else written
@@ -283,8 +317,8 @@ class CsvRecords:
             # Doubled quotes stand for themselves.
             before, quote, behind = line.replace('""', "").partition('"')
             if quote:
-                begins = not before or before.endswith(self._delimiter)
-                return begins and behind.strip("\r\n")[:1] not in ("", self._delimiter)
+                begins = not before or before.endswith(self.delimiter)
+                return begins and behind.strip("\r\n")[:1] not in ("", self.delimiter)
         return False
 
     def _category_of_row(self, line: str) -> str:
@@ -298,7 +332,7 @@ class CsvRecords:
 
     def _alone(self, line: str) -> list[str]:
         try:
-            return next(csv.reader([line], delimiter=self._delimiter), [])
+            return next(csv.reader([line], delimiter=self.delimiter), [])
         except csv.Error:
             return []
 
@@ -313,16 +347,18 @@ class CsvRecords:
             )
         if "\0" in self._first:
             return (
-                " There are zero bytes between its letters, as in UTF-16: set `catalog.encoding` "
-                "to utf-16-le or utf-16-be."
+                " There are zero bytes between its letters, as in UTF-16: set "
+                f"`{self._encoding_option}` to utf-16-le or utf-16-be."
             )
+        if not self._delimiter_option:
+            return ""
         there = sum(column in self.header for column in names)
         for delimiter in DELIMITERS.values():
             fields = next(csv.reader([self._first], delimiter=delimiter), [])
             if sum(normalized(field) in names for field in fields) > there:
                 return (
                     f" Its fields seem to be separated by {_shown(delimiter)}: set "
-                    f"`catalog.delimiter` to {_quoted(delimiter)}."
+                    f"`{self._delimiter_option}` to {_quoted(delimiter)}."
                 )
         return ""
 
@@ -336,21 +372,23 @@ class CsvRecords:
                 if not self._encoding.startswith(family):
                     raise UserError(
                         f"{self._name} begins with the byte order mark of {family.upper()}, and "
-                        f"`catalog.encoding` is {self._encoding}. Set it to {encoding}."
+                        f"`{self._encoding_option}` is {self._encoding}. Set it to {encoding}."
                         f"{self._hint_in(head, encoding)}"
                     )
                 break
 
     def _hint_in(self, head: bytes, encoding: str) -> str:
         """Whether the fields are separated by something else than the option says, too."""
+        if not self._delimiter_option:
+            return ""
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         first = next(iter(decoder.decode(head).splitlines()), "")
         most = max(DELIMITERS.values(), key=first.count)
-        if first.count(most) <= first.count(self._delimiter):
+        if first.count(most) <= first.count(self.delimiter):
             return ""
         return (
-            f" Its fields seem to be separated by {_shown(most)}: set `catalog.delimiter` to "
-            f"{_quoted(most)} as well."
+            f" Its fields seem to be separated by {_shown(most)}: set `{self._delimiter_option}` "
+            f"to {_quoted(most)} as well."
         )
 
     def _readable(self, read: Callable[[], _T]) -> _T:
@@ -359,7 +397,7 @@ class CsvRecords:
         except UnicodeError as error:
             raise UserError(
                 f"{self._name} is not in the encoding `{self._encoding}` ({error}). Set "
-                "`catalog.encoding` to the one that it was saved in."
+                f"`{self._encoding_option}` to the one that it was saved in."
             ) from error
 
 
@@ -430,13 +468,13 @@ class _FromTheStart(io.RawIOBase):
         return len(content)
 
 
-def _known_encoding(encoding: str) -> str:
+def _known_encoding(encoding: str, option: str) -> str:
     try:
         io.TextIOWrapper(io.BytesIO(), encoding)
         return codecs.lookup(encoding).name
     except LookupError as error:
         raise UserError(
-            f"`{encoding}` is not a text encoding. Set `catalog.encoding` to utf-8-sig, "
+            f"`{encoding}` is not a text encoding. Set `{option}` to utf-8-sig, "
             "latin-1, cp1252 or another that Python knows."
         ) from error
 

@@ -95,6 +95,42 @@ def test_several_values_of_a_group_are_joined_as_in_the_catalog(filled):
     assert [r["score"] for r in report] == ["0.8000|0.8200", "0.8100"]
 
 
+def test_flags_are_set_where_the_model_is_sure_and_never_taken_back(filled):
+    content, report, done = filled(
+        "id,category,striped,dotted,floral\n1,Shoes,,0,\n2,Shoes,,1,\n",
+        [
+            answer(2, "1", attributes=["pattern=striped", "pattern=dotted"]),
+            answer(3, "2", attributes=["pattern=floral"]),
+        ],
+        flags={"pattern": ["striped", "dotted", "floral"]},
+    )
+    assert content.decode().splitlines()[1:] == ["1,Shoes,1,0,", "2,Shoes,,1,1"]
+    assert [(row["column"], row["value"], row["score"]) for row in report] == [
+        *(("striped", "1", "0.8000"), ("floral", "1", "0.8000")),
+    ]
+    assert done.cells == {"striped": 1, "floral": 1}
+
+
+@pytest.mark.parametrize(
+    "separator_within", ["a|b", "a|b=c", "|", "=", "a|season", "|=", "a=b|c=d"]
+)
+def test_a_value_may_hold_what_separates_attributes(filled, separator_within):
+    content, _, done = filled(
+        "id,print,season\n1,,\n",
+        [answer(2, "1", attributes=[f"print={separator_within}", "season=Winter"])],
+    )
+    assert next(csv.reader([content.decode().splitlines()[1]])) == ["1", separator_within, "Winter"]
+    assert not done.left
+
+
+def test_attributes_that_cannot_be_told_apart_are_counted(filled):
+    content, _, done = filled(
+        "id,print,season\n1,,\n", [answer(2, "1", attributes=["print=a|season=b", "season=Winter"])]
+    )
+    assert content.decode().splitlines()[1] == "1,,"
+    assert done.left == {"attributes in whose text one does not end where the next begins": 1}
+
+
 def test_columns_have_the_names_that_the_catalog_gives_them(filled):
     content, _, done = filled(
         "id,kind,articleType,season,category\n1,,,,\n",

@@ -1,6 +1,7 @@
 """A catalog's CSV is read as it is, and written again with nothing changed but what should be."""
 
 import csv
+import gzip
 import io
 
 import pytest
@@ -59,6 +60,42 @@ def test_text_becomes_the_bytes_that_it_was(written, encoding, content, mark):
     assert catalog.mark == mark
     assert records[1].fields == ["é"]
     assert mark + b"".join(catalog.encoded(record.text) for record in records) == content
+
+
+def test_rows_below_a_quote_that_nobody_closed_are_rows(written):
+    content = (
+        'id,kind,name\n1,Shoe,a\n2,Bag,"b\n3,Shoe,c\n4,Bag,"d"\n5,Shoe,"two\nlines"\n6,Bag,"x\n'
+    )
+    catalog = CatalogCsv(written(content), "utf-8", ["id"], "kind")
+    rows = list(catalog.rows())
+    assert [(row.number, row.fields[0], bool(row.fault)) for row in rows] == [
+        *((2, "1", False), (3, "2", True), (4, "3", False)),
+        *((5, "4", False), (6, "5", False), (7, "6", True)),
+    ]
+    assert "opens in line 3" in rows[1].fault.found
+    assert "".join(record.text for record in catalog.records()) == content
+
+
+@pytest.mark.parametrize("blank_above", ["", "\n", " \r\n\r\n"])
+@pytest.mark.parametrize("category", [None, "kind", "not there"])
+def test_nothing_of_a_file_is_lost_whatever_stands_where(written, blank_above, category):
+    content = f'sep=;\n{blank_above}id;kind\n\n1;"a\n\n2;b\n;;\n"3;c'
+    catalog = CatalogCsv(written(content), "utf-8", ["id"], category)
+    assert "".join(record.text for record in catalog.records()) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"id\n1\n"), "is gzip, not a CSV. Unpack it"),
+        (b"PK\x03\x04rest", "is a workbook"),
+        ("\ufeffid\n1\n".encode("utf-16-le"), "byte order mark of UTF-16, and `--encoding, or"),
+        ("id,name\n1,a\n".encode("utf-16-le"), "has no column"),
+    ],
+)
+def test_what_is_no_csv_in_this_encoding_is_named(written, content, said):
+    with pytest.raises(UserError, match=said):
+        CatalogCsv(written(content), "utf-8-sig", ["id"])
 
 
 @given(st.binary(max_size=200))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tfx import v1 as tfx
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration import metadata, pipeline
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.atomic_pusher import versions
@@ -71,15 +71,13 @@ class Runs:
         ).with_id("Pusher")
         runner = local_runner.ObservedLocalDagRunner(_Unobserved(), last="Pusher")
         runner.run(
-            tfx.dsl.Pipeline(
+            pipeline.Pipeline(
                 pipeline_name="catalog",
                 pipeline_root=str(self.root / "artifacts"),
                 components=[trainer, evaluator, canary, pusher],
                 enable_cache=True,
                 metadata_connection_config=(
-                    tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                        str(self.root / "metadata.sqlite")
-                    )
+                    metadata.sqlite_metadata_connection_config(str(self.root / "metadata.sqlite"))
                 ),
             )
         )

@@ -20,7 +20,10 @@ def by_name(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
 
 def test_the_base_schema_has_every_feature_of_an_example() -> None:
     expected = {*features.RESERVED} - {features.EMBEDDING}
-    assert set(by_name(catalog_schema([], several_pictures=True))) == expected
+    with_product = by_name(catalog_schema([], several_pictures=True))
+    assert set(with_product) == expected
+    count = with_product["product"].value_count
+    assert (count.min, count.max) == (1, 1)
     assert set(by_name(catalog_schema([]))) == expected - {features.PRODUCT}
     assert label_domains(catalog_schema([])) == {}
 

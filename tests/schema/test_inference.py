@@ -120,3 +120,24 @@ def test_lists_of_an_older_schema_are_left_behind() -> None:
     schema = infer_schema(demo, [statistics(frame())]).schema
     assert not schema.string_domain
     assert by_name(schema)["category"].string_domain.value == ["Bags", "Topwear"]
+
+
+@pytest.mark.parametrize(("different", "is_closed"), [(60, True), (61, False), (75, False)])
+def test_a_list_has_five_rows_a_value(different: int, is_closed: bool) -> None:
+    products = frame(name=[f"name {one % different}" for one in range(PRODUCTS)])
+    [feature] = [
+        one
+        for one in infer_schema(catalog_schema(["name"]), [statistics(products)]).schema.feature
+        if one.name == "name"
+    ]
+    assert (len(feature.string_domain.value) == different) == is_closed
+
+
+def test_bounds_have_three_digits_rounded_outwards() -> None:
+    aspect = np.full(PRODUCTS, 1.0)
+    aspect[:2] = 0.7411, 1.2347
+    products = frame(image_aspect=aspect.astype(np.float32))
+    schema = infer_schema(catalog_schema(["name"]), [statistics(products)]).schema
+    domain = by_name(schema)["image_aspect"].float_domain
+    # .7411 / 1.5 is .49406..., 1.2347 * 1.5 is 1.85205.
+    assert (domain.min, domain.max) == pytest.approx((0.494, 1.853), abs=1e-6)

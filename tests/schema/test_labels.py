@@ -108,3 +108,21 @@ def test_numbers_are_items_too():
 
 def test_a_file_name_keeps_its_blanks():
     assert without_invisible(" \ufeffa  b\u00a0c.jpg\u200b ") == "a  b\u00a0c.jpg"
+
+
+def test_blanks_between_plain_letters_are_one_too():
+    assert normalized("  a  b ") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        (r'["a\/b", "\ud83d\ude00", "\u00e9"]', ["a/b", "\U0001f600", "é"]),
+        (r"['it\'s', '\x41', 'a\/b']", ["it's", "A", r"a\/b"]),
+        ('["tab\there"]', ["tab\there"]),
+        (r"""["it's", 'say "hi"', 7, -1.5]""", ["it's", 'say "hi"', "7", "-1.5"]),
+        (r"""['\N{no such}']""", [r"\N{no such}"]),
+    ],
+)
+def test_each_kind_of_quotes_has_the_escapes_of_its_language(cell, found):
+    assert items(cell, "|") == found

@@ -1,7 +1,9 @@
 """TFRecord files against TensorFlow's own."""
 
 import io
+import struct
 
+import google_crc32c
 import pytest
 import tensorflow as tf
 
@@ -54,3 +56,21 @@ def test_a_changed_byte_is_noticed(place, said):
     with pytest.raises(DamagedRecord, match=said) as refused:
         next(reading)
     assert refused.value.offset == 19
+
+
+def test_a_length_beyond_all_records_is_none():
+    def head(length):
+        return framed_length(length) + b"rest"
+
+    with pytest.raises(DamagedRecord, match="a record is cut short at byte 0"):
+        list(records(io.BytesIO(head(1 << 30))))
+    with pytest.raises(DamagedRecord, match="there is no record at byte 0"):
+        list(records(io.BytesIO(head((1 << 30) + 1))))
+
+
+def framed_length(length: int) -> bytes:
+    """A record's first 12 bytes, as the format's own text has them (masked CRC-32C)."""
+    field = struct.pack("<Q", length)
+    checksum = google_crc32c.value(field)
+    masked = ((checksum >> 15) | (checksum << 17)) + 0xA282EAD8 & 0xFFFFFFFF
+    return field + struct.pack("<I", masked)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from schema import features
 from schema.errors import UserError
-from trainer import objective, training
+from trainer import objective, resumable_state, training
 from trainer.callbacks import EpochReport, StopWithoutNumbers
 from trainer.network import network
 from trainer.options import override
@@ -145,7 +145,8 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
     trained, catalog, tmp_path, history, monkeypatch
 ):
     fn_args = catalog.fn_args(tmp_path)
-    report = EpochReport.on_train_batch_end
+    monkeypatch.setattr(resumable_state, "TIMES_A_SAVE", 0)
+    report = EpochReport.on_train_batch_begin
 
     def killed_in_epoch_3(self, batch, logs=None):
         if self._epoch == 2 and batch == 4:
@@ -153,7 +154,7 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
         report(self, batch, logs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(EpochReport, "on_train_batch_end", killed_in_epoch_3)
+        patched.setattr(EpochReport, "on_train_batch_begin", killed_in_epoch_3)
         with pytest.raises(Killed):
             training.run_fn(fn_args)
     (state,) = (tmp_path / "resume").iterdir()
@@ -232,6 +233,34 @@ def judge(state, fitted, means):
         state.on_epoch_end(epoch, {"val_mean": mean})
         stopped.append(state.stopped_early)
     return stopped
+
+
+def test_short_epochs_are_saved_as_often_as_costs_a_twentieth_of_the_time(tmp_path, monkeypatch):
+    now = 0.0
+    written = []
+
+    def save(model, file):
+        nonlocal now
+        now += 1.0
+        file.touch()
+        written.append(file.name)
+
+    monkeypatch.setattr(resumable_state, "_save", save)
+    monkeypatch.setattr(resumable_state.time, "monotonic", lambda: now)
+    network, fitted = tiny_model()
+    state = ResumableState(tmp_path / "state", network, patience=0)
+    stages = [stage(0, 60, is_last=False), stage(60, 63)]
+    for one in stages:
+        state.begin(one, fitted)
+        state.set_model(fitted)
+        for epoch in range(one.first_epoch, one.end_epoch):
+            now += 1.0
+            state.on_epoch_end(epoch, {"val_mean": 0.5})
+    # A second an epoch and a second a file: two files after the first, which is the best, then one
+    # in 20 s of training.
+    last = [name for name in written if name.startswith("epoch")]
+    assert last == [f"epoch-{epoch:04d}.weights.h5" for epoch in (1, 41, 60, 63)]
+    assert [name for name in written if name.startswith("best")] == ["best-0001.weights.h5"]
 
 
 def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):

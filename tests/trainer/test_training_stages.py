@@ -60,7 +60,7 @@ def train(options, splits, folder, kill_in_epoch=None):
                 if (self._epoch, batch) == (kill_in_epoch - 1, 1):
                     raise Killed
 
-            patched.setattr(EpochReport, "on_train_batch_end", killed)
+            patched.setattr(EpochReport, "on_train_batch_begin", killed)
             with pytest.raises(Killed):
                 training.train(options, splits, folder / "state", str(folder / "log"))
             return None

@@ -1,0 +1,30 @@
+"""Names and numbers that callers of a served model build on."""
+
+import pytest
+
+from schema import features
+
+
+def test_so_many_labels_are_promised():
+    assert (features.BEST, features.BEST_ATTRIBUTES) == (5, 32)
+
+
+@pytest.mark.parametrize("label", ["colour=Red", "a=b=c", "size=", "fit=|x"])
+def test_an_attribute_label_is_its_group_and_its_value(label):
+    group, value = features.split_attribute_label(label)
+    assert "=" not in group
+    assert features.attribute_label(group, value) == label
+
+
+@pytest.mark.parametrize(
+    ("column", "own"),
+    [
+        ("gender", "gender"),
+        *((name, None) for name in ("id", "category", "gender_label", "__raw_record__")),
+    ],
+)
+def test_a_slice_column_never_takes_another_features_name(column, own):
+    name = features.slice_feature(column)
+    assert (name == column) == (own is not None)
+    assert features.slice_column(name) == column
+    assert features.slice_feature(name) != name or name == own
