@@ -501,7 +501,7 @@ def _show(
     refused = [result for result in results if isinstance(result, Refused)]
     if as_json:
         for image, result in zip(images, results, strict=True):
-            plain = result.to_dict() if result in refused else result.to_dict(everything)
+            plain = result.to_dict() if isinstance(result, Refused) else result.to_dict(everything)
             typer.echo(json.dumps({"image": str(image)} | plain))
     else:
         answered = [

@@ -23,7 +23,7 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
         executor.CODE: component_spec.ExecutionParameter(type=str),
         driver.INPUT_FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
-    INPUTS = {}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {
         executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.REJECTS: component_spec.ChannelParameter(type=Rejects),

@@ -14,7 +14,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 from components.catalog_example_gen.rejects import Reason, printable
 from schema.errors import UserError
@@ -459,7 +459,7 @@ class _FromTheStart(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         content = self._head[: len(buffer)]
         self._head = self._head[len(buffer) :]
         if not content:

@@ -8,6 +8,7 @@ distribution and at most 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow_data_validation as tfdv
@@ -21,7 +22,7 @@ LEAST_PRODUCTS = 100
 
 _BUCKETS = 10
 
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 
 def drift(

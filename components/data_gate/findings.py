@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, path_pb2, schema_pb2, statistics_pb2
 
@@ -11,7 +11,7 @@ ERROR, WARNING, NEVER = "error", "warning", "never"
 DRIFT, SKEW = "drift", "skew"
 
 _Info = anomalies_pb2.AnomalyInfo
-_Statistics = statistics_pb2.FeatureNameStatistics
+_Statistics: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 _OUTSIDE_DOMAIN = {_Info.ENUM_TYPE_UNEXPECTED_STRING_VALUES}
 _MISSING = {

@@ -19,6 +19,7 @@ import math
 import pickle
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -159,7 +160,7 @@ class CSession:
                     self._c.TF_StringGetDataPointer(place), self._c.TF_StringGetSize(place)
                 )
             return array.reshape(shape)
-        dtype = next(dtype for dtype, number in _TYPES.items() if number == kind)
+        dtype: Any = next(dtype for dtype, number in _TYPES.items() if number == kind)
         content = ctypes.string_at(data, self._c.TF_TensorByteSize(tensor)) if count else b""
         return np.frombuffer(content, dtype).reshape(shape)
 
@@ -167,7 +168,7 @@ class CSession:
 def main() -> None:
     """Answers the requests on standard input."""
     requests = pickle.load(sys.stdin.buffer)
-    answers: list | str = []
+    answers: Any = []
     try:
         session = CSession(requests["libraries"], requests["folder"])
     except CError as error:

@@ -79,9 +79,9 @@ def client_of(
             yield client
         return
     with tempfile.TemporaryDirectory(prefix="canary-") as root:
-        version = Path(root, model_name, "1")
-        version.parent.mkdir()
-        version.symlink_to(candidate.absolute(), target_is_directory=True)
+        served = Path(root, model_name, "1")
+        served.parent.mkdir()
+        served.symlink_to(candidate.absolute(), target_is_directory=True)
         if not server.binary:
             with (
                 ModelServer(root, model_name) as embedded,
@@ -90,7 +90,7 @@ def client_of(
                 yield client
             return
         with (
-            _started(server, model_name, version.parent, Path(root, "log")) as (endpoint, check),
+            _started(server, model_name, served.parent, Path(root, "log")) as (endpoint, check),
             CatalogClient(endpoint, model_name, timeout_s) as client,
             CatalogClient(endpoint, model_name, _STATUS_S) as status,
         ):

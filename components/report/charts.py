@@ -166,7 +166,8 @@ def confusion(pairs: np.ndarray, vocabulary: Sequence[str]) -> Figure:
     for truth, prediction, count in pairs.tolist():
         support[truth] = support.get(truth, 0) + count
         cells[truth, prediction] = count
-    shares, hovers = [], []
+    shares: list[list[float | None]] = []
+    hovers: list[list[str]] = []
     for truth in rows:
         shares.append([])
         hovers.append([])

@@ -87,8 +87,9 @@ class AsyncCatalogClient:
         """Closes the connection; the client cannot be used afterwards."""
         await self._channel.close()
 
+    # A text is an iterable of texts too, but no list of pictures.
     @overload
-    async def predict(
+    async def predict(  # type: ignore[overload-overlap]
         self,
         images: bytes | str | os.PathLike[str],
         *,
@@ -120,8 +121,9 @@ class AsyncCatalogClient:
             checked_header(request_id, "request id")
         alone = is_one(images)
         deadline = self._conversation.deadline(timeout_s)
+        given: Any = [images] if alone else images
         predictions: list[Any] = []
-        async for batch in self._batches([images] if alone else images, 0):
+        async for batch in self._batches(given, 0):
             if refused := first_refusal(batch, len(predictions)):
                 raise refused
             steps = self._conversation.results(batch, everything, deadline, request_id)
@@ -142,7 +144,8 @@ class AsyncCatalogClient:
     ) -> AsyncIterator[Result]:
         """As `CatalogClient.predict_many`; the pictures may come from an async iterator as well."""
         check_bounds(concurrency, pictures_per_request)
-        waiting = achunks([images] if is_one(images) else images, pictures_per_request)
+        given: Any = [images] if is_one(images) else images
+        waiting = achunks(given, pictures_per_request)
         return self._predict_many(waiting, everything, concurrency, timeout_s)
 
     async def _predict_many(
@@ -216,7 +219,8 @@ class AsyncCatalogClient:
                             step.request, timeout=step.timeout_s, metadata=step.metadata
                         )
                     else:
-                        done = await asyncio.sleep(step.seconds)
+                        await asyncio.sleep(step.seconds)
+                        done = None
                 except grpc.RpcError as error:
                     step = steps.throw(error)
                 else:

@@ -108,8 +108,9 @@ class CatalogClient:
         """Closes the connection; the client cannot be used afterwards."""
         self._channel.close()
 
+    # A text is an iterable of texts too, but no list of pictures.
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]
         self,
         images: bytes | str | os.PathLike[str],
         *,
@@ -159,8 +160,9 @@ class CatalogClient:
             checked_header(request_id, "request id")
         alone = is_one(images)
         deadline = self._conversation.deadline(timeout_s)
+        given: Any = [images] if alone else images
         predictions: list[Any] = []
-        for batch in batches([images] if alone else images, 0, self._max_message_bytes):
+        for batch in batches(given, 0, self._max_message_bytes):
             # What is refused already need not wait for the others' answers.
             if refused := first_refusal(batch, len(predictions)):
                 raise refused
@@ -202,7 +204,7 @@ class CatalogClient:
             RequestFailed: as in `predict`; results of earlier pictures were given.
         """
         check_bounds(concurrency, pictures_per_request)
-        given = [images] if is_one(images) else images
+        given: Any = [images] if is_one(images) else images
         return self._predict_many(
             chunks(given, pictures_per_request), everything, concurrency, timeout_s
         )
@@ -297,7 +299,7 @@ class CatalogClient:
 class _InFlight:
     """The calls of one `predict_many`, so that all can be given up together."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.stopped = threading.Event()
         self._calls: set[Any] = set()
         self._lock = threading.Lock()

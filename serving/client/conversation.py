@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -28,7 +28,10 @@ from serving.client.retries import Retries, RetryBudget, pauses
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
-RESPONSES = {PREDICT: messages.PredictResponse, STATUS: messages.GetModelStatusResponse}
+RESPONSES: Mapping[str, Any] = {
+    PREDICT: messages.PredictResponse,
+    STATUS: messages.GetModelStatusResponse,
+}
 
 # What to ask in which order, for a model of before 2026-12 has `serving_default` alone, where it
 # gives everything. The strict signatures are the last resort: one bad picture fails all.
@@ -191,12 +194,12 @@ class Conversation:
             results = self._results(response, pictures, request_id)
             for place, result in zip(part, results, strict=True):
                 found[place] = result
-        for place, error in unexplained.items():
+        for place, refusal in unexplained.items():
             # That a picture is at fault is proven by others that were answered.
-            if not self._has_answered and not _is_too_large(error):
-                raise self._explained(error, request_id) from error
+            if not self._has_answered and not _is_too_large(refusal):
+                raise self._explained(refusal, request_id) from refusal
             found[place] = Refused(
-                f"is refused by the server: {error.details()}", found[place].name
+                f"is refused by the server: {refusal.details()}", found[place].name
             )
         return found
 
@@ -216,8 +219,8 @@ class Conversation:
             UserError: the contents are no bytes.
         """
         request_id = request_id or connection.new_request_id()
-        contents = [contents] if is_one(contents) else contents
-        for index, content in enumerate(contents):
+        asked: Any = [contents] if is_one(contents) else contents
+        for index, content in enumerate(asked):
             if not isinstance(content, bytes):
                 raise UserError(
                     f"Picture {index} is of the type {type(content).__qualname__}, not bytes. Give "
@@ -225,7 +228,7 @@ class Conversation:
                 )
         try:
             response = yield from self._ask(
-                PREDICT, self._predict_request(signature, contents), deadline, request_id
+                PREDICT, self._predict_request(signature, asked), deadline, request_id
             )
         except grpc.RpcError as error:
             raise self._explained(error, request_id, deadline) from error
@@ -392,7 +395,7 @@ class Conversation:
         return f"version labelled {self._label!r} of a {named}" if self._label else named
 
 
-def first_refusal(results: Sequence[Result], start: int) -> PictureRefused | None:
+def first_refusal(results: Sequence[Result | Picture], start: int) -> PictureRefused | None:
     """What to raise where every picture had to be answered; `start` is the place of the first."""
     for index, result in enumerate(results, start):
         if isinstance(result, Refused):

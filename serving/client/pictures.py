@@ -30,7 +30,7 @@ _ENVELOPE_BYTES = 1024
 _WANTED = "give the bytes of its file, or the file's path as str or Path"
 _SHOWN = 60
 
-Given: TypeAlias = bytes | str | os.PathLike | Refused
+Given: TypeAlias = bytes | str | os.PathLike[str] | Refused
 """An encoded picture, the path of one, or the refusal that stands in the place of one."""
 
 
@@ -48,7 +48,7 @@ def is_one(images: Any) -> bool:
     Raises:
         UserError: neither was.
     """
-    if isinstance(images, str | bytes | bytearray | os.PathLike | Refused):
+    if isinstance(images, str | bytes | bytearray | os.PathLike[str] | Refused):
         return True
     # An array of numbers is a picture's pixels, which would be taken for as many pictures.
     is_text = getattr(getattr(images, "dtype", None), "kind", "O") in "OSTU"

@@ -27,7 +27,7 @@ YES, NO = "yes", "no"
 
 _SCORE = "{:.4f}"
 
-Named: TypeAlias = str | os.PathLike
+Named: TypeAlias = str | os.PathLike[str]
 
 
 def known(level: str) -> str:

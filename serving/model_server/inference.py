@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -342,7 +342,7 @@ def _inputs(
             f"Sent extra: {_set(set(given) - set(asked))}. "
             f"Missing but required: {_set(set(asked) - set(given))}."
         )
-    values = {}
+    values: dict[str, np.ndarray] = {}
     used = 0
     for alias, dtype in asked.items():
         if alias in given:
@@ -528,7 +528,7 @@ def _examples(given: input_pb2.Input) -> np.ndarray:
     """Serialized Examples, string (N); what is common to all comes first in each."""
     kind = given.WhichOneof("kind")
     common = b""
-    examples: Sequence = ()
+    examples: Sequence[Any] = ()
     if kind == "example_list":
         examples = given.example_list.examples
     elif kind == "example_list_with_context":
@@ -582,7 +582,7 @@ def _fill_classification(
         # A label is text in the message, and bytes in the model.
         labels = [_text(label) for label in classes[row]] if classes is not None else None
         numbers = scores[row].tolist() if scores is not None else None
-        for place in range(len(labels if labels is not None else numbers)):
+        for place in range(len(labels if labels is not None else numbers or ())):
             entry = added.add()
             if labels is not None:
                 entry.label = labels[place]
@@ -629,7 +629,7 @@ def _describe(
     answered.version.value = servable.version
 
 
-def _check_has_spec(request: object) -> None:
+def _check_has_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise _invalid("Missing ModelSpec")
 

@@ -65,7 +65,7 @@ _quoted: Callable[[str], str] = json.encoder.encode_basestring
 
 _WHOLE = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64)
 # Whole numbers up to these are exact.
-_MOST_WHOLE = {np.float32: 2**24 - 1, np.float64: 2**53 - 1}
+_MOST_WHOLE: Mapping[Any, int] = {np.float32: 2**24 - 1, np.float64: 2**53 - 1}
 _DTYPES = {
     types_pb2.DT_FLOAT: np.float32,
     types_pb2.DT_DOUBLE: np.float64,
@@ -84,7 +84,7 @@ _TO_STAND_IN = {0xDC80 + byte: 0x10FF80 + byte for byte in range(128)}
 _FROM_STAND_IN = {stand_in: surrogate for surrogate, stand_in in _TO_STAND_IN.items()}
 _STAND_INS = re.compile("[\U0010ff80-\U0010ffff]")
 
-_JSON_TYPES: dict[type, set[type]] = {
+_JSON_TYPES: Mapping[Any, Any] = {
     np.object_: {str, dict},
     np.bool_: {bool},
     np.float32: {int, float},
@@ -225,7 +225,7 @@ class JsonRequest:
             self._encode = _with_raw_bytes
             return _parse(_with_stand_ins(body))
 
-    def _rows(self, rows: list, inputs: Mapping[str, int]) -> dict[str, np.ndarray]:
+    def _rows(self, rows: list[Any], inputs: Mapping[str, int]) -> dict[str, np.ndarray]:
         if not _is_object(rows[0]):
             if len(inputs) > 1:
                 raise _invalid(
@@ -286,7 +286,7 @@ class JsonRequest:
         flat = self._filled([value], shape, dtype)
         return None if flat is None else flat.reshape(shape)
 
-    def _filled(self, values: list, shape: Sequence[int], dtype: int) -> np.ndarray | None:
+    def _filled(self, values: list[Any], shape: Sequence[int], dtype: int) -> np.ndarray | None:
         """What is in values of this shape, one after the other; None if one does not fit."""
         for size in shape:
             if set(map(type, values)) - {list} or set(map(len, values)) - {size}:
@@ -294,7 +294,7 @@ class JsonRequest:
             values = values[0] if len(values) == 1 else list(chain.from_iterable(values))
         return self._flat(values, dtype)
 
-    def _first_bad(self, values: list, shape: Sequence[int], dtype: int) -> int | None:
+    def _first_bad(self, values: list[Any], shape: Sequence[int], dtype: int) -> int | None:
         """The index of the first of the values that is not of this shape and dtype."""
         if self._filled(values, shape, dtype) is not None:
             return None
@@ -307,7 +307,7 @@ class JsonRequest:
                 low = middle
         return low
 
-    def _flat(self, leaves: list, dtype: int) -> np.ndarray | None:
+    def _flat(self, leaves: list[Any], dtype: int) -> np.ndarray | None:
         """An array of one dimension; None if one of the values does not fit the dtype."""
         if not leaves:
             return np.empty(0, tf.as_dtype(dtype).as_numpy_dtype)
@@ -336,7 +336,7 @@ class JsonRequest:
             return _floats(leaves, numpy_dtype, int in types)
         return np.array(leaves, numpy_dtype)
 
-    def _explain_rows(self, rows: list, dtype: int, key: str = "") -> NoReturn:
+    def _explain_rows(self, rows: list[Any], dtype: int, key: str = "") -> NoReturn:
         """Raises what is wrong with rows that make no array."""
         first = _shape(rows[0])
         item = self._first_bad(rows, first, dtype)
@@ -353,7 +353,7 @@ class JsonRequest:
             said = f"Expecting shape {_dims(first)} but got: {_dims(shape)}"
         raise _of_element(item, key, _invalid(said))
 
-    def _explain_keys(self, item: int, row: dict, inputs: Mapping[str, int]) -> NoReturn:
+    def _explain_keys(self, item: int, row: dict[str, Any], inputs: Mapping[str, int]) -> NoReturn:
         """Raises what is wrong with a row that has other keys than the signature has inputs."""
         for name, value in row.items():
             try:
@@ -555,6 +555,8 @@ def _parse(body: bytes) -> Any:
         return _parse_deep(document)
     except rapidjson.JSONDecodeError as error:
         match = _PARSE_ERROR.fullmatch(str(error))
+        if match is None:
+            raise _invalid(f"JSON Parse error: {error}") from error
         offset, reason = int(match[1]), match[2]
         if "root must not be followed" in reason:
             return _decoded(document[:offset])
@@ -631,7 +633,7 @@ def _is_object(value: Any) -> bool:
     return type(value) is dict and not (len(value) == 1 and type(value.get("b64")) is str)
 
 
-def _from_base64(value: dict) -> bytes | None:
+def _from_base64(value: dict[str, Any]) -> bytes | None:
     """The bytes of a `{"b64": ...}`; None if it is none.
 
     Spaces and line breaks are skipped, and padding is optional, of `=` or `.`.
@@ -658,7 +660,7 @@ def _from_base64(value: dict) -> bytes | None:
     return binascii.a2b_base64(unpadded + b"=" * padding)
 
 
-def _floats(leaves: list, dtype: type, with_ints: bool) -> np.ndarray | None:
+def _floats(leaves: list[Any], dtype: type, with_ints: bool) -> np.ndarray | None:
     """Numbers as an array; None if one cannot be held without loss."""
     if with_ints:
         whole = [leaf for leaf in leaves if type(leaf) is int]
@@ -668,7 +670,7 @@ def _floats(leaves: list, dtype: type, with_ints: bool) -> np.ndarray | None:
     if dtype is np.float64:
         return array
     with np.errstate(over="ignore"):
-        narrow = array.astype(dtype)
+        narrow: np.ndarray = array.astype(dtype)
     # Infinity that was sent as such is one; a number beyond the largest would become one.
     beyond = np.abs(array) > float(np.finfo(dtype).max)
     return None if (beyond & np.isfinite(array)).any() else narrow
@@ -690,7 +692,8 @@ def _dims(shape: tuple[int, ...]) -> str:
 def _type_name(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "Null", True: "True", False: "False"}[value]
-    return {dict: "Object", list: "Array", str: "String"}.get(type(value), "Number")
+    names: Mapping[type, str] = {dict: "Object", list: "Array", str: "String"}
+    return names.get(type(value), "Number")
 
 
 def _dtype_name(dtype: int) -> str:

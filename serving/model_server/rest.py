@@ -17,7 +17,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import json_format
@@ -188,7 +188,6 @@ class RestServer:
 
     def __init__(self, options: ServerOptions, parts: Parts, tls: Tls | None = None):
         monitoring = options.monitoring.prometheus_config if options.monitoring else None
-        shown = monitoring is not None and monitoring.enable
         app = rest_app(
             parts.servables,
             parts.admission,
@@ -196,7 +195,9 @@ class RestServer:
             keys=parts.keys,
             timeout_s=options.rest_api_timeout_s,
             allows_cors=options.rest_api_enable_cors_support,
-            metrics_path=(monitoring.path or DEFAULT_PATH) if shown else None,
+            metrics_path=(
+                (monitoring.path or DEFAULT_PATH) if monitoring and monitoring.enable else None
+            ),
             max_body_bytes=options.max_message_bytes,
             answers=parts.answers,
         )
@@ -215,19 +216,19 @@ class RestServer:
         """
         options = self._options
         context = self._tls.http_context() if self._tls else None
-        sockets = listening_sockets(options.host, options.rest_api_port, "--rest_api_port")
+        sockets = listening_sockets(options.host, options.rest_api_port or 0, "--rest_api_port")
         self.port = sockets[0].getsockname()[1]
         limits = Limits(connections=options.max_connections, header_s=options.header_timeout_s)
-        self._server = HttpServer(
-            self._app, sockets, context, limits, self._metrics.observe_refusal
-        )
+        server = HttpServer(self._app, sockets, context, limits, self._metrics.observe_refusal)
         self._metrics.watch(
-            "rest_connections", "Open REST connections.", lambda: self._server.connections
+            "rest_connections", "Open REST connections.", lambda: server.connections
         )
+        self._server = server
 
     async def start(self) -> None:
         """Begins to answer."""
-        await self._server.start()
+        if self._server:
+            await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
         """Closes the port; callers are answered for some seconds yet."""
@@ -264,7 +265,9 @@ class _RestApi:
         self._held_bytes = 0
         self._large = asyncio.Semaphore(1)
 
-    async def __call__(self, scope: MutableMapping, receive: Callable, send: Callable) -> None:
+    async def __call__(
+        self, scope: MutableMapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         """Answers one request, whatever happens."""
         request = Request(scope, receive)
         try:
@@ -323,7 +326,7 @@ class _RestApi:
             )
         return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
 
-    async def _said(self, match: re.Match) -> Response:
+    async def _said(self, match: re.Match[str]) -> Response:
         """Status or metadata, outside the queue: they are asked for most when it is full."""
         spec = _spec(match)
         if not spec.name:
@@ -470,7 +473,9 @@ class _RestApi:
 
     def _content(self, call: _Call) -> Asking[tuple[bytes, bool]]:
         """An answer's JSON, and whether that is packed."""
-        body = call.body if call.unpacked_bytes is None else self._unpacked(call)
+        body = call.body
+        if call.unpacked_bytes is not None:
+            body = self._unpacked(body, call.unpacked_bytes)
         if call.record:
             call.record.model = call.spec.name
             CURRENT_REQUEST.set(call.record.request_id)
@@ -486,16 +491,16 @@ class _RestApi:
             return zlib.compress(content, _GZIP_LEVEL, _GZIP_WINDOW), True
         return content, False
 
-    def _unpacked(self, call: _Call) -> bytes:
+    def _unpacked(self, packed: bytes, says: int) -> bytes:
         unpacker = zlib.decompressobj(_GZIP_WINDOW)
-        most = min(call.unpacked_bytes, self._max_body_bytes)
+        most = min(says, self._max_body_bytes)
         try:
-            body = unpacker.decompress(call.body, most + 1)
+            body = unpacker.decompress(packed, most + 1)
         except zlib.error as error:
             raise _invalid(f"JSON Parse error: The body is no gzip, as it says: {error}") from error
         if len(body) > self._max_body_bytes:
             raise self._too_long()
-        if not unpacker.eof or len(body) != call.unpacked_bytes:
+        if not unpacker.eof or len(body) != says:
             raise _invalid("JSON Parse error: The gzip body is cut off, or longer than it says")
         return body
 
@@ -561,7 +566,7 @@ class _RestApi:
         )
 
 
-def _spec(match: re.Match) -> model_pb2.ModelSpec:
+def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     """The model that a path asks for."""
     spec = model_pb2.ModelSpec(name=_unescaped(match["name"] or ""))
     if match["version"]:
@@ -604,7 +609,7 @@ def _note(call: _Call, servable: Servable | None, signature: str, examples: int 
         call.record.examples = examples
 
 
-def _told(error: Exception, scope: MutableMapping) -> tuple[int, str]:
+def _told(error: Exception, scope: MutableMapping[str, Any]) -> tuple[int, str]:
     """The HTTP status and the sentence for a failure, which is logged where it is our own."""
     if isinstance(error, RequestError):
         return HTTP_STATUS[error.code], error.message
