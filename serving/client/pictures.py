@@ -48,7 +48,7 @@ def is_one(images: Any) -> bool:
     Raises:
         UserError: neither was.
     """
-    if isinstance(images, str | bytes | bytearray | os.PathLike[str] | Refused):
+    if isinstance(images, str | bytes | bytearray | os.PathLike | Refused):
         return True
     # An array of numbers is a picture's pixels, which would be taken for as many pictures.
     is_text = getattr(getattr(images, "dtype", None), "kind", "O") in "OSTU"
