@@ -181,7 +181,7 @@ class CatalogCsv:
 
 def is_row(record: Record) -> bool:
     """Whether a record is neither the header nor blank; it may be a faulty one."""
-    return record.number > 1 and bool(record.fields or record.fault)
+    return record.number > 1 and not record.is_blank
 
 
 def _begins(content: bytes, encoding: str) -> tuple[bytes, str]:

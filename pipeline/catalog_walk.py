@@ -152,9 +152,8 @@ class _Products:
     def id_of(self, record: Record) -> str:
         """The product's id; empty where the row has too many or too few fields."""
         fields = padded(record.fields, self._columns)
-        if record.fault:
-            return _printable(fields[self._id_at].strip()) if self._id_at < len(fields) else ""
-        return _printable(fields[self._id_at].strip()) if len(fields) == self._columns else ""
+        is_there = self._id_at < len(fields) if record.fault else len(fields) == self._columns
+        return _printable(fields[self._id_at].strip()) if is_there else ""
 
     def question(self, record: Record) -> tuple[_Asked, str | Refused]:
         """What to ask about the row: the path of its picture, or why there is none."""

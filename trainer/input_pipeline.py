@@ -274,12 +274,12 @@ def _label_parser(transform_output: tft.TFTransformOutput):
     levels = preprocessing.levels(transform_output)
     attribute_count = len(preprocessing.vocabulary(transform_output, features.ATTRIBUTES))
     layer = transform_output.transform_features_layer()
-    spec = _label_spec(transform_output)
 
     @tf.autograph.experimental.do_not_convert
     def parse(serialized):
-        raw_labels = tf.io.parse_example(serialized, spec)
-        labels = transformed_labels(raw_labels, layer, attribute_count)
+        labels = transformed_labels(
+            parse_labels(serialized, transform_output), layer, attribute_count
+        )
         return {level: labels[features.transformed_label(level)] for level in levels}
 
     return parse

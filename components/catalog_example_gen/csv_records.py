@@ -91,6 +91,11 @@ class Record(NamedTuple):
     text: str
     fault: Fault | None = None
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing on its line."""
+        return not self.fields and self.fault is None
+
 
 class Lines(NamedTuple):
     """How the lines of a file are divided.
@@ -214,7 +219,7 @@ class CsvRecords:
         self._category_at = -1 if category is None else self.header.index(category)
 
     def __iter__(self) -> Iterator[Record]:
-        return (record for record in self.with_blanks() if record.fields or record.fault)
+        return (record for record in self.with_blanks() if not record.is_blank)
 
     def with_blanks(self) -> Iterator[Record]:
         """All records, and the lines with nothing on them, without fields, between them."""
