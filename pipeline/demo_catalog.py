@@ -8,7 +8,9 @@ bug in the labels shows at once. A few rows are faulty on purpose, as in every r
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
+import functools
 import math
 import random
 import shutil
@@ -127,10 +129,10 @@ def draw_demo_catalog(
     )
     faulty = dict(zip(chosen, _FAULTS, strict=False))
 
-    for index, row in enumerate(rows):
-        fault = faulty.get(index)
+    def draw_picture(index: int) -> None:
+        row, fault = rows[index], faulty.get(index)
         if fault in ("missing_picture", "doubled_id"):
-            continue
+            return
         path = unfinished / "images" / f"{row['id']}.jpg"
         _draw_product(row, random.Random(f"{seed} picture {index}")).save(path, quality=90)
         if fault == "truncated":
@@ -139,6 +141,10 @@ def draw_demo_catalog(
             path.write_bytes(b"")
         elif fault == "not_a_picture":
             path.write_text("<html><body>404 Not Found</body></html>\n")
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for _ in pool.map(draw_picture, range(products)):
+            pass  # An error of one picture is raised here.
 
     for index, fault in faulty.items():
         if fault == "doubled_id":
@@ -503,9 +509,15 @@ def _fabric(color: Color, pattern: str, pen: _Pen) -> Image.Image:
                 strength = 255 if pattern == "Striped" else 140
                 ImageDraw.Draw(weave).polygon(pen.points(band), fill=strength)
             cloth.paste(contrast, mask=weave)
+    return ImageChops.multiply(cloth, _light())
+
+
+@functools.cache
+def _light() -> Image.Image:
+    """White, a little darker toward the right."""
     light = Image.linear_gradient("L").rotate(90).point(lambda v: 255 - v * 0.22)
-    light = light.resize(cloth.size)
-    return ImageChops.multiply(cloth, Image.merge("RGB", (light, light, light)))
+    light = light.resize((_CANVAS, _CANVAS))
+    return Image.merge("RGB", (light, light, light))
 
 
 def _blend(a: Color, b: Color, part: float) -> Color:
@@ -517,8 +529,7 @@ def _backdrop(season: str, draw: random.Random) -> Image.Image:
     """The season's tint, darker toward the edges, with its emblem in one of the upper corners."""
     tint = _shade(BACKDROPS[season], draw.uniform(0.96, 1.04))
     picture = Image.new("RGB", (_CANVAS, _CANVAS), tint)
-    vignette = Image.radial_gradient("L").resize(picture.size).point(lambda v: v * 0.5)
-    picture.paste(_shade(tint, 0.84), mask=vignette)
+    picture.paste(_shade(tint, 0.84), mask=_vignette())
     pen = _Pen(
         x=_CANVAS * draw.choice((0.12, 0.88)),
         y=_CANVAS * draw.uniform(0.11, 0.15),
@@ -528,6 +539,12 @@ def _backdrop(season: str, draw: random.Random) -> Image.Image:
     )
     _EMBLEMS[season](ImageDraw.Draw(picture), pen)
     return picture
+
+
+@functools.cache
+def _vignette() -> Image.Image:
+    """How much darker a backdrop is toward its edges."""
+    return Image.radial_gradient("L").resize((_CANVAS, _CANVAS)).point(lambda v: v * 0.5)
 
 
 def _around(count: int, distance: float) -> list[Point]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -62,6 +62,7 @@ def fit(
         UserError: the loss became infinite or not a number.
     """
     training_batches = batches.training_batches(options, first_epoch, stage.end_epoch)
+    _build_figures(fitted, training_batches)
     steps = len(training_batches) // (stage.end_epoch - first_epoch)
     return fitted.fit(
         training_batches,
@@ -79,3 +80,22 @@ def fit(
         ],
         verbose=0,
     ).history
+
+
+def _build_figures(fitted: keras.Model, batches: Any) -> None:
+    """Makes the variables of losses and metrics before the first step.
+
+    On TensorFlow, Keras makes them within that step, while it is traced, and TensorFlow traces a
+    function that made variables once more. Elsewhere, and on several devices, Keras does as we do.
+    """
+    strategy = getattr(fitted, "distribute_strategy", None)
+    if strategy is None or strategy.num_replicas_in_sync > 1:
+        return
+    pictures, labels = keras.tree.map_structure(
+        lambda of_batch: keras.ops.zeros((1, *of_batch.shape[1:]), of_batch.dtype.name),
+        batches.element_spec,
+    )
+    answers = fitted(pictures)
+    fitted.compute_loss(None, labels, answers, training=False)
+    fitted.compute_metrics(None, labels, answers)
+    fitted.reset_metrics()
