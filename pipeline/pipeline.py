@@ -18,6 +18,7 @@ from components.data_gate.previous import previous_statistics_resolver
 from components.evaluation.baseline import baseline_resolver
 from components.evaluation.eval_config import eval_config
 from components.model_canary.component import ModelCanary
+from components.predictions.component import Predictions
 from components.report.component import Report
 from components.warm_start.base_model import base_model_resolver
 from pipeline.config import Config
@@ -37,6 +38,8 @@ STEPS = (
     "BaseModel",
     "Trainer",
     "Resolver",
+    "Predictions",
+    "BaselinePredictions",
     "Evaluator",
     "ModelCanary",
     "Pusher",
@@ -146,6 +149,16 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
 
     resolver = baseline_resolver(candidate=trainer.outputs["model"])
+    asked = {
+        "splits": [features.EVAL, features.TEST],
+        "slices": config.catalog.slices,
+        "resume_dir": str(workspace.answers),
+        "code": source_fingerprint("components.predictions"),
+    }
+    predictions = Predictions(examples, trainer.outputs["model"], **asked)
+    baseline_predictions = Predictions(examples, resolver.outputs["model"], **asked).with_id(
+        "BaselinePredictions"
+    )
     evaluator = tfx.Evaluator(
         examples=examples,
         example_splits=[features.TEST],
@@ -209,7 +222,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *(previous, data_gate, transform),
             *([tuner] if config.tuning.enabled else []),
             *([base_model] if config.training.warm_start else []),
-            *(trainer, resolver, evaluator, canary, pusher, report),
+            *(trainer, resolver, predictions, baseline_predictions),
+            *(evaluator, canary, pusher, report),
         ],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

@@ -41,6 +41,11 @@ class Workspace:
         return self.root / "training"
 
     @property
+    def answers(self) -> Path:
+        """What an unfinished asking of a model has so far, from which a killed run goes on."""
+        return self.root / "answers"
+
+    @property
     def serving(self) -> Path:
         """Pushed models, as TensorFlow Serving loads them: `<model>/<version>/`."""
         return self.root / "serving"

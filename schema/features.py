@@ -9,6 +9,10 @@ CATEGORY = "category"
 SUBCATEGORY = "subcategory"
 ATTRIBUTES = "attributes"
 
+GROUP = "group"
+"""The id of the first of the products that belong together, for their pictures look nearly alike or
+show one product. They fall on one side of the split, and no two are independent of each other."""
+
 LEVELS = (CATEGORY, SUBCATEGORY, ATTRIBUTES)
 """The three label levels, coarse to fine. The model has one output of each name, and one for every
 extra label: a slice column (`gender`) that the model names as well, one value a product."""
@@ -43,7 +47,7 @@ PICTURE_STATISTICS = (
 """Measured on the picture as found: height and width in pixels (int64); width over height, mean
 luminance in [0, 1], and mean absolute Laplacian of the luminance (float)."""
 
-RESERVED = frozenset({ID, PRODUCT, IMAGE, *LEVELS, EMBEDDING, *PICTURE_STATISTICS})
+RESERVED = frozenset({ID, PRODUCT, GROUP, IMAGE, *LEVELS, EMBEDDING, *PICTURE_STATISTICS})
 """Features of our own, or outputs of the model: a slice column of such a name becomes a feature of
 another, see `slice_feature`."""
 

@@ -21,12 +21,12 @@ from components.catalog_example_gen.deepfashion import INSHOP
 from components.catalog_example_gen.ingestion import Plan, ingest, parts_of
 from components.catalog_example_gen.near_misses import Names
 from components.catalog_example_gen.preflight import check_folders
-from components.catalog_example_gen.progress import ProgressWatch
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
 from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sampling import quotas
 from components.catalog_example_gen.sources import CSV, source_of
 from components.catalog_example_gen.storage import created, opened, remove_folder
+from components.progress import ProgressWatch
 from schema import features
 from schema.errors import UserError
 

@@ -112,12 +112,14 @@ class Division(NamedTuple):
 
     Attributes:
         sides: uint8 (N,), of each picture the index of its split in `features.SPLITS`.
+        names: bytes (N,), of each picture the id of the first product of its group.
         groups: How many groups there are, of nearly the same picture or of one product.
         products: How many products there are.
         conflicts: Groups whose products' labels contradict each other.
     """
 
     sides: np.ndarray
+    names: np.ndarray
     groups: int
     products: int
     conflicts: list[Conflict]
@@ -126,7 +128,7 @@ class Division(NamedTuple):
 def divide(products: Candidates, rules: Rules) -> Division:
     """Finds every product's side, which does not depend on the order of the products."""
     if not len(products.rows):
-        return Division(np.empty(0, np.uint8), 0, 0, [])
+        return Division(np.empty(0, np.uint8), np.empty(0, bytes), 0, 0, [])
     category_of, subcategory_of = (
         _numbered([getattr(one, level) for one in products.combinations])[products.labels]
         for level in (features.CATEGORY, features.SUBCATEGORY)
@@ -155,6 +157,7 @@ def divide(products: Candidates, rules: Rules) -> Division:
     sides[group_of[judges]] = _TRAIN
     return Division(
         np.where(judges, given, sides[group_of]).astype(np.uint8),
+        products.ids[members[starts]][group_of],
         len(sizes),
         number,
         list(_conflicts(products, alike)),

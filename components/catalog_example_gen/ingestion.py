@@ -52,7 +52,6 @@ from components.catalog_example_gen.label_coverage import (
 from components.catalog_example_gen.near_misses import Difference, Names
 from components.catalog_example_gen.pictures import PictureError
 from components.catalog_example_gen.products import gathered
-from components.catalog_example_gen.progress import ProgressFile
 from components.catalog_example_gen.rejects import (
     REJECTS_FILE,
     SUMMARY_FILE,
@@ -65,6 +64,7 @@ from components.catalog_example_gen.rows import Columns, Product, Row
 from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_sorted, write_chunk
 from components.catalog_example_gen.storage import created, is_url, opened
+from components.progress import ProgressFile
 from schema import features
 from schema.pictures import MOST_BYTES
 
@@ -248,11 +248,15 @@ class _Checked(NamedTuple):
 
 
 class _Divided(NamedTuple):
-    """A part whose products' sides are known: bytes, in the order of the products."""
+    """A part whose products' sides and groups are known, in the order of the products.
+
+    `sides` are indexes into `features.SPLITS`, a byte each; `groups` the names of the groups.
+    """
 
     part: int
     products: Chunk
     sides: bytes
+    groups: list[bytes]
 
 
 def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
@@ -712,8 +716,9 @@ class _Divide(beam.DoFn):
         candidates = [one for part in parts for one in read_chunk(part.candidates)]
         division = divide(Candidates.joined(candidates), self._plan.rules)
         ends = np.cumsum([len(one.rows) for one in candidates])
-        for part, sides in zip(parts, np.split(division.sides, ends[:-1]), strict=True):
-            yield _Divided(part.part, part.products, sides.tobytes())
+        sides, groups = (np.split(of, ends[:-1]) for of in (division.sides, division.names))
+        for part, side, group in zip(parts, sides, groups, strict=True):
+            yield _Divided(part.part, part.products, side.tobytes(), group.tolist())
         counts = Counter({_GROUPS: division.groups, _PRODUCTS: division.products})
         yield from _reported(counts, *division.conflicts)
 
@@ -726,15 +731,17 @@ class _Write(beam.DoFn):
         self._progress = ProgressFile(plan.progress)
 
     def process(self, part: _Divided) -> Iterator[Any]:
-        of_split: list[list[_Pictured]] = [[] for _ in features.SPLITS]
-        for pictured, side in zip(read_chunk(part.products), part.sides, strict=True):
-            of_split[side].append(pictured)
+        of_split: list[list[tuple[_Pictured, bytes]]] = [[] for _ in features.SPLITS]
+        for pictured, side, group in zip(
+            read_chunk(part.products), part.sides, part.groups, strict=True
+        ):
+            of_split[side].append((pictured, group))
         counts: Counter[tuple[str, ...]] = Counter()
         rejects: list[Reject] = []
         for split, members in zip(features.SPLITS, of_split, strict=True):
             # Ordered, so that a run on other workers writes the same bytes; not by row, because
             # catalogs are sorted and training shuffles only within a buffer.
-            members.sort(key=lambda one: splits.draw("order", one.product.id))
+            members.sort(key=lambda one: splits.draw("order", one[0].product.id))
             with created(self._plan.example_file(split, part.part)) as file:
                 write_records(self._records(members, split, counts, rejects), file)
         self._progress.flush()
@@ -743,12 +750,12 @@ class _Write(beam.DoFn):
 
     def _records(
         self,
-        members: Iterable[_Pictured],
+        members: Iterable[tuple[_Pictured, bytes]],
         split: str,
         counts: Counter[tuple[str, ...]],
         rejects: list[Reject],
     ) -> Iterator[bytes]:
-        for product, path, measured, digest in members:
+        for (product, path, measured, digest), group in members:
             self._progress.mark()
             try:
                 content = _read_picture(self._plan.images, path)
@@ -767,6 +774,7 @@ class _Write(beam.DoFn):
                 {
                     features.ID: product.id.encode(),
                     **shared,
+                    features.GROUP: group,
                     features.IMAGE: image,
                     features.CATEGORY: product.category.encode(),
                     features.SUBCATEGORY: product.subcategory.encode(),

@@ -19,7 +19,7 @@ def by_name(schema: schema_pb2.Schema) -> dict[str, schema_pb2.Feature]:
 
 
 def test_the_base_schema_has_every_feature_of_an_example() -> None:
-    expected = {*features.RESERVED} - {features.EMBEDDING}
+    expected = {*features.RESERVED} - {features.EMBEDDING, features.GROUP}
     with_product = by_name(catalog_schema([], several_pictures=True))
     assert set(with_product) == expected
     count = with_product["product"].value_count

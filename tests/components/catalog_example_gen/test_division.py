@@ -68,6 +68,18 @@ def test_pictures_of_one_product_and_pictures_that_look_alike_fall_on_one_side(
         }
         assert len(sides_of) == 1
     assert division.groups == len(tied)
+    for one in tied:
+        ids = [
+            product.id
+            for (number, _), (product, _) in zip(pictures, shown, strict=True)
+            if ("look", number) in one
+        ]
+        first = min(ids, key=lambda of: (len(of), of))
+        assert {
+            name.decode()
+            for (number, _), name in zip(pictures, division.names.tolist(), strict=True)
+            if ("look", number) in one
+        } == {first}
     assert division.products == len({name for _, name in pictures})
 
 

@@ -198,6 +198,13 @@ def save_model(judged):
             str(folder / "Format-Serving"),
             signatures={"evaluate": evaluate, "transform_labels": transform_labels},
         )
+        # As a Transform graph's vocabularies come along: a file a level, a label a line.
+        if not gender:
+            del vocabularies["gender"]
+        for level, labels in (vocabularies | {"attributes": label_names}).items():
+            (folder / "Format-Serving" / "assets" / level).write_text(
+                "".join(f"{label}\n" for label in labels)
+            )
         return folder
 
     return save

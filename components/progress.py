@@ -45,11 +45,11 @@ class ProgressWatch:
 
     Args:
         path: The file of `ProgressFile`; need not be there yet.
-        products: How many are expected.
+        products: How many are expected; None where nobody knows.
         readings: How many marks each product gets.
     """
 
-    def __init__(self, path: str, products: int, readings: int) -> None:
+    def __init__(self, path: str, products: int | None, readings: int = 1) -> None:
         self._path = Path(path)
         self._products = products
         self._readings = readings
@@ -78,8 +78,10 @@ class ProgressWatch:
                 marks = 0
             if marks != reported:
                 reported = marks
-                completed = min(marks / self._readings, self._products)
-                _LOGGER.info(
-                    f"{int(completed):,} of {self._products:,} products",
-                    extra={"completed": completed, "total": self._products},
-                )
+                completed = marks / self._readings
+                told = f"{int(completed):,} products"
+                if self._products is not None:
+                    completed = min(completed, self._products)
+                    told = f"{int(completed):,} of {self._products:,} products"
+                extra = {"completed": completed, "total": self._products}
+                _LOGGER.info(told, extra=extra)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.catalog_example_gen.progress import ProgressFile, ProgressWatch
+from components.progress import ProgressFile, ProgressWatch
 
 
 def test_the_marks_of_all_workers_are_added_up(
