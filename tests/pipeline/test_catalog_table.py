@@ -87,7 +87,7 @@ def test_nothing_of_a_file_is_lost_whatever_stands_where(written, blank_above, c
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(b"id\n1\n"), "is gzip, not a CSV. Unpack it"),
+        (gzip.compress(b"id\n1\n", mtime=0), "is gzip, not a CSV. Unpack it"),
         (b"PK\x03\x04rest", "is a workbook"),
         ("\ufeffid\n1\n".encode("utf-16-le"), "byte order mark of UTF-16, and `--encoding, or"),
         ("id,name\n1,a\n".encode("utf-16-le"), "has no column"),

@@ -112,7 +112,11 @@ def test_base64_is_taken_as_tensorflow_serving_takes_it(server, text):
             "JSON Parse error: Invalid value",
             "The body is a form with a file; wanted is JSON",
         ),
-        (gzip.compress(_instances({"b64": BASE64})), "JSON Parse", "header Content-Encoding: gzip"),
+        (
+            gzip.compress(_instances({"b64": BASE64}), mtime=0),
+            "JSON Parse",
+            "header Content-Encoding: gzip",
+        ),
         (b'{"instances": [1,]}', "JSON Parse error", "a comma too many before the ]"),
         (b'{"instances": [1],}', "JSON Parse error", "a comma too many before the }"),
         (b"{'instances': [1]}", "JSON Parse error", "in double quotation marks"),
