@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_NAME
 from components.catalog_example_gen.storage import is_url
-from components.evaluation.figures import bounded_metrics, levels
+from components.evaluation.figures import levels
 from schema import features
 from schema.errors import UserError
 from schema.labels import has_control, normalized
@@ -46,6 +46,7 @@ TUNABLE = ("model", "augmentation", "training")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -614,6 +615,61 @@ class Tuning(Section):
     )
 
 
+class Gate(Section):
+    """One bound on one metric; exactly one of the three `at_...` is given."""
+
+    metric: str = Field(description="Named `level/metric`, as in `category/accuracy`.")
+    slices: str | list[str] = Field(
+        "overall",
+        description="`overall`: all products together. `all`: every value of every slice column. A "
+        "column: each of its values; `column=value`: that one; a list of these: their crosses.",
+    )
+    at_least: NonNegative | None = Field(None, description="The least that the figure may be.")
+    at_most: NonNegative | None = Field(
+        None, description="The most that it may be, for a `calibration_error` for example."
+    )
+    at_most_worse: NonNegative | None = Field(
+        None, description="How much worse than the last blessed model's it may be."
+    )
+    min_products: Positive = Field(
+        30, description="Slices of fewer test products never block, and say so."
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="Of the intervals, and of what is called sure."
+    )
+    blocks: Literal["by_figure", "when_surely_beyond", "unless_surely_within"] | None = Field(
+        None,
+        description="Whether the figure alone decides (`by_figure`, the default for `overall`), or "
+        "a gate blocks only where the whole interval is beyond the bound (`when_surely_beyond`, "
+        "the default for slices), or wherever it is not wholly within (`unless_surely_within`, for "
+        "a launch).",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> Gate:
+        bounds = (self.at_least, self.at_most, self.at_most_worse)
+        if sum(bound is not None for bound in bounds) != 1:
+            raise ValueError(
+                "a gate has exactly one of at_least, at_most and at_most_worse; write a gate for "
+                "each bound"
+            )
+        return self
+
+    @field_validator("slices")
+    @classmethod
+    def _names_something(cls, slices: str | list[str]) -> str | list[str]:
+        if not slices or (isinstance(slices, list) and {"overall", "all"} & {*slices}):
+            raise ValueError(
+                "write overall, all, a column, column=value, or a list of columns and values"
+            )
+        return slices
+
+    def options(self) -> dict[str, Any]:
+        """Fields of `components.judge.gates.Gate`, with `blocks` decided."""
+        by_default = "by_figure" if self.slices == "overall" else "when_surely_beyond"
+        return self.model_dump() | {"blocks": self.blocks or by_default}
+
+
 class Evaluation(Section):
     """What a model must reach to go live. Metrics are named `level/metric`."""
 
@@ -626,16 +682,33 @@ class Evaluation(Section):
         "part of every answer, and what `seamline predict --fill` fills in. Changing it or "
         "`attribute_threshold` trains anew, since they are part of the model.",
     )
-    thresholds: dict[str, Fraction] = Field(
-        default_factory=dict,
-        description="Least value of a metric on the test part, e.g. `category/accuracy: 0.9`; of a "
-        "`calibration_error` the largest.",
+    gates: list[Gate] = Field(
+        default_factory=list,
+        description="What a model must reach on the test part to go live: a list of bounds, see "
+        "`evaluation.gates[]` below.",
     )
-    max_regression: dict[str, Fraction] = Field(
-        default_factory=dict,
-        description="How far a metric may fall below the latest blessed model's, or a "
-        "`calibration_error` rise above it.",
+    guards: bool = Field(
+        True,
+        description="Whether, beside the gates, no level's accuracy, nor the attributes' overall "
+        "F1, may become surely more than .01 worse than the last blessed model's, overall or in "
+        "any slice. A gate of your own on the same metric and slices with `at_most_worse` stands "
+        "in place of one of these.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _thresholds_are_gates_now(cls, options: Any) -> Any:
+        if isinstance(options, dict):
+            for old, bound in (("thresholds", "at_least"), ("max_regression", "at_most_worse")):
+                if old not in options:
+                    continue
+                given = options[old] if isinstance(options[old], dict) else {}
+                metric, value = next(iter(given.items()), ("category/accuracy", 0.9))
+                raise ValueError(
+                    f"{old} is written as gates now: `gates: [{{metric: {metric}, {bound}: "
+                    f"{value}}}]`, a line for each"
+                )
+        return options
 
 
 class Serving(Section):
@@ -703,14 +776,31 @@ class Config(Section):
 
     @field_validator("evaluation")
     @classmethod
-    def _bounds_known_metrics(cls, evaluation: Evaluation, validated: ValidationInfo) -> Evaluation:
-        if catalog := validated.data.get("catalog"):
-            known = bounded_metrics(levels(catalog.extra_labels), catalog.several_pictures)
-            if unknown := sorted({*evaluation.thresholds, *evaluation.max_regression} - set(known)):
-                raise ValueError(
-                    f"no metric that can have a bound is named {', '.join(unknown)}; there are "
-                    f"{', '.join(known)}"
-                )
+    def _gates_on_what_there_is(
+        cls, evaluation: Evaluation, validated: ValidationInfo
+    ) -> Evaluation:
+        catalog = validated.data.get("catalog")
+        if not evaluation.gates or not catalog:
+            return evaluation
+        # Only here, for it stands on SciPy, and most commands ask for no gates.
+        from components.judge.gates import metric_names
+
+        known = metric_names(
+            levels(catalog.extra_labels, bool(catalog.attribute_groups)), catalog.several_pictures
+        )
+        for gate in evaluation.gates:
+            if gate.metric not in known:
+                nearest = difflib.get_close_matches(gate.metric, known, n=1)
+                hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+                raise ValueError(f"no metric that can have a gate is named {gate.metric} ({hint})")
+            named = [gate.slices] if isinstance(gate.slices, str) else gate.slices
+            for name in named:
+                column = name.partition("=")[0]
+                if name not in ("overall", "all") and column not in catalog.slices:
+                    raise ValueError(
+                        f"a gate on {gate.metric} names the slice {name}, and catalog.slices has "
+                        f"{', '.join(catalog.slices) or 'none'}"
+                    )
         return evaluation
 
     @field_validator("split")
@@ -848,6 +938,10 @@ def _problem(details: dict[str, Any]) -> str:
 def _options_of(sections: list[str]) -> list[str]:
     fields = Config.model_fields
     for section in sections:
+        if section.isdigit():  # An item of a list.
+            continue
         annotation = fields[section].annotation if section in fields else None
+        if get_origin(annotation) is list:
+            [annotation] = get_args(annotation)
         fields = getattr(annotation, "model_fields", {})
     return list(fields)

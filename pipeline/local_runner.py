@@ -128,7 +128,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
             destination,
         )
         serving_root = destination.filesystem.base_directory
-        [verdict] = self.results["Evaluator"].outputs["blessing"]
+        [verdict] = self.results["Judge"].outputs["blessing"]
         [answer] = self.results["ModelCanary"].outputs["blessing"]
         [model] = self.results["Trainer"].outputs["model"]
         blessed = model_utils.is_model_blessed(verdict) and model_utils.is_infra_validated(answer)

@@ -26,10 +26,22 @@ def options_table() -> str:
     rows = ["| option | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            rows += [_row(f"{name}.{n}", f) for n, f in field.annotation.model_fields.items()]
+            for option, of_option in field.annotation.model_fields.items():
+                rows.append(_row(f"{name}.{option}", of_option))
+                rows += [
+                    _row(f"{name}.{option}[].{n}", f)
+                    for n, f in _fields_of_items(of_option.annotation).items()
+                ]
         else:
             rows.append(_row(name, field))
     return "\n".join(rows)
+
+
+def _fields_of_items(annotation: Any) -> dict[str, FieldInfo]:
+    """The options of a list's items, where those are sections."""
+    if get_origin(annotation) is not list:
+        return {}
+    return getattr(get_args(annotation)[0], "model_fields", {})
 
 
 def write_into(page: Path) -> None:

@@ -1,6 +1,7 @@
 """The DAG: which step reads what from which, on one screen."""
 
 import hashlib
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from components.data_gate.component import DataGate
 from components.data_gate.previous import previous_statistics_resolver
 from components.evaluation.baseline import baseline_resolver
 from components.evaluation.eval_config import eval_config
+from components.judge.component import Judge
 from components.model_canary.component import ModelCanary
 from components.predictions.component import Predictions
 from components.report.component import Report
@@ -41,6 +43,7 @@ STEPS = (
     "Predictions",
     "BaselinePredictions",
     "Evaluator",
+    "Judge",
     "ModelCanary",
     "Pusher",
     "Report",
@@ -149,16 +152,17 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
 
     resolver = baseline_resolver(candidate=trainer.outputs["model"])
-    asked = {
-        "splits": [features.EVAL, features.TEST],
-        "slices": config.catalog.slices,
-        "resume_dir": str(workspace.answers),
-        "code": source_fingerprint("components.predictions"),
-    }
-    predictions = Predictions(examples, trainer.outputs["model"], **asked)
-    baseline_predictions = Predictions(examples, resolver.outputs["model"], **asked).with_id(
-        "BaselinePredictions"
+    ask = partial(
+        Predictions,
+        examples,
+        splits=[features.EVAL, features.TEST],
+        slices=config.catalog.slices,
+        several_pictures=config.catalog.several_pictures,
+        resume_dir=str(workspace.answers),
+        code=source_fingerprint("components.predictions"),
     )
+    predictions = ask(trainer.outputs["model"])
+    baseline_predictions = ask(resolver.outputs["model"]).with_id("BaselinePredictions")
     evaluator = tfx.Evaluator(
         examples=examples,
         example_splits=[features.TEST],
@@ -167,8 +171,6 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         schema=schema_gen.outputs["schema"],
         eval_config=eval_config(
             slices=config.catalog.slices,
-            thresholds=config.evaluation.thresholds,
-            max_regression=config.evaluation.max_regression,
             attribute_threshold=config.evaluation.attribute_threshold,
             attributes=bool(config.catalog.attribute_groups),
             extra_labels=config.catalog.extra_labels,
@@ -176,6 +178,19 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             calibrated=config.training.calibrate,
             several_pictures=config.catalog.several_pictures,
         ),
+    )
+    judge = Judge(
+        trainer.outputs["model"],
+        resolver.outputs["model"],
+        predictions.outputs["predictions"],
+        baseline_predictions.outputs["predictions"],
+        gates=[gate.options() for gate in config.evaluation.gates],
+        guards=config.evaluation.guards,
+        slices=config.catalog.slices,
+        attribute_threshold=config.evaluation.attribute_threshold,
+        attributes=bool(config.catalog.attribute_groups),
+        several_pictures=config.catalog.several_pictures,
+        code=source_fingerprint("components.judge"),
     )
     canary = ModelCanary(
         model=trainer.outputs["model"],
@@ -192,7 +207,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=judge.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
         base_directory=str(workspace.serving / config.serving.model_name),
@@ -208,6 +223,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         model_run=trainer.outputs["model_run"],
         tuner_results=tuner.outputs["tuner_results"] if config.tuning.enabled else None,
         evaluation=evaluator.outputs["evaluation"],
+        judgement=judge.outputs["judgement"],
         infra_blessing=canary.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         name=config.name,
@@ -223,7 +239,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *([tuner] if config.tuning.enabled else []),
             *([base_model] if config.training.warm_start else []),
             *(trainer, resolver, predictions, baseline_predictions),
-            *(evaluator, canary, pusher, report),
+            *(evaluator, judge, canary, pusher, report),
         ],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

@@ -114,7 +114,7 @@ def _last_line(error: Exception) -> str:
 def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool:
     from components.data_gate.findings import ERROR
     from components.data_gate.verdict import read_verdict
-    from components.evaluation.results import read_evaluation
+    from components.judge import judgement
 
     gate = read_verdict(results["DataGate"].outputs["verdict"][0].uri)
     for finding in gate.findings[:_MOST_FINDINGS]:
@@ -124,19 +124,22 @@ def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool
     more = len(gate.findings) - _MOST_FINDINGS
     if more > 0:
         console.print(f"{more:,} more findings are in the report", highlight=False)
-    evaluation = read_evaluation(results["Evaluator"].outputs["evaluation"][0].uri)
+    judged = judgement.read(results["Judge"].outputs["judgement"][0].uri)
+    for warning in judged.warnings:
+        said = Text.assemble(("warning", "yellow"), f": {warning}")
+        console.print(said, highlight=False, soft_wrap=True)
     canary = results["ModelCanary"]
     [infra_blessing] = canary.outputs["blessing"]
     healthy = infra_blessing.get_int_custom_property("blessed") == 1
-    if evaluation.blessed and healthy:
+    if judged.blessed and healthy:
         pushed = f"[bold green]blessed:[/] {results['Pusher'].summary}"
         console.print(pushed, highlight=False, soft_wrap=True)
     else:
         refused = canary.summary.removeprefix("not blessed: ")
-        reasons = evaluation.failures if not evaluation.blessed else [refused]
+        reasons = judged.failures if not judged.blessed else [refused]
         console.print("[bold red]not blessed, so not pushed:[/]", highlight=False)
         for reason in reasons:
             console.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
     page = shown(workspace.report / "index.html")
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
-    return evaluation.blessed and healthy
+    return judged.blessed and healthy

@@ -126,7 +126,7 @@ def _evaluator(outputs: Outputs) -> str:
         for metric, name in shown.items()
         if metric in evaluation.metrics
     ]
-    return f"{', '.join(figures)}: {'blessed' if evaluation.blessed else 'not blessed'}"
+    return ", ".join(figures)
 
 
 _STOCK_STEPS: dict[str, Callable[[Outputs], str]] = {

@@ -148,7 +148,7 @@ def test_the_wheel_runs_the_demo_in_an_environment_without_a_checkout(wheel, tmp
         "print(pipeline.__file__)\n"
         "load = demo.load_config\n"
         "draw = demo.draw_demo_catalog\n"
-        "less = ['training.epochs=1', 'evaluation.thresholds={}']\n"
+        "less = ['training.epochs=1', 'evaluation.gates=[]']\n"
         "demo.load_config = lambda path, options: load(path, [*options, *less])\n"
         "demo.draw_demo_catalog = lambda *where, products=200, **how: draw(\n"
         "    *where, products=products, **how\n"

@@ -48,7 +48,7 @@ class AtomicPusher(base_component.BaseComponent):
 
     Args:
         model: the candidate.
-        model_blessing: the Evaluator's verdict.
+        model_blessing: the Judge's verdict.
         infra_blessing: the canary's.
         evaluation: the Evaluator's figures, of which the version keeps the most telling.
         base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher

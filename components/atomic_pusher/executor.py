@@ -115,6 +115,6 @@ def _summary(pushed_model: types.Artifact, input_dict: dict[str, list[types.Arti
             f"{os.path.dirname(pushed_model.get_string_custom_property('pushed_destination'))}"
         )
     blessing = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
-    evaluator_objects = blessing and not model_utils.is_model_blessed(blessing[0])
-    judge = "Evaluator" if evaluator_objects else "canary"
-    return f"not pushed: the {judge} did not bless the model"
+    judge_objects = blessing and not model_utils.is_model_blessed(blessing[0])
+    who = "Judge" if judge_objects else "canary"
+    return f"not pushed: the {who} did not bless the model"

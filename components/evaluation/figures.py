@@ -83,8 +83,8 @@ def levels(extra_labels: Iterable[str] = (), attributes: bool = True) -> list[st
     return [*named, *sorted(extra_labels)]
 
 
-def bounded(level: str) -> tuple[str, ...]:
-    """The figures of what a level serves; each can carry a bound."""
+def served(level: str) -> tuple[str, ...]:
+    """The figures of what a level serves."""
     of_level = ATTRIBUTE_FIGURES if level == features.ATTRIBUTES else CLASS_FIGURES
     return (*of_level, CALIBRATION_ERROR)
 
@@ -108,20 +108,6 @@ def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, .
 def by_product(level: str) -> tuple[str, ...]:
     """The figures of a level by product, where products have several pictures."""
     return PRODUCT_ATTRIBUTE_FIGURES if level == features.ATTRIBUTES else (PRODUCT_ACCURACY,)
-
-
-def bounded_metrics(levels: Iterable[str], several_pictures: bool = False) -> list[str]:
-    """Full names, `level/figure`, of all metrics that can carry a bound.
-
-    Args:
-        levels: Their names.
-        several_pictures: Whether products have several pictures.
-    """
-    return [
-        f"{level}/{figure}"
-        for level in levels
-        for figure in (*bounded(level), *(by_product(level) if several_pictures else ()))
-    ]
 
 
 def precision_recall_f1(

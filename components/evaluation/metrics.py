@@ -1,9 +1,8 @@
-"""The figures as TFMA metrics, one metric a figure, so that each can carry thresholds.
+"""The figures as TFMA metrics, one metric a figure.
 
-TFMA (0.52) checks a threshold only on a metric with a single key, and its own weighted averages
-judge every class at score 0.5 instead of by the highest score. So each level's counts are summed
-once, under a private key, and every figure is derived from them. TFMA drops doubled computations:
-the counting is shared by all figures of a level.
+TFMA's (0.52) own weighted averages judge every class at score 0.5 instead of by the highest score.
+So each level's counts are summed once, under a private key, and every figure is derived from them.
+TFMA drops doubled computations: the counting is shared by all figures of a level.
 """
 
 from __future__ import annotations

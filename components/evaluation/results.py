@@ -14,7 +14,7 @@ from schema import features
 from schema.errors import UserError
 
 if TYPE_CHECKING:
-    from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
+    from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 EXAMPLE_COUNT = "example_count"
 
@@ -24,7 +24,7 @@ _BASELINE = "baseline"
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A model's figures on the test part, and what the Evaluator says of them.
+    """A model's figures on the test part.
 
     Attributes:
         example_count: Products judged.
@@ -39,8 +39,6 @@ class Evaluation:
             scores and right ones for each bin of scores.
         uncalibrated_reliability: The same as it would be without calibration; empty where the
             model is not calibrated.
-        blessed: Whether every threshold is met.
-        failures: One clause for each threshold that is not.
     """
 
     example_count: int
@@ -51,8 +49,6 @@ class Evaluation:
     attribute_counts: np.ndarray
     reliability: dict[str, np.ndarray]
     uncalibrated_reliability: dict[str, np.ndarray]
-    blessed: bool
-    failures: list[str]
 
 
 def read_evaluation(evaluation_uri: str) -> Evaluation:
@@ -85,7 +81,6 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
             f"{evaluation_uri} holds no metrics, so no product of the test part was judged. "
             "Give the catalog more products or raise split.test."
         )
-    validation = tfma.load_validation_result(evaluation_uri)
     return Evaluation(
         example_count=int(overall[EXAMPLE_COUNT]),
         metrics=_ordered(overall),
@@ -97,12 +92,6 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
         ),
         reliability=_by_level(tables, figures.RELIABILITY),
         uncalibrated_reliability=_by_level(tables, figures.UNCALIBRATED_RELIABILITY),
-        blessed=validation.validation_ok,
-        failures=[
-            _in_words(failure)
-            for of_slice in validation.metric_validations_per_slice
-            for failure in of_slice.failures
-        ],
     )
 
 
@@ -117,8 +106,6 @@ def metrics_json(
             its support, precision, recall and F1.
     """
     plain = {
-        "blessed": evaluation.blessed,
-        "failures": evaluation.failures,
         "example_count": evaluation.example_count,
         "metrics": evaluation.metrics,
         "baseline": evaluation.baseline,
@@ -200,38 +187,9 @@ def _ordered(values: Mapping[str, float]) -> dict[str, float]:
         f"{level}/{figure}"
         for level in figures.levels(there - set(features.LEVELS))
         for figure in (
-            *figures.bounded(level),
+            *figures.served(level),
             *figures.by_product(level),
             *figures.compared(level, joint_decoding=True, calibrated=True),
         )
     )
     return {name: values[name] for name in names if name in values}
-
-
-def _in_words(failure: validation_result_pb2.ValidationFailure) -> str:
-    """Says what was missed: "category/accuracy is .912, must be at least .950"."""
-    key, threshold = failure.metric_key, failure.metric_threshold
-    name = f"{key.output_name}/{key.name}"
-    if not failure.HasField("metric_value"):
-        return f"{name} could not be computed"
-    value = failure.metric_value.double_value.value
-    upper = key.name == figures.CALIBRATION_ERROR
-    if threshold.HasField("change_threshold"):
-        change, allowed = value, threshold.change_threshold.absolute.value
-        change, allowed = _apart(*((change, allowed) if upper else (-change, -allowed)))
-        return (
-            f"{name} {'rose' if upper else 'fell'} by {change} against the last blessed model, "
-            f"at most {allowed} allowed"
-        )
-    bounds = threshold.value_threshold
-    value, bound = _apart(value, (bounds.upper_bound if upper else bounds.lower_bound).value)
-    return f"{name} is {value}, must be at {'most' if upper else 'least'} {bound}"
-
-
-def _apart(value: float, bound: float) -> tuple[str, str]:
-    """Writes both with the fewest digits, from three on, that show the difference."""
-    for digits in range(3, 7):
-        texts = number(value, digits), number(bound, digits)
-        if texts[0] != texts[1]:
-            break
-    return texts

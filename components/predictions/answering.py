@@ -71,6 +71,7 @@ def answer(
     *,
     split: str,
     slices: Sequence[str],
+    several_pictures: bool = False,
     mark: Callable[[], None] = lambda: None,
 ) -> int:
     """Writes a model's answers about a file of Examples, whole or not at all.
@@ -81,12 +82,15 @@ def answer(
         output: The Parquet file.
         split: What the Examples are of.
         slices: The catalog's slice columns.
+        several_pictures: Whether products may have several pictures.
         mark: Called for every product that is done with.
 
     Returns:
         How many products it were.
     """
-    schema = table.file_schema(model.labels, slices, model.embedding_size)
+    schema = table.file_schema(
+        model.labels, slices, model.embedding_size, several_pictures=several_pictures
+    )
     os.makedirs(os.path.dirname(output), exist_ok=True)
     unfinished = f"{output}.unfinished"
     count = 0

@@ -19,6 +19,7 @@ class PredictionsSpec(ComponentSpec):
     PARAMETERS = {
         executor.SPLITS: ExecutionParameter(type=str),
         executor.SLICES: ExecutionParameter(type=str),
+        executor.SEVERAL_PICTURES: ExecutionParameter(type=int),
         executor.RESUME_DIR: ExecutionParameter(type=str),
         executor.CODE: ExecutionParameter(type=str),
     }
@@ -37,6 +38,7 @@ class Predictions(base_beam_component.BaseBeamComponent):
         model: Who is asked. A channel without an artifact leaves the result empty.
         splits: Which splits.
         slices: The catalog's slice columns, which the table has too.
+        several_pictures: Whether products may have several pictures.
         resume_dir: Where the files are kept that a killed step was done with.
         code: A fingerprint of the sources, so that changed ones are not taken from the cache.
     """
@@ -51,6 +53,7 @@ class Predictions(base_beam_component.BaseBeamComponent):
         *,
         splits: Sequence[str],
         slices: Sequence[str],
+        several_pictures: bool = False,
         resume_dir: str,
         code: str = "",
     ) -> None:
@@ -61,6 +64,7 @@ class Predictions(base_beam_component.BaseBeamComponent):
                     executor.MODEL: model,
                     executor.SPLITS: json.dumps(list(splits)),
                     executor.SLICES: json.dumps(list(slices)),
+                    executor.SEVERAL_PICTURES: int(several_pictures),
                     executor.RESUME_DIR: resume_dir,
                     executor.CODE: code,
                     executor.PREDICTIONS: types.Channel(type=artifacts.Predictions),

@@ -26,6 +26,7 @@ MODEL = "model"
 PREDICTIONS = "predictions"
 SPLITS = "splits"
 SLICES = "slices"
+SEVERAL_PICTURES = "several_pictures"
 RESUME_DIR = "resume_dir"
 CODE = "code"
 
@@ -74,6 +75,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ask = _Ask(
                 path_utils.serving_model_path(model.uri),
                 json.loads(exec_properties[SLICES]),
+                bool(exec_properties[SEVERAL_PICTURES]),
                 progress,
             )
             with ProgressWatch(progress, None), self._make_beam_pipeline() as pipeline:
@@ -98,9 +100,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 class _Ask(beam.DoFn):
     """Asks the model about every product of a file, unless that has been done."""
 
-    def __init__(self, model: str, slices: list[str], progress: str) -> None:
+    def __init__(
+        self, model: str, slices: list[str], several_pictures: bool, progress: str
+    ) -> None:
         self._model = model
         self._slices = slices
+        self._several_pictures = several_pictures
         self._progress = ProgressFile(progress)
 
     def process(self, part: _Part) -> Iterator[None]:
@@ -114,6 +119,7 @@ class _Ask(beam.DoFn):
                 part.output,
                 split=part.split,
                 slices=self._slices,
+                several_pictures=self._several_pictures,
                 mark=self._progress.mark,
             )
             self._progress.flush()

@@ -10,6 +10,7 @@ Columns, of which every file of a table has all:
 | `image_height` ... `image_sharpness` | int64, double | `features.PICTURE_STATISTICS` |
 | `<level>/true` | string | null where nobody knows; a list of strings for the attributes |
 | `<level>/labels`, `<level>/scores` | list of string, list of float | the `LIKELIEST` of a class level, likeliest first |
+| `<level>/all_scores` | fixed list of float | of all labels of a class level, in the order of their indices; only where products may have several pictures, for whose mean they are needed |
 | `<level>/true_score` | float | the probability of the true label; 0 where the model does not know it |
 | `<level>/true_rank` | int32 | 1 where it is the likeliest; 0 where the model does not know it |
 | `<level>/brier` | float | the sum over all classes of (probability - [true])²; 0 to 2 |
@@ -44,13 +45,20 @@ def slice_name(column: str) -> str:
     return f"slice/{column}"
 
 
-def file_schema(labels: Mapping[str, Sequence[str]], slices: Sequence[str], size: int) -> pa.Schema:
+def file_schema(
+    labels: Mapping[str, Sequence[str]],
+    slices: Sequence[str],
+    size: int,
+    *,
+    several_pictures: bool = False,
+) -> pa.Schema:
     """The columns of a table.
 
     Args:
         labels: The model's labels by level: `features.LEVELS`, then its extra labels.
         slices: The catalog's slice columns.
         size: The embedding's.
+        several_pictures: Whether products may have several pictures.
     """
     fields = [pa.field(name, pa.string()) for name in (features.ID, features.PRODUCT)]
     fields += [pa.field(name, pa.string()) for name in (features.GROUP, "split")]
@@ -73,6 +81,8 @@ def file_schema(labels: Mapping[str, Sequence[str]], slices: Sequence[str], size
             pa.field(f"{level}/true_rank", pa.int32()),
             pa.field(f"{level}/brier", pa.float32()),
         ]
+        if several_pictures:
+            fields.append(pa.field(f"{level}/all_scores", pa.list_(pa.float32(), len(of))))
     fields.append(pa.field(features.EMBEDDING, pa.list_(pa.float16(), size)))
     named = {level: list(of) for level, of in labels.items()}
     return pa.schema(fields, {_LABELS: json.dumps(named, ensure_ascii=False).encode()})
@@ -109,9 +119,10 @@ def rows(
         if level == features.ATTRIBUTES:
             columns[f"{level}/scores"] = _fixed(scores, pa.float32())
             continue
-        code_of = {label: code for code, label in enumerate(of)}
+        code_of: dict[object, int] = {label: code for code, label in enumerate(of)}
         codes = np.array([code_of.get(label, features.NOT_IN_TRAIN) for label in truth], np.int64)
         columns |= {f"{level}/{name}": array for name, array in _class_answers(scores, codes, of)}
+        columns[f"{level}/all_scores"] = _fixed(scores, pa.float32())
     columns[features.EMBEDDING] = _fixed(
         np.asarray(answers[features.EMBEDDING], np.float16), pa.float16()
     )
@@ -148,6 +159,12 @@ def read(folder: str | Path, split: str, columns: Sequence[str] | None = None) -
             "the model is then asked anew."
         ) from error
     return pa.concat_tables(tables)
+
+
+def column_names(folder: str | Path, split: str) -> list[str]:
+    """The columns of the answers about a split; none where no model was asked."""
+    files = sorted(split_folder(folder, split).glob("*.parquet"))
+    return pq.read_schema(files[0]).names if files else []
 
 
 def count(file: str | Path) -> int:

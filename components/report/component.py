@@ -9,6 +9,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.catalog_example_gen.artifacts import Conflicts, Rejects
 from components.data_gate.artifacts import DataGateVerdict
+from components.judge.artifacts import Judgement
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
 
@@ -31,6 +32,7 @@ class ReportSpec(types.ComponentSpec):
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "judgement": ChannelParameter(type=Judgement),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
     }
@@ -48,6 +50,7 @@ class Report(base_component.BaseComponent):
         transform_graph: Has the vocabularies of the labels.
         model_run: Has the Trainer's history.json.
         evaluation: The Evaluator's output.
+        judgement: The Judge's.
         name: The pipeline's name, the page's title.
         code: Fingerprint of this package's sources; another one writes the report anew.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
@@ -70,6 +73,7 @@ class Report(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         model_run: types.BaseChannel,
         evaluation: types.BaseChannel,
+        judgement: types.BaseChannel,
         name: str,
         code: str,
         attribute_threshold: float,
@@ -89,6 +93,7 @@ class Report(base_component.BaseComponent):
                 model_run=model_run,
                 tuner_results=tuner_results,
                 evaluation=evaluation,
+                judgement=judgement,
                 infra_blessing=infra_blessing,
                 pushed_model=pushed_model,
                 name=name,

@@ -7,6 +7,7 @@ from typing import Any
 
 from components.data_gate.findings import Distance, Finding
 from components.evaluation.results import Evaluation
+from components.judge.judgement import Judgement
 
 MOST_REJECTS = 50
 """Rejected rows that are listed; the rejects artifact has them all."""
@@ -58,7 +59,8 @@ class Contents:
     Attributes:
         name: The pipeline's name.
         created: When the page was made, for people.
-        evaluation: The candidate's figures and the Evaluator's verdict.
+        evaluation: The candidate's figures.
+        judgement: What the gates say of it.
         labels: Each level's vocabulary.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
         canary_passed: Whether the candidate answered from a server; None where it was not asked.
@@ -84,6 +86,7 @@ class Contents:
     name: str
     created: str
     evaluation: Evaluation
+    judgement: Judgement
     labels: dict[str, list[str]]
     attribute_threshold: float
     canary_passed: bool | None = None

@@ -14,6 +14,7 @@ from tfx.utils import io_utils
 
 from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
+from components.judge import judgement
 from components.report import gather
 from components.report.contents import Contents
 from components.report.page import render_page
@@ -37,7 +38,12 @@ class Executor(base_executor.BaseExecutor):
             UserError: The Evaluator judged no product.
         """
         contents = _contents(input_dict, exec_properties)
-        metrics = metrics_json(contents.evaluation, contents.labels)
+        metrics = {
+            "blessed": contents.judgement.blessed,
+            "failures": contents.judgement.failures,
+            **metrics_json(contents.evaluation, contents.labels),
+            "gates": judgement.to_json(contents.judgement.lines),
+        }
         metrics["training"] = contents.history
         report = artifact_utils.get_single_instance(output_dict["report"])
         written = {
@@ -88,6 +94,7 @@ def _contents(
         created=f"{now:%B} {now.day}, {now:%Y, %H:%M} UTC",
         attribute_threshold=exec_properties["attribute_threshold"],
         evaluation=read_evaluation(uri("evaluation")),
+        judgement=judgement.read(uri("judgement")),
         labels=labels,
         ingest=ingest,
         rejects=rejects,

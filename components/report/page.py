@@ -19,6 +19,7 @@ from components.catalog_example_gen.rejects import IN_WORDS
 from components.data_gate.findings import DRIFT, SKEW
 from components.evaluation import figures
 from components.evaluation.results import class_name, number
+from components.judge import gates
 from components.report import charts
 from components.report.contents import MOST_REJECTS, Answer, Contents
 from schema import features
@@ -131,6 +132,7 @@ def render_page(contents: Contents) -> str:
         "distances": distances_section(contents),
         "training": training_section(contents, drawn),
         "search": search_table(contents),
+        "gates": gates_section(contents),
         "levels": level_tables(contents),
         "slices": slice_tables(contents),
         "decoding": decoding_rows(contents),
@@ -161,23 +163,23 @@ def title(level: str) -> str:
 
 def verdict(contents: Contents) -> dict[str, Any]:
     """What became of the model: {"state": good|warn|bad, "headline", "text", "reasons"}."""
-    if not contents.evaluation.blessed:
+    if not contents.judgement.blessed:
         return {
             "state": "bad",
             "headline": "Not blessed",
             "text": "The model missed what was asked of it and does not go live. "
             "What was live before stays live.",
-            "reasons": contents.evaluation.failures,
+            "reasons": contents.judgement.failures,
         }
     if contents.canary_passed is False:
         return {
             "state": "bad",
             "headline": "Stopped by the canary",
-            "text": "The model met every threshold, but failed when it was asked from a real "
+            "text": "The model passed every gate, but failed when it was asked from a real "
             "server, so it does not go live.",
             "reasons": [contents.canary_summary.removeprefix("not blessed: ")],
         }
-    met = "The model met every threshold"
+    met = "The model passed every gate"
     if contents.canary_passed:
         met += " and gave sound answers from a real server"
     if contents.pushed_version:
@@ -192,6 +194,58 @@ def verdict(contents: Contents) -> dict[str, Any]:
         "headline": "Blessed, not pushed",
         "text": f"{met}, but this run pushed nothing.",
         "reasons": [contents.push_summary] if contents.push_summary else [],
+    }
+
+
+def gates_section(contents: Contents) -> dict[str, Any]:
+    """The gates' lines, those that block first: {"rows", "guards", "passed"}.
+
+    Of the guards, which nobody asked for, those that pass are counted alone.
+    """
+    lines = sorted(contents.judgement.lines, key=lambda line: _OF_VERDICT[line.verdict])
+    rows = [_gate_row(line) for line in lines if not line.is_guard or line.verdict == gates.BLOCKS]
+    guards = [line for line in lines if line.is_guard]
+    told = Counter(line.verdict for line in guards)
+    words = {
+        gates.PASSES: "pass",
+        gates.TOO_FEW: "are of slices with too few products",
+        gates.VANISHED: "are of slices without a product",
+        gates.NOT_COMPARED: "have no last blessed model to compare with",
+    }
+    return {
+        "rows": rows,
+        "guards": [_gate_row(line) for line in guards if line.verdict != gates.BLOCKS],
+        "told": ", ".join(f"{told[of]:,} {said}" for of, said in words.items() if told[of]),
+    }
+
+
+_OF_VERDICT = {
+    gates.BLOCKS: 0,
+    gates.VANISHED: 1,
+    gates.PASSES: 2,
+    gates.TOO_FEW: 3,
+    gates.NOT_COMPARED: 4,
+}
+
+
+def _gate_row(line: gates.Line) -> dict[str, Any]:
+    level, _, figure = line.metric.partition("/")
+    compares = line.kind == "at_most_worse"
+    change = None
+    if compares and line.last is not None and line.figure is not None:
+        change = line.figure - line.last
+    asked = {"at_least": "at least", "at_most": "at most", "at_most_worse": "worse by at most"}
+    return {
+        "metric": f"{title(level)}: {figure.replace('_', ' ')}",
+        "where": line.where,
+        "products": line.products,
+        "figure": line.figure,
+        "change": change,
+        "interval": line.interval,
+        "asked": f"{asked[line.kind]} {number(line.bound)}",
+        "verdict": line.verdict,
+        "blocks": line.verdict == gates.BLOCKS,
+        "settled_by": line.settled_by,
     }
 
 
@@ -374,7 +428,7 @@ def level_tables(contents: Contents) -> list[dict[str, Any]]:
     tables = []
     for level in _levels(contents):
         rows = []
-        for figure in (*figures.bounded(level), *figures.by_product(level)):
+        for figure in (*figures.served(level), *figures.by_product(level)):
             value = evaluation.metrics.get(f"{level}/{figure}")
             if value is None:
                 continue

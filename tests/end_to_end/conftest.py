@@ -20,8 +20,8 @@ CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
 
 QUICK = [
-    "evaluation.thresholds={}",
-    "evaluation.max_regression={}",
+    "evaluation.gates=[]",
+    "evaluation.guards=false",
     "training.epochs=2",
     "model.dense_units=64",
     "model.filters=8",

@@ -40,7 +40,7 @@ def test_some_hundred_real_products_become_a_served_model(tmp_path, steps):
             "catalog.sample=600",
             "training.frozen_epochs=1",
             "training.epochs=2",
-            "evaluation.thresholds={}",
+            "evaluation.gates=[]",
         ],
     )
     workspace = Workspace(tmp_path / "work")

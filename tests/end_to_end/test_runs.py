@@ -43,18 +43,22 @@ def test_a_second_run_computes_nothing(demo_runs):
     assert len(versions(demo_runs)) == 1
 
 
-def test_other_thresholds_judge_again_and_train_nothing(demo_runs):
+def test_other_gates_judge_again_and_ask_and_train_nothing(demo_runs):
     computed = demo_runs.run(
-        "evaluation.thresholds={category/accuracy: 1.0, subcategory/accuracy: 1.0}"
+        "evaluation.gates=[{metric: category/accuracy, at_least: 1}, "
+        "{metric: subcategory/accuracy, at_least: 1}]"
     )
-    assert computed == {"Evaluator", "Pusher", "Report"}
-    assert demo_runs.results["Evaluator"].summary.endswith("not blessed")
+    assert computed == {"Judge", "Pusher", "Report"}
+    assert demo_runs.results["Judge"].summary.startswith("not blessed: 2 bounds held")
     assert len(versions(demo_runs)) == 1, "a model that was not blessed must not go live"
 
 
 def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
     computed = demo_runs.run("training.epochs=1")
-    assert computed == {"Trainer", "Evaluator", "ModelCanary", "Pusher", "Report"}
+    assert computed == {
+        *("Trainer", "Predictions", "BaselinePredictions", "Evaluator", "Judge"),
+        *("ModelCanary", "Pusher", "Report"),
+    }
     assert len(versions(demo_runs)) == 2
     assert "compared with blessed model" in demo_runs.results["Resolver"].summary
 

@@ -57,17 +57,26 @@ def test_paths_in_the_file_start_at_the_file_and_overrides_at_the_current_direct
 
 def test_an_extra_label_has_metrics_of_its_own_to_bound(write_config):
     text = CATALOG.replace("}", ", slices: [gender], extra_labels: [gender]}")
-    text += "evaluation: {thresholds: {gender/accuracy: 0.9, gender/calibration_error: 0.1}}\n"
-    assert load_config(write_config(text)).evaluation.thresholds["gender/accuracy"] == 0.9
+    text += """
+evaluation:
+  gates:
+    - {metric: gender/accuracy, at_least: 0.9}
+    - {metric: gender/calibration_error, at_most: 0.1, slices: gender}
+    - {metric: subcategory/tree_distance, at_most: 3.5, slices: [gender=Men, gender]}
+"""
+    first, second, third = load_config(write_config(text)).evaluation.gates
+    assert (first.at_least, first.options()["blocks"]) == (0.9, "by_figure")
+    assert (second.at_most, second.options()["blocks"]) == (0.1, "when_surely_beyond")
+    assert third.slices == ["gender=Men", "gender"]
 
 
 @pytest.mark.parametrize("option", ["product: sku", "picture: file, picture_separator: ','"])
 def test_products_of_several_pictures_have_metrics_of_their_own_to_bound(write_config, option):
     text = CATALOG.replace("}", f", {option}}}")
-    text += "evaluation: {thresholds: {category/product_accuracy: 0.9}}\n"
+    text += "evaluation: {gates: [{metric: category/product_accuracy, at_least: 0.9}]}\n"
     config = load_config(write_config(text))
     assert config.catalog.several_pictures
-    assert config.evaluation.thresholds == {"category/product_accuracy": 0.9}
+    assert config.evaluation.gates[0].metric == "category/product_accuracy"
     assert not load_config(write_config(CATALOG)).catalog.several_pictures
 
 
@@ -121,17 +130,48 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
         ),
         (CATALOG + "split: {eval: 0.5, test: 0.5}\n", "leave a train part"),
         (
-            CATALOG + "evaluation: {thresholds: {category/acc: 0.9}}\n",
-            "no metric that can have a bound is named category/acc;",
+            CATALOG + "evaluation: {gates: [{metric: category/acuracy, at_least: 0.9}]}\n",
+            "is named category/acuracy (did you mean category/accuracy?)",
         ),
         (
             CATALOG.replace("}", ", slices: [gender], extra_labels: [gender]}")
-            + "evaluation: {max_regression: {gender/acuracy: 0.1}}\n",
-            "is named gender/acuracy; there are category/accuracy",
+            + "evaluation: {gates: [{metric: gender/acuracy, at_most_worse: 0.1}]}\n",
+            "is named gender/acuracy (did you mean gender/accuracy?)",
         ),
         (
-            CATALOG + "evaluation: {thresholds: {gender/accuracy: 0.9}}\n",
+            CATALOG + "evaluation: {gates: [{metric: zzz, at_least: 0.9}]}\n",
+            "no metric that can have a gate is named zzz (there are category/accuracy, category/",
+        ),
+        (
+            CATALOG + "evaluation: {gates: [{metric: gender/accuracy, at_least: 0.9}]}\n",
             "is named gender/accuracy",
+        ),
+        (
+            CATALOG + "evaluation: {gates: [{metric: category/accuracy}]}\n",
+            "evaluation.gates.0: a gate has exactly one of at_least, at_most and at_most_worse",
+        ),
+        (
+            CATALOG + "evaluation: {gates: [{metric: category/accuracy, at_leat: 1}]}\n",
+            "evaluation.gates.0.at_leat is not an option (did you mean at_least?)",
+        ),
+        (
+            CATALOG
+            + "evaluation: {gates: [{metric: category/accuracy, at_least: 1, slices: age=3}]}\n",
+            "a gate on category/accuracy names the slice age=3, and catalog.slices has none",
+        ),
+        (
+            CATALOG
+            + "evaluation: {gates: [{metric: category/accuracy, at_least: 1, slices: [all]}]}\n",
+            "evaluation.gates.0.slices: write overall, all, a column, column=value, or a list",
+        ),
+        (
+            CATALOG + "evaluation: {thresholds: {category/accuracy: 0.9}}\n",
+            "evaluation: thresholds is written as gates now: "
+            "`gates: [{metric: category/accuracy, at_least: 0.9}]`, a line for each",
+        ),
+        (
+            CATALOG + "evaluation: {max_regression: {category/accuracy: 0.02}}\n",
+            "`gates: [{metric: category/accuracy, at_most_worse: 0.02}]`",
         ),
         (
             CATALOG.replace("}", ", slices: [attribute], extra_labels: [attribute]}"),
@@ -160,8 +200,8 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
             "product and picture_separator are for a CSV; leave them out for deepfashion_fine",
         ),
         (
-            CATALOG + "evaluation: {thresholds: {category/product_accuracy: 0.9}}\n",
-            "no metric that can have a bound is named category/product_accuracy",
+            CATALOG + "evaluation: {gates: [{metric: category/product_accuracy, at_least: 0.9}]}\n",
+            "no metric that can have a gate is named category/product_accuracy",
         ),
         (
             "catalog: {folder: shop, format: deepfashion_fine, id: item}\n",

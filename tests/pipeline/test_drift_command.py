@@ -61,8 +61,6 @@ def work(tmp_path, monkeypatch) -> Path:
         attribute_counts=np.zeros((0, 3), np.int64),
         reliability={"category": table},
         uncalibrated_reliability={},
-        blessed=True,
-        failures=[],
     )
     monkeypatch.setattr("components.evaluation.results.read_evaluation", lambda folder: evaluation)
     return runs.root

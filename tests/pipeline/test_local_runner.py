@@ -25,7 +25,7 @@ def _Trainer(content: Parameter[str], model: OutputArtifact[Model]):  # noqa: N8
 
 
 @component
-def _Evaluator(  # noqa: N802
+def _Judge(  # noqa: N802
     model: InputArtifact[Model],
     verdict: Parameter[str],
     blessing: OutputArtifact[ModelBlessing],
@@ -60,7 +60,7 @@ class Runs:
         """
         trainer = _Trainer(content=content).with_id("Trainer")
         model = trainer.outputs["model"]
-        evaluator = _Evaluator(model=model, verdict=verdict).with_id("Evaluator")
+        evaluator = _Judge(model=model, verdict=verdict).with_id("Judge")
         canary = _Canary(model=model).with_id("ModelCanary")
         pusher = AtomicPusher(
             model=model,
@@ -94,7 +94,7 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path, monkeypatch) -> Runs:
     """No run yet."""
-    monkeypatch.setattr(local_runner, "STEPS", ("Trainer", "Evaluator", "ModelCanary", "Pusher"))
+    monkeypatch.setattr(local_runner, "STEPS", ("Trainer", "Judge", "ModelCanary", "Pusher"))
     summarize = local_runner.summarize
     monkeypatch.setattr(
         local_runner, "summarize", lambda step, of: summarize(step, of) if step == "Pusher" else ""
@@ -144,15 +144,15 @@ def test_a_version_that_was_removed_is_pushed_again(runs):
 def test_the_same_model_judged_anew_is_live_already(runs):
     runs.run("a")
     number = runs.live().number
-    state, said = runs.run("a", verdict="good by other thresholds")
+    state, said = runs.run("a", verdict="good by other gates")
     assert (state, said) == ("done", f"version {number} is live already in {runs.serving}")
     assert runs.pushed.get_string_custom_property("pushed_version") == str(number)
-    assert runs.run("a", verdict="good by other thresholds") == ("cached", said)
+    assert runs.run("a", verdict="good by other gates") == ("cached", said)
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed_and_that_is_remembered(runs):
     runs.run("a")
-    said = "not pushed: the Evaluator did not bless the model"
+    said = "not pushed: the Judge did not bless the model"
     assert runs.run("b", verdict="bad") == ("done", said)
     assert runs.run("b", verdict="bad") == ("cached", said)
     assert runs.live_model() == "a"

@@ -148,9 +148,9 @@ def test_an_object_store_is_left_to_tfx_own_executor(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("blessings", "judge"),
     [
-        ({"evaluator": False}, "Evaluator"),
+        ({"evaluator": False}, "Judge"),
         ({"canary": False}, "canary"),
-        ({"evaluator": False, "canary": False}, "Evaluator"),
+        ({"evaluator": False, "canary": False}, "Judge"),
     ],
 )
 def test_a_model_that_is_not_blessed_is_not_pushed(tmp_path, blessings, judge):

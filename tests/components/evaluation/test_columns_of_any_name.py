@@ -106,7 +106,7 @@ def evaluation(examples_folder, save_model, values, tmp_path_factory):
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     model = save_model(folder / "model")
     options = {"extra_labels": ["gender"], "joint_decoding": True, "calibrated": True}
-    config = eval_config([*NAMES, "gender"], {}, {}, 0.75, **options)
+    config = eval_config([*NAMES, "gender"], 0.75, **options)
     context = Executor.Context(
         beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder / "scratch"), unique_id="1"
     )

@@ -9,6 +9,8 @@ import pytest
 from components.data_gate.findings import Distance, Finding
 from components.evaluation import figures
 from components.evaluation.results import Evaluation
+from components.judge import gates
+from components.judge.judgement import Judgement
 from components.report.contents import Answer, Contents, Expectation
 
 # One white pixel.
@@ -28,6 +30,22 @@ UNCALIBRATED = np.zeros((15, 3))
 UNCALIBRATED[14] = [100, 99.0, 90]
 LEVELS = (*CONFUSION, "attributes")
 ATTRIBUTE_COUNTS = np.array([[30, 10, 20], [5, 0, 0]])
+
+
+def line(metric, figure, products, named=None, *, bound=0.01, last=None, interval=None, **more):
+    """A gate's line: of a least figure, or, with `last`, of how much worse it may be."""
+    told = {"verdict": gates.PASSES, "kind": "at_least" if last is None else "at_most_worse"}
+    return gates.Line(
+        metric=metric,
+        slice=named or {},
+        products=products,
+        figure=figure,
+        interval=interval,
+        last=last,
+        bound=bound,
+        confidence=0.95,
+        **told | more,
+    )
 
 
 @pytest.fixture
@@ -75,8 +93,15 @@ def contents():
             attribute_counts=ATTRIBUTE_COUNTS,
             reliability=dict.fromkeys(LEVELS, RELIABILITY),
             uncalibrated_reliability=dict.fromkeys(LEVELS, UNCALIBRATED),
-            blessed=True,
-            failures=[],
+        ),
+        judgement=Judgement(
+            (
+                line("category/accuracy", 0.94, 100, bound=0.9),
+                line("subcategory/accuracy", 0.85, 100, last=0.83, interval=(-0.01, 0.05)),
+                line("category/accuracy", 0.8, 12, {"gender": "Men"}, verdict=gates.TOO_FEW),
+                line("gender/accuracy", 0.7, 80, {"gender": "Women"}, last=0.72, is_guard=True),
+                line("gender/accuracy", None, 0, {"gender": "Boys"}, verdict=gates.VANISHED),
+            )
         ),
         labels={
             "category": ["Apparel", "Footwear"],
@@ -229,8 +254,9 @@ def bare_contents(contents):
             attribute_counts=np.zeros((0, 3), np.int64),
             reliability=dict.fromkeys(("category", "subcategory"), RELIABILITY),
             uncalibrated_reliability={},
-            blessed=False,
-            failures=["category/accuracy is .940, must be at least .950"],
+        ),
+        judgement=Judgement(
+            (line("category/accuracy", 0.94, 100, bound=0.95, verdict=gates.BLOCKS),)
         ),
         labels={
             "category": ["Apparel", "Footwear"],

@@ -26,7 +26,25 @@ def test_a_pushed_model_is_told_with_its_version_and_place(contents):
 def test_a_model_that_is_not_blessed_is_told_with_every_reason(bare_contents):
     told = page.verdict(bare_contents)
     assert (told["state"], told["headline"]) == ("bad", "Not blessed")
-    assert told["reasons"] == ["category/accuracy is .940, must be at least .950"]
+    assert told["reasons"] == ["category/accuracy is .940, must be at least .950; on 100 products"]
+
+
+def test_gates_are_listed_those_that_block_first_and_passing_guards_are_counted(
+    contents, bare_contents
+):
+    told = page.gates_section(contents)
+    assert [row["verdict"] for row in told["rows"]] == [
+        *("vanished", "passes", "passes", "too few products")
+    ]
+    assert told["told"] == "1 pass"
+    assert [row["where"] for row in told["guards"]] == ["gender Women"]
+    assert told["rows"][2]["asked"] == "worse by at most .010"
+    assert told["rows"][2]["change"] == pytest.approx(0.02)
+    html = page.render_page(contents)
+    assert "Guards that nobody has to ask for: 1 pass" in html
+    [row] = page.gates_section(bare_contents)["rows"]
+    assert row["blocks"]
+    assert "✕ blocks" in page.render_page(bare_contents)
 
 
 def test_a_model_that_the_canary_stopped_is_told_with_what_it_found(contents):

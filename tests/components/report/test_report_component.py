@@ -9,6 +9,8 @@ from tfx.types import standard_artifacts
 from components.catalog_example_gen.artifacts import Conflicts, Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.data_gate.verdict import Verdict
+from components.judge import judgement
+from components.judge.artifacts import Judgement
 from components.report import executor, gather
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
@@ -32,6 +34,7 @@ def do(contents, tmp_path, monkeypatch):
     verdict = Verdict("error", contents.findings, contents.distances)
     monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
+    judgement.write(contents.judgement.lines, tmp_path / "judgement")
 
     def run(**properties):
         inputs = {
@@ -43,6 +46,7 @@ def do(contents, tmp_path, monkeypatch):
             "transform_graph": standard_artifacts.TransformGraph(),
             "model_run": standard_artifacts.ModelRun(),
             "evaluation": standard_artifacts.ModelEvaluation(),
+            "judgement": Judgement(),
             "infra_blessing": standard_artifacts.InfraBlessing(),
             "pushed_model": standard_artifacts.PushedModel(),
         }
@@ -76,6 +80,8 @@ def test_the_page_and_the_metrics_are_written_and_nothing_else(do, tmp_path, con
     metrics = json.loads((tmp_path / "artifact" / "metrics.json").read_text())
     assert metrics["metrics"] == pytest.approx(contents.evaluation.metrics)
     assert metrics["labels"]["category"]["Footwear"]["support"] == 34
+    assert metrics["blessed"] is True
+    assert [gate["verdict"] for gate in metrics["gates"]][2] == "too few products"
     assert metrics["training"]["temperatures"] == contents.history["temperatures"]
 
 
@@ -102,6 +108,7 @@ def test_canary_and_push_may_be_missing_from_the_pipeline():
         "transform_graph": standard_artifacts.TransformGraph,
         "model_run": standard_artifacts.ModelRun,
         "evaluation": standard_artifacts.ModelEvaluation,
+        "judgement": Judgement,
     }
     channels = {key: types.Channel(type=kind) for key, kind in required.items()}
     component = Report(**channels, name="winter", code="", attribute_threshold=0.75)

@@ -1,0 +1,229 @@
+"""The tables of answers as measures read them: two models on the same products, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
+from components.predictions import table
+from schema import features
+from schema.errors import UserError
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What two models say of the same N products, or pictures of products.
+
+    Attributes:
+        candidate: The candidate's answers.
+        last: Those of the last blessed model; None without one.
+        groups: (N,), products of one group are not independent of each other.
+        slices: Slice column to each product's value, (N,).
+    """
+
+    candidate: Answers
+    last: Answers | None
+    groups: np.ndarray
+    slices: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+def judged(
+    candidate: pa.Table,
+    last: pa.Table | None,
+    slices: Sequence[str],
+    attribute_threshold: float,
+) -> Judged:
+    """Puts tables of answers about a split side by side.
+
+    Codes stand for the same names in both. A level that only one of the models has is left out of
+    the other's answers.
+
+    Args:
+        candidate: From `table.read`, without the embeddings.
+        last: The same of the last blessed model, about the same pictures in any order.
+        slices: The catalog's slice columns.
+        attribute_threshold: Score from which an attribute counts as predicted.
+
+    Raises:
+        UserError: the tables are of other pictures.
+    """
+    if last is not None:
+        last = _in_order_of(candidate, last)
+    tables = [of for of in (candidate, last) if of is not None]
+    read = [_answers(of, names, attribute_threshold) for of, names in _with_names(tables)]
+    return Judged(
+        candidate=read[0],
+        last=read[1] if last is not None else None,
+        groups=_texts(candidate, features.GROUP),
+        slices={column: _texts(candidate, table.slice_name(column)) for column in slices},
+    )
+
+
+def judged_by_product(
+    candidate: pa.Table,
+    last: pa.Table | None,
+    slices: Sequence[str],
+    attribute_threshold: float,
+) -> Judged:
+    """As `judged`, with a row for each product: its answer is the mean of its pictures' scores.
+
+    What is said of a product beside its pictures, its labels, slices and group, is what its first
+    picture says.
+    """
+    if last is not None:
+        last = _in_order_of(candidate, last)
+    names, first, product = np.unique(
+        _texts(candidate, features.PRODUCT), return_index=True, return_inverse=True
+    )
+    rows = pa.array(first)
+    means = [
+        _mean_answers(of, product.reshape(-1), len(names))
+        for of in (candidate, last)
+        if of is not None
+    ]
+    firsts = [of.take(rows) for of in (candidate, last) if of is not None]
+    read = [
+        _answers(of, names_of, attribute_threshold, scores)
+        for (of, names_of), scores in zip(_with_names(firsts), means, strict=True)
+    ]
+    return Judged(
+        candidate=read[0],
+        last=read[1] if last is not None else None,
+        groups=_texts(firsts[0], features.GROUP),
+        slices={column: _texts(firsts[0], table.slice_name(column)) for column in slices},
+    )
+
+
+def _in_order_of(candidate: pa.Table, last: pa.Table) -> pa.Table:
+    """The rows of `last` in the order of the candidate's."""
+    asked, answered = (_texts(of, features.ID) for of in (candidate, last))
+    order, back = np.argsort(asked, kind="stable"), np.argsort(answered, kind="stable")
+    if not np.array_equal(asked[order], answered[back]):
+        raise UserError(
+            "The last blessed model was asked about other products than the candidate, so the two "
+            "cannot be compared. Delete the folder BaselinePredictions of the workspace's "
+            "artifacts and run again."
+        )
+    taken = np.empty(len(order), np.int64)
+    taken[order] = back
+    return last.take(pa.array(taken))
+
+
+def _with_names(tables: Sequence[pa.Table]) -> list[tuple[pa.Table, dict[str, list[str]]]]:
+    """Each table with the names of all labels that any has or any product has, by its levels."""
+    names: dict[str, dict[str, None]] = {}
+    for of in tables:
+        for level, labels in table.labels_of(of.schema).items():
+            names.setdefault(level, {}).update(dict.fromkeys(labels))
+    for of in tables:
+        for level in table.labels_of(of.schema):
+            true = of[f"{level}/true"].combine_chunks()
+            if level == features.ATTRIBUTES:
+                true = true.flatten()
+            names[level].update(dict.fromkeys(one for one in true.unique().to_pylist() if one))
+    return [
+        (of, {level: list(names[level]) for level in table.labels_of(of.schema)}) for of in tables
+    ]
+
+
+def _answers(
+    of: pa.Table,
+    names: Mapping[str, Sequence[str]],
+    attribute_threshold: float,
+    scores: Mapping[str, np.ndarray] | None = None,
+) -> Answers:
+    """The answers of a table; by `scores`, float (N, C) a level, where they are given."""
+    levels: dict[str, ClassAnswers | AttributeAnswers] = {}
+    for level, labels in table.labels_of(of.schema).items():
+        code_of = {name: code for code, name in enumerate(names[level])}
+        own = np.array([code_of[label] for label in labels], np.int64)
+        if level == features.ATTRIBUTES:
+            given = _matrix(of, f"{level}/scores") if scores is None else scores[level]
+            levels[level] = _attributes(of, given, own, code_of, attribute_threshold)
+            continue
+        true = of[f"{level}/true"].to_pylist()
+        truth = np.array(
+            [features.NOT_GIVEN if one is None else code_of[one] for one in true], np.int64
+        )
+        if scores is None:
+            best = of[f"{level}/labels"].combine_chunks()
+            first = best.offsets.to_numpy()[:-1]
+            answer = np.array(
+                [code_of[one] for one in best.values.take(pa.array(first)).to_pylist()]
+            )
+            levels[level] = ClassAnswers(
+                names[level],
+                truth,
+                answer.astype(np.int64),
+                of[f"{level}/scores"].combine_chunks().values.to_numpy()[first],
+                of[f"{level}/true_rank"].to_numpy(),
+                of[f"{level}/brier"].to_numpy(),
+            )
+        else:
+            levels[level] = _of_scores(names[level], truth, scores[level], own)
+    return Answers(levels)
+
+
+def _of_scores(
+    names: Sequence[str], truth: np.ndarray, scores: np.ndarray, own: np.ndarray
+) -> ClassAnswers:
+    """Answers of full scores float (N, C), whose column c is of the label with code own[c]."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    is_true = own[order] == truth[:, None]
+    rank = np.where(is_true.any(axis=1), is_true.argmax(axis=1) + 1, 0)
+    true_score = (scores * (own == truth[:, None])).sum(axis=1)
+    return ClassAnswers(
+        names,
+        truth,
+        own[order[:, 0]],
+        np.take_along_axis(scores, order[:, :1], 1)[:, 0],
+        rank,
+        (scores**2).sum(axis=1) - 2 * true_score + 1,
+    )
+
+
+def _attributes(
+    of: pa.Table,
+    given: np.ndarray,
+    own: np.ndarray,
+    code_of: Mapping[str, int],
+    threshold: float,
+) -> AttributeAnswers:
+    scores = np.full((of.num_rows, len(code_of)), np.nan, np.float32)
+    scores[:, own] = given
+    truth = np.zeros(scores.shape, bool)
+    true = of[f"{features.ATTRIBUTES}/true"].combine_chunks()
+    lengths = np.diff(true.offsets.to_numpy())
+    codes = [code_of[one] for one in true.flatten().to_pylist()]
+    truth[np.repeat(np.arange(of.num_rows), lengths), np.array(codes, np.int64)] = True
+    return AttributeAnswers(list(code_of), truth, scores, threshold)
+
+
+def _mean_answers(of: pa.Table, product: np.ndarray, products: int) -> dict[str, np.ndarray]:
+    """Mean scores of each product's pictures, float64 (P, C) by level."""
+    pictures = np.bincount(product, minlength=products)[:, None]
+    means = {}
+    for level in table.labels_of(of.schema):
+        name = "scores" if level == features.ATTRIBUTES else "all_scores"
+        scores = _matrix(of, f"{level}/{name}")
+        summed = np.zeros((products, scores.shape[1]))
+        np.add.at(summed, product, scores)
+        means[level] = summed / pictures
+    return means
+
+
+def _matrix(of: pa.Table, column: str) -> np.ndarray:
+    """A column of lists of one length as float32 (N, length)."""
+    values = of[column].combine_chunks()
+    return values.flatten().to_numpy().reshape(of.num_rows, values.type.list_size)
+
+
+def _texts(of: pa.Table, column: str) -> np.ndarray:
+    return np.array(of[column].to_pylist(), object).astype(str)

@@ -1,0 +1,95 @@
+"""The TFX component around the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from components.judge import artifacts, executor
+from components.predictions.artifacts import Predictions
+
+
+class JudgeSpec(ComponentSpec):
+    """What goes in and what comes out. Options are JSON, the only nested form MLMD stores."""
+
+    PARAMETERS = {
+        executor.GATES: ExecutionParameter(type=str),
+        executor.SLICES: ExecutionParameter(type=str),
+        executor.ATTRIBUTE_THRESHOLD: ExecutionParameter(type=float),
+        executor.ATTRIBUTES: ExecutionParameter(type=int),
+        executor.SEVERAL_PICTURES: ExecutionParameter(type=int),
+        executor.GUARDS: ExecutionParameter(type=int),
+        executor.CODE: ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
+        executor.BASELINE_MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True),
+        executor.PREDICTIONS: ChannelParameter(type=Predictions),
+        executor.BASELINE_PREDICTIONS: ChannelParameter(type=Predictions, optional=True),
+    }
+    OUTPUTS = {
+        executor.BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
+        executor.JUDGEMENT: ChannelParameter(type=artifacts.Judgement),
+    }
+
+
+class Judge(base_component.BaseComponent):
+    """Blesses the candidate, or says which gate it does not pass; see `components.judge.gates`.
+
+    Args:
+        model: The candidate.
+        baseline_model: The last blessed model.
+        predictions: The candidate's answers.
+        baseline_predictions: Those of the last blessed model, about the same products.
+        gates: Fields of `gates.Gate`, in the order in which they are told.
+        guards: Whether `gates.guards` hold beside them.
+        slices: The catalog's slice columns.
+        attribute_threshold: Score from which an attribute counts as predicted.
+        attributes: Whether the catalog has attributes.
+        several_pictures: Whether products may have several pictures.
+        code: A fingerprint of the sources, so that changed ones are not taken from the cache.
+    """
+
+    SPEC_CLASS = JudgeSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        baseline_model: types.BaseChannel,
+        predictions: types.BaseChannel,
+        baseline_predictions: types.BaseChannel,
+        *,
+        gates: Sequence[Mapping[str, Any]],
+        guards: bool = True,
+        slices: Sequence[str],
+        attribute_threshold: float,
+        attributes: bool = True,
+        several_pictures: bool = False,
+        code: str = "",
+    ) -> None:
+        super().__init__(
+            JudgeSpec(
+                **{
+                    executor.MODEL: model,
+                    executor.BASELINE_MODEL: baseline_model,
+                    executor.PREDICTIONS: predictions,
+                    executor.BASELINE_PREDICTIONS: baseline_predictions,
+                    executor.GATES: json.dumps([dict(gate) for gate in gates], sort_keys=True),
+                    executor.GUARDS: int(guards),
+                    executor.SLICES: json.dumps(list(slices)),
+                    executor.ATTRIBUTE_THRESHOLD: attribute_threshold,
+                    executor.ATTRIBUTES: int(attributes),
+                    executor.SEVERAL_PICTURES: int(several_pictures),
+                    executor.CODE: code,
+                    executor.BLESSING: types.Channel(type=standard_artifacts.ModelBlessing),
+                    executor.JUDGEMENT: types.Channel(type=artifacts.Judgement),
+                }
+            )
+        )
