@@ -236,7 +236,7 @@ def _gate_row(line: gates.Line) -> dict[str, Any]:
         change = line.figure - line.last
     asked = {"at_least": "at least", "at_most": "at most", "at_most_worse": "worse by at most"}
     return {
-        "metric": f"{title(level)}: {figure.replace('_', ' ')}",
+        "metric": f"{title(level)}: {figure.replace('_', ' ').replace('f1', 'F1')}",
         "where": line.where,
         "products": line.products,
         "figure": line.figure,
