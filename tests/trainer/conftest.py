@@ -22,6 +22,7 @@ from pipeline import config
 from schema import features
 from schema.catalog import catalog_schema
 from trainer import preprocessing
+from trainer.options import override
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
 
@@ -243,3 +244,19 @@ def history():
 def with_labels(catalog):
     """Makes a product like the first of train, with other labels or another picture."""
     return lambda **changes: dataclasses.replace(catalog.splits["train"][0], **changes)
+
+
+@pytest.fixture(scope="session")
+def options_with():
+    """Options of a still smaller model than `small_options`, with some replaced."""
+    small = {
+        "model.image_height": 16,
+        "model.image_width": 16,
+        "model.batch_normalization": "block_end",
+        "model.filters": 4,
+        "model.heads": "plain",
+        "training.batch_size": 48,
+    }
+    return lambda **changes: override(
+        small_options(), small | {name.replace("__", "."): value for name, value in changes.items()}
+    )

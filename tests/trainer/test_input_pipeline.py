@@ -178,3 +178,83 @@ def test_an_empty_split_is_named(catalog, tmp_path):
         pass
     with pytest.raises(UserError, match="no product in .*data_tfrecord.*split.eval"):
         input_pipeline.count_labels([path], catalog.transform_output)
+
+
+def test_an_epoch_has_each_product_as_often_as_it_is_to_be_drawn_in_the_mean():
+    subcategories = np.array([0] * 90 + [1] * 10)
+
+    def epochs(first, end):
+        batches = input_pipeline.batches_in_memory(
+            (np.arange(100), {"subcategory": subcategories}),
+            products=100,
+            batch_size=10,
+            seed=3,
+            first_epoch=first,
+            epochs=end,
+            draws=np.array([0.5, 5.5]),
+        )
+        drawn = np.stack([pictures for pictures, _ in batches.as_numpy_iterator()])
+        return drawn.reshape(end - first, 100)
+
+    drawn = epochs(0, 40)
+    times = np.bincount(drawn.ravel(), minlength=100) / 40
+    # 40 epochs of 45 in the mean, standard deviation 5 an epoch at most.
+    assert times[:90].sum() == pytest.approx(45, abs=3)
+    assert times[90:].sum() == pytest.approx(55, abs=3)
+    assert times[:90].min() > 0 and 5 <= times[90:].min() <= times[90:].max() <= 6
+    assert not np.array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(epochs(7, 9), drawn[7:9])
+
+
+@pytest.mark.parametrize("limit", [2**31, 0], ids=["in_memory", "read_anew"])
+def test_subcategories_that_are_not_to_be_drawn_are_not(catalog, limit, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+    drawn = subcategories_of(catalog, draws=np.array([0, 1, 2, 0.5]), first_epoch=3, epochs=5)
+    counts = np.bincount(drawn, minlength=4)
+    assert counts.sum() == 288
+    assert counts[0] == 0 and counts[3] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("limit", [2**31, 0], ids=["in_memory", "read_anew"])
+def test_an_epoch_for_which_too_few_are_drawn_begins_with_them_anew(catalog, limit, monkeypatch):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+    drawn = subcategories_of(catalog, draws=np.array([0, 0, 0, 1]), first_epoch=0, epochs=2)
+    assert drawn.tolist() == [3] * 288
+
+
+def test_a_product_whose_subcategory_is_unknown_is_drawn_once():
+    batches = input_pipeline.batches_in_memory(
+        (np.arange(6), {"subcategory": np.array([-1, 0, 1, -1, 0, 1])}),
+        products=6,
+        batch_size=3,
+        seed=3,
+        first_epoch=0,
+        epochs=1,
+        draws=np.array([0.0, 2.0]),
+    )
+    drawn = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
+    assert sorted(drawn) == [0, 2, 2, 3, 5, 5]
+
+
+def subcategories_of(catalog, **changes):
+    """The sub-categories of all products drawn, in epochs of four batches."""
+    batches = input_pipeline.training_batches(
+        [catalog.pattern("train")],
+        catalog.transform_output,
+        products=144,
+        image_height=16,
+        image_width=16,
+        batch_size=36,
+        seed=1,
+        **changes,
+    )
+    assert len(batches) == 8
+    return np.concatenate([labels["subcategory"] for _, labels in batches])
+
+
+def test_a_split_is_kept_in_memory_up_to_two_gibibytes_of_pixels():
+    # 2 ** 31 bytes / (120 x 120 x 3) = 49,710.3 pictures.
+    assert input_pipeline._fits_in_memory(49_710, (120, 120))
+    assert not input_pipeline._fits_in_memory(49_711, (120, 120))
+    assert input_pipeline._fits_in_memory(1, (32_768, 21_845))
+    assert not input_pipeline._fits_in_memory(1, (21_846, 32_768))

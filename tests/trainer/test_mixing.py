@@ -4,9 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.losses import WeightedCrossentropy
 from trainer.mixing import Mixing
-from trainer.training_model import TrainingModel
 
 
 def mixed(mixup_alpha=0.0, cutmix_alpha=0.0, count=400, seed=1):
@@ -60,19 +58,36 @@ def test_the_same_seed_mixes_in_the_same_way_and_inference_does_not_mix():
     np.testing.assert_array_equal(own, 1)
 
 
-def test_the_loss_of_a_mixed_picture_is_that_of_both_labels_in_their_parts():
-    inputs = keras.Input((3,))
-    model = TrainingModel(inputs, {"subcategory": inputs, "own_part": inputs[:, 0]})
-    model.compile(loss={"subcategory": WeightedCrossentropy([1.0, 2.0, 0.5])})
-    answers = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]], "float32")
-    labels, own = np.array([2, 1, -1]), np.array([0.9, 0.25, 0.4], "float32")
-    # Product by product: its own label, then the label of the one before (of the last, unknown).
-    expected = (
-        0.9 * 0.5 * -np.log(0.5)
-        + 0.25 * 2.0 * -np.log(0.3)
-        + 0.75 * 0.5 * -np.log(0.1)
-        + 0.6 * 2.0 * -np.log(0.1)
-    ) / 3
-    outputs = {"subcategory": answers, "own_part": own}
-    loss = model.compute_loss(None, {"subcategory": labels}, outputs, training=True)
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+def test_cutmix_centers_its_boxes_evenly_over_the_picture():
+    pictures, out, _ = mixed(cutmix_alpha=1.0, count=3000)
+    from_other = ~np.isclose(out, pictures)[..., 0]
+    # 3,000 boxes of at most half the picture: none of the rows or columns is preferred.
+    for axis, mirrored in ((2, from_other[:, ::-1]), (1, from_other[:, :, ::-1])):
+        shares = from_other.any(axis=axis).mean(axis=0)
+        assert np.abs(shares - mirrored.any(axis=axis).mean(axis=0)).max() < 0.05
+        assert shares[0] < shares[len(shares) // 2]
+
+
+def test_a_box_is_as_long_a_part_of_either_side():
+    """Yun et al. 2019, equation 2: each side times the root of the other's part."""
+    pictures, out, own = mixed(cutmix_alpha=1.0, count=2000)
+    boxes = ~np.isclose(out, pictures)[..., 0]
+    heights, widths = boxes.any(axis=2).sum(axis=1), boxes.any(axis=1).sum(axis=1)
+    inside = (
+        ~boxes[:, [0, -1]].any(axis=(1, 2)) & ~boxes[:, :, [0, -1]].any(axis=(1, 2)) & (own < 1)
+    )
+    assert inside.sum() > 100
+    assert np.abs(heights / 20 - widths / 12)[inside].max() <= 1 / 20 + 1 / 12
+
+
+def test_in_a_model_the_pictures_keep_their_shape_beside_one_part_each():
+    inputs = keras.Input((6, 5, 3))
+    layer = Mixing(mixup_alpha=0.5, cutmix_alpha=1.0, seed=4)
+    out, own = layer(inputs)
+    assert out.shape == (None, 6, 5, 3) and own.shape == (None,)
+    again = Mixing.from_config(layer.get_config())
+    pictures = np.random.default_rng(0).uniform(0, 255, (40, 6, 5, 3)).astype("float32")
+    for one, other in zip(
+        layer(pictures, training=True), again(pictures, training=True), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)

@@ -11,15 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema import features
-from schema.errors import UserError
-from trainer import objective, resumable_state, training
-from trainer.callbacks import EpochReport, StopWithoutNumbers
+from trainer import resumable_state, training
+from trainer.callbacks import EpochReport
 from trainer.network import network
 from trainer.options import override
 from trainer.resumable_state import ResumableState
 from trainer.splits import Splits
-from trainer.stages import Stage
 from trainer.warm_start import warm_start
 
 
@@ -211,89 +208,6 @@ def test_other_options_other_data_or_other_code_are_another_training(catalog, tm
     assert len({name(x) for x in [fn_args, *others]}) == 4
 
 
-def tiny_model():
-    """A model of one weight and one bias, and itself as what is fitted."""
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    fitted = keras.Sequential([keras.Input((1,)), network])
-    fitted.compile(optimizer="adam")
-    fitted.optimizer.build(fitted.trainable_variables)
-    return network, fitted
-
-
-def stage(first_epoch=0, end_epoch=10, is_last=True):
-    return Stage(first_epoch, end_epoch, 0.001, frozen=False, on_features=False, is_last=is_last)
-
-
-def judge(state, fitted, means):
-    """Ends epochs with these means; which of them stopped the training."""
-    state.set_model(fitted)
-    stopped = []
-    for epoch, mean in enumerate(means, state.finished_epochs):
-        state.on_epoch_begin(epoch)
-        state.on_epoch_end(epoch, {"val_mean": mean})
-        stopped.append(state.stopped_early)
-    return stopped
-
-
-def test_short_epochs_are_saved_as_often_as_costs_a_twentieth_of_the_time(tmp_path, monkeypatch):
-    now = 0.0
-    written = []
-
-    def save(model, file):
-        nonlocal now
-        now += 1.0
-        file.touch()
-        written.append(file.name)
-
-    monkeypatch.setattr(resumable_state, "_save", save)
-    monkeypatch.setattr(resumable_state.time, "monotonic", lambda: now)
-    network, fitted = tiny_model()
-    state = ResumableState(tmp_path / "state", network, patience=0)
-    stages = [stage(0, 60, is_last=False), stage(60, 63)]
-    for one in stages:
-        state.begin(one, fitted)
-        state.set_model(fitted)
-        for epoch in range(one.first_epoch, one.end_epoch):
-            now += 1.0
-            state.on_epoch_end(epoch, {"val_mean": 0.5})
-    # A second an epoch and a second a file: two files after the first, which is the best, then one
-    # in 20 s of training.
-    last = [name for name in written if name.startswith("epoch")]
-    assert last == [f"epoch-{epoch:04d}.weights.h5" for epoch in (1, 41, 60, 63)]
-    assert [name for name in written if name.startswith("best")] == ["best-0001.weights.h5"]
-
-
-def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
-    network, fitted = tiny_model()
-    state = ResumableState(tmp_path / "state", network, patience=2)
-    state.begin(stage(), fitted)
-    assert judge(state, fitted, [0.2, 0.5, 0.5, 0.4]) == [False, False, False, True]
-    assert state.best_epoch == 2 and fitted.stop_training
-    kept = {file.name for file in (tmp_path / "state").iterdir()}
-    assert kept == {"state.json", "best-0002.weights.h5", "epoch-0004.weights.h5"}
-
-
-def test_patience_begins_anew_with_the_last_stage(tmp_path):
-    network, fitted = tiny_model()
-    state = ResumableState(tmp_path / "state", network, patience=2)
-    state.begin(stage(0, 4, is_last=False), fitted)
-    assert judge(state, fitted, [0.5, 0.4, 0.3, 0.3]) == [False] * 4
-    state.begin(stage(4, 10), fitted)
-    assert judge(state, fitted, [0.4, 0.4]) == [False, True]
-    assert state.best_epoch == 1
-
-
-def test_patience_survives_a_kill(tmp_path):
-    network, fitted = tiny_model()
-    for mean in [0.5, 0.4, 0.3]:
-        state = ResumableState(tmp_path / "state", network, patience=2)
-        assert not state.stopped_early
-        state.begin(stage(), fitted)
-        judge(state, fitted, [mean])
-    again = ResumableState(tmp_path / "state", network, patience=2)
-    assert again.stopped_early and again.best_epoch == 1
-
-
 def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
     fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=2)
     with caplog.at_level(logging.INFO, logger="seamline.progress"):
@@ -316,16 +230,6 @@ def test_tuned_values_override_the_config(catalog, tmp_path, history):
     training.run_fn(fn_args)
     assert history(tmp_path)["hyperparameters"]["model.dense_units"] == 16
     assert history(tmp_path)["hyperparameters"]["training.epochs"] == 1
-
-
-def test_a_tuned_value_of_no_option_is_named(catalog, tmp_path):
-    with pytest.raises(UserError, match=r"model\.depth, which is no option"):
-        override(catalog.fn_args(tmp_path).custom_config, {"model.depth": 3})
-
-
-def test_a_loss_that_is_no_number_ends_the_training_with_advice():
-    with pytest.raises(UserError, match="loss became nan in epoch 3.*training.learning_rate"):
-        StopWithoutNumbers().on_epoch_end(2, {"loss": float("nan")})
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
@@ -367,42 +271,3 @@ def test_model_code_imports_no_tensorflow(module):
     assert files
     for file in files:
         assert not re.search(r"^\s*(import|from) tensorflow", file.read_text(), re.MULTILINE)
-
-
-def test_attributes_pull_with_twice_the_root_of_their_number(catalog, tmp_path):
-    fn_args = catalog.fn_args(tmp_path)
-    splits = Splits.read(fn_args)
-    assert objective.level_loss_weights(override(fn_args.custom_config, {}), splits) == {
-        "category": 1.0,
-        "subcategory": 1.0,
-        "attributes": pytest.approx(2 * 3**0.5),
-    }
-
-
-def test_the_levels_pull_as_much_more_as_the_options_say(catalog, tmp_path):
-    fn_args = catalog.fn_args(tmp_path)
-    factors = {"training.category_weight": 0.5, "training.attributes_weight": 3}
-    options = override(fn_args.custom_config, factors)
-    assert objective.level_loss_weights(options, Splits.read(fn_args)) == {
-        "category": 0.5,
-        "subcategory": 1.0,
-        "attributes": pytest.approx(6 * 3**0.5),
-    }
-
-
-def test_products_without_a_label_are_left_out_of_its_accuracy():
-    metric = objective.AccuracyOfGiven()
-    probabilities = np.eye(3, dtype=np.float32)[[0, 1, 2, 2, 1]]
-    metric.update_state(
-        np.array([0, features.NOT_GIVEN, 2, 0, features.NOT_IN_TRAIN]), probabilities
-    )
-    assert float(metric.result()) == pytest.approx(2 / 4)
-
-
-def test_without_help_against_imbalance_all_labels_weigh_one(catalog, tmp_path):
-    fn_args = catalog.fn_args(tmp_path)
-    splits = Splits.read(fn_args)
-    plain = override(fn_args.custom_config, {"training.imbalance": "none"})
-    chosen = objective.level_losses(plain, splits)
-    assert chosen["category"].class_weights == [1, 1]
-    assert chosen["attributes"].attribute_weights == [1, 1, 1]
