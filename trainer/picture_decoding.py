@@ -352,9 +352,7 @@ def _refused_by_header(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     jpeg, png, gif = says(0, b"\xff\xd8\xff"), says(0, b"\x89PNG\r\n\x1a\n"), says(0, b"GIF8")
     bmp, webp = says(0, b"BM"), says(0, b"RIFF") & says(8, b"WEBP")
-    # A BMP whose rows go from top to bottom has a negative height.
     bmp_height = least_first(22, 4)
-    bmp_height = tf.where(bmp_height < 1 << 31, bmp_height, (1 << 32) - bmp_height)
     height = width = tf.fill(tf.shape(encoded), tf.constant(pictures.SMALLEST_SIDE, tf.int64))
     for kind, its_width, its_height in (
         (png, least_last(16, 4), least_last(20, 4)),

@@ -224,3 +224,40 @@ def test_with_the_mirror_average_a_picture_and_its_mirror_image_have_the_same_an
         for level, output in expected.items():
             np.testing.assert_allclose(answered[level], output, rtol=1e-4, atol=1e-5)
     assert not np.allclose(plain(pictures)["subcategory"], expected["subcategory"])
+
+
+def heads_for(labels, **options):
+    """Heads alone, of 12 features, with an extra label of two values."""
+    categories, subcategories, attributes = labels
+    space = LabelSpace(categories, subcategories, types_of(attributes), {"gender": 2})
+    return build_heads(12, space, dense_units=8, dropout=0.3, l2=0.0, **options)
+
+
+def test_a_model_says_the_shapes_that_it_answers_in():
+    for attributes, options in (
+        (0, {}),
+        (4, {}),
+        (4, {"attribute_classifier": "softmax_per_type"}),
+    ):
+        heads = heads_for((3, 5, attributes), embedding_size=7, **options)
+        widths = {"category": 3, "subcategory": 5, "attributes": attributes}
+        widths |= {"gender": 2, "embedding": 7}
+        found = heads(np.ones((6, 12), "float32"))
+        assert {name: of.shape for name, of in heads.output.items()} == {
+            name: (None, width) for name, width in widths.items()
+        }
+        assert {name: of.shape for name, of in found.items()} == {
+            name: (6, width) for name, width in widths.items()
+        }
+
+
+@pytest.mark.parametrize("heads", ["message_passing", "plain"])
+def test_dropout_stands_at_the_end_of_every_branch(heads):
+    for attributes, types, count in (
+        (0, "together", {"message_passing": 4 + 1, "plain": 2 + 1}),
+        (4, "together", {"message_passing": 6 + 1, "plain": 3 + 1}),
+        (4, "sigmoid_per_type", {"message_passing": 6 + 2 + 1, "plain": 2 + 2 + 1}),
+    ):
+        made = heads_for((3, 5, attributes), heads=heads, attribute_classifier=types)
+        rates = [layer.rate for layer in made.layers if isinstance(layer, keras.layers.Dropout)]
+        assert rates == [0.3] * count[heads]

@@ -1,6 +1,7 @@
 """Picture files become the same pixels everywhere, upright, or are refused with a reason."""
 
 import io
+import itertools
 import struct
 import zlib
 
@@ -343,3 +344,101 @@ def test_no_mutilated_file_breaks_the_batch(decode, scene):
     assert reasons[0] == reasons[-1] == ""
     np.testing.assert_array_equal(pixels[0], pixels[-1])
     assert sum(map(bool, reasons)) > 50
+
+
+def lossy_webp_that_claims(width, height):
+    """RFC 6386, section 9.1: the two highest bits of each side say how to scale it."""
+    key_frame = b"\x10\x00\x00\x9d\x01\x2a" + struct.pack("<HH", width | 1 << 14, height | 2 << 14)
+    body = b"WEBPVP8 " + struct.pack("<I", len(key_frame) + 8) + key_frame + bytes(8)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("claims", "width", "height"),
+    [
+        (lossy_webp_that_claims, 16_383, 8_190),
+        (lossy_webp_that_claims, 8_190, 16_383),
+        (webp_that_claims, 16_384, 8_191),
+        (webp_that_claims, 8_191, 16_384),
+        (extended_webp_that_claims, 2**24, 66_051),
+        (extended_webp_that_claims, 66_051, 2**24),
+        (gif_that_claims, 65_534, 515),
+        (gif_that_claims, 515, 65_534),
+        (png_that_claims, 0x0102_0304, 0x7FFF_FFFE),
+        (bmp_that_claims, 0x0102_0304, 0x7FFF_FFFE),
+        (bmp_that_claims, 0x7FFF_FFFE, -0x0102_0304),
+    ],
+)
+def test_a_header_is_read_with_all_of_its_digits(decode, claims, width, height):
+    (reason,) = decode([claims(width, height)])[1]
+    assert reason.startswith(f"{width} x {abs(height)} pixels: as anything but a JPEG")
+
+
+@pytest.mark.parametrize("most", [pictures.MOST_PIXELS, pictures.MOST_PIXELS_DECODED_WHOLE])
+def test_a_picture_may_have_as_many_pixels_and_sides_as_long_as_the_bounds(most):
+    sides = [(8, 8), (8, 20_000), (20_000, most // 20_000), (most // 5000, 5000)]
+    bad = {(7, 8): "at least 8", (8, 20_001): "20,000 on a side"}
+    bad |= {(20_000, most // 20_000 + 1): f"at most {most:,}", (most // 5000 + 1, 5000): "at most"}
+    both = [*sides, *bad]
+    both += [(width, height) for height, width in both]
+    heights, widths = (tf.constant(of, tf.int64) for of in zip(*both, strict=True))
+    reasons = picture_decoding._out_of_bounds(heights, widths, most).numpy()
+    for (height, width), reason in zip(both, reasons, strict=True):
+        said = bad.get((height, width)) or bad.get((width, height))
+        assert (reason == b"") == (said is None), (height, width)
+        if said:
+            assert reason.decode().startswith(f"{width} x {height} pixels: ")
+            assert said in reason.decode()
+
+
+def bmp_head(header_bytes, bits, compression, masks=pictures.BMP_MASKS, alpha=0):
+    """A BMP's first 70 bytes, of which those of the image's size and resolution are not 0."""
+    head = b"BM" + struct.pack("<IHHI", 0, 0, 0, 54)
+    head += struct.pack("<IiiHHI", header_bytes, 9, 9, 1, bits, compression) + b"\x5a" * 20
+    return (head + masks).ljust(66, b"\0") + struct.pack("<I", alpha)
+
+
+def test_a_bmp_is_read_or_not_as_by_the_ingest():
+    masks = [pictures.BMP_MASKS, pictures.BMP_MASKS[::-1]]
+    masks += [pictures.BMP_MASKS[:i] + b"\1" + pictures.BMP_MASKS[i + 1 :] for i in range(12)]
+    files = [
+        bmp_head(*header)
+        for header in itertools.product(
+            (12, 40, 52, 55, 56, 64, 108, 124),
+            (1, 2, 4, 8, 16, 24, 32, 256 + 24),
+            (0, 1, 2, 3, 4, 256, 3 << 24),
+            masks,
+            (0, 1, 0xFF000000, 0xFE000000, 0xFF000001),
+        )
+    ]
+    reasons, pixels = picture_decoding._refused_by_header(tf.constant(files))
+    assert {reason.decode() for reason in reasons.numpy()} == {"", pictures.UNREAD_BMP}
+    for file, reason in zip(files, reasons.numpy(), strict=True):
+        assert reason.decode() == pictures.unread(file)
+    assert set(pixels.numpy()) == {81}
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_the_orientation_is_one_of_a_directorys_first_64_tags(big_endian):
+    order, mark = (">", b"MM\0*") if big_endian else ("<", b"II*\0")
+    other = struct.pack(order + "HHII", 0x010F, 2, 4, 0x41424300)
+    tag = struct.pack(order + "HHIHH", 0x0112, 3, 1, 6, 0)
+    cases = [(0, 1, 6), (63, 64, 6), (64, 65, 1), (2, 3, 6), (2, 2, 1), (0, 0, 1), (300, 301, 1)]
+    files, expected = [], []
+    for before, count, found in cases:
+        for place in (8, 70_000):
+            tiff = mark + struct.pack(order + "I", place) + bytes(place - 8)
+            directory = struct.pack(order + "H", count) + other * before + tag + other * 3
+            files.append(b"\x89PNG\r\n\x1a\n....eXIf" + tiff + directory)
+            expected.append(found)
+    assert picture_decoding._orientations(tf.constant(files)).numpy().tolist() == expected
+
+
+def test_the_orientation_of_a_jpeg_stands_within_its_first_128_kib():
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHIHH", 0x0112, 3, 1, 3, 0)
+    files, expected = [], []
+    for length, found in ((131_072 - len(exif), 3), (131_072 - 4, 1)):
+        files.append((b"\xff\xd8\xff" + bytes(length - 3) + exif).ljust(140_000, b"\0"))
+        files.append((b"RIFF" + bytes(length - 4) + exif).ljust(140_000, b"\0"))
+        expected += [found, 3]
+    assert picture_decoding._orientations(tf.constant(files)).numpy().tolist() == expected
