@@ -1,6 +1,7 @@
 """Requests that take long are known by what their pictures say of themselves."""
 
 import io
+import struct
 
 import grpc
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from benchmarks import _bombs
 from schema import features, pictures
+from serving.model_server import picture_costs
 from serving.model_server.errors import RequestError
 from serving.model_server.picture_costs import MANY_PIXELS, pixels_to_decode, takes_long
 
@@ -95,3 +97,120 @@ def test_more_than_any_request_may_is_refused():
     with pytest.raises(RequestError, match="1,250 megapixels to decode; at most 1,000") as refusal:
         takes_long(inputs(*[_bombs.claiming_png(5000, 5000)] * 50))
     assert refusal.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def png_head(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height)
+
+
+def gif_head(width: int, height: int) -> bytes:
+    return b"GIF89a" + struct.pack("<HH", width, height) + b"\xff" * 20
+
+
+def lossy_webp_head(width: int, height: int) -> bytes:
+    """RFC 6386, section 9.1: the two highest bits of each side say how to scale it."""
+    key_frame = b"\x10\xff\xff\x9d\x01\x2a" + struct.pack("<HH", width | 3 << 14, height | 2 << 14)
+    return b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + key_frame + b"\xff" * 8
+
+
+def lossless_webp_head(width: int, height: int) -> bytes:
+    """The WebP lossless format, section 3: 14 bits of each side less one, then others."""
+    sides = (width - 1 | height - 1 << 14 | 1 << 28).to_bytes(4, "little")
+    return b"RIFF\xff\xff\xff\xffWEBPVP8L\xff\xff\xff\xff\x2f" + sides + b"\xff" * 8
+
+
+def extended_webp_head(width: int, height: int) -> bytes:
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF\xff\xff\xff\xffWEBPVP8X\xff\xff\xff\xff\x10\xff\xff\xff" + sides + b"\xff" * 8
+
+
+@pytest.mark.parametrize(
+    ("head", "width", "height"),
+    [
+        (png_head, 0x01020304, 0x05060708),
+        (gif_head, 0x0102, 0xFEDC),
+        (lossy_webp_head, 0x3FFF, 0x1234),
+        (lossy_webp_head, 0x1234, 0x3FFF),
+        (lossless_webp_head, 0x4000, 0x1234),
+        (lossless_webp_head, 0x1235, 0x4000),
+        (extended_webp_head, 0x010203, 0xFEDCBA),
+        (extended_webp_head, 0xFEDCBA, 0x010203),
+    ],
+)
+def test_sides_are_read_with_all_of_their_digits(head, width, height):
+    assert picture_costs._sides(head(width, height)) == (width, height)
+    for place in (0, 3000):
+        inside = bytes(place) + head(40, 30) + bytes(20)
+        assert pixels_to_decode(inputs(inside)) == 1200
+
+
+def segment(marker: int, body: bytes = b"") -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+@pytest.mark.parametrize("marker", range(0xC0, 0xD0))
+def test_a_jpegs_sides_stand_in_its_frame_of_whatever_kind(marker):
+    """T.81, table B.1: C4, C8 and CC are no frames, and C0 and C1 are sequential."""
+    frame = segment(marker, struct.pack(">BHHB", 8, 0x0304, 0x0102, 3) + bytes(9))
+    progressive = segment(0xC2, struct.pack(">BHHB", 8, 20, 10, 3) + bytes(9))
+    file = b"\xff\xd8" + segment(0xE0, b"x" * 700) + segment(0xDB, bytes(65)) + frame + progressive
+    expected = 0x0304 * 0x0102 if marker not in (0xC4, 0xC8, 0xCC) else 200
+    if marker <= 0xC1:
+        expected //= 8
+    assert pixels_to_decode(inputs(file, b"some text before " + file)) == 2 * expected
+
+
+@pytest.mark.parametrize(
+    ("between", "is_told"),
+    [
+        (segment(0xFE) * 511, True),
+        (segment(0xFE) * 512, False),
+        (segment(0xDB), True),
+        (segment(0xEF), True),
+        (segment(0xBF), False),
+        (segment(0xD0), False),
+        (segment(0xD7), False),
+        (segment(0xDA), False),
+        (segment(0xFE) + b"\xfe" + segment(0xE0)[1:], False),
+    ],
+)
+def test_a_jpeg_is_followed_from_segment_to_segment_up_to_its_scan(between, is_told):
+    frame = segment(0xC0, struct.pack(">BHHB", 8, 80, 60, 1) + bytes(3))
+    expected = 80 * 60 // 8 if is_told else pictures.MOST_PIXELS_DECODED_WHOLE
+    assert pixels_to_decode(inputs(b"\xff\xd8" + between + frame + bytes(9))) == expected
+
+
+def test_a_jpeg_that_ends_with_its_sides_is_told():
+    file = b"\xff\xd8" + segment(0xFE, b"x" * 20) + b"\xff\xc0\0\x0b\x08\0\x50\0\x3c"
+    assert pixels_to_decode(inputs(file)) == 80 * 60 // 8
+    assert pixels_to_decode(inputs(file[:-1])) == pictures.MOST_PIXELS_DECODED_WHOLE
+
+
+def test_a_file_of_24_bytes_is_the_shortest_that_may_be_a_picture():
+    file = png_head(30, 20)
+    assert len(file) == 24
+    assert pixels_to_decode(inputs(file)) == 600
+    assert pixels_to_decode(inputs(file[:-1])) == 0
+
+
+def test_a_bmp_counts_three_bytes_a_pixel_and_nothing_within_it():
+    assert pixels_to_decode(inputs(b"BM" + png_head(3000, 3000) + bytes(34))) == 20
+
+
+def test_of_several_pictures_in_a_text_the_first_of_each_format_counts():
+    example = b"text" + png_head(30, 20) + gif_head(20, 10) + png_head(900, 900)
+    assert pixels_to_decode(inputs(example)) == 600 + 200
+
+
+def test_from_four_megapixels_on_a_request_takes_long():
+    # A text costs as much as 20,000 pixels: 1000 x 3980 + 20,000 are not more than 4 million.
+    assert not takes_long(inputs(png_head(1000, 3980)))
+    assert takes_long(inputs(png_head(1001, 3980)))
+    assert not takes_long({"text": np.full((10, 20), b"", object)})
+    assert takes_long({"text": np.full((3, 67), b"", object)})
+
+
+def test_a_request_may_have_a_thousand_megapixels_to_decode():
+    assert takes_long(inputs(*[png_head(5000, 5000)] * 40))
+    with pytest.raises(RequestError, match="1,000 megapixels to decode; at most 1,000"):
+        takes_long(inputs(*[png_head(5000, 5000)] * 40, png_head(8, 8)))

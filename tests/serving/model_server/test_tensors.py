@@ -266,3 +266,118 @@ def test_an_output_of_a_type_that_has_no_message_is_an_internal_error():
     with pytest.raises(RequestError, match="cannot be sent") as refusal:
         tensors.proto(np.array(["2026-01-01"], "datetime64[D]"))
     assert refusal.value.code == grpc.StatusCode.INTERNAL
+
+
+@pytest.mark.parametrize("length", [64, 65, 127, 128, 16_384])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64, tf.bool, tf.complex64, tf.complex128])
+def test_numbers_that_lie_in_a_row_on_the_wire_are_read_there(dtype, length):
+    values = (np.arange(length) % 251).astype(dtype.as_numpy_dtype)
+    written = tensors.proto(values)
+    # Between other fields, and after what a newer sender may have put there.
+    whole = tensor_pb2.TensorProto.FromString(b"\x9a\x06\x03abc" + written.SerializeToString())
+    for proto in (written, whole, tf.make_tensor_proto(values[:1])):
+        read = tensors.array(proto, "x")
+        assert _same(read, np.asarray(_as_tensorflow_reads(proto)))
+
+
+def test_the_names_of_types_are_those_of_tensorflows_cpp():
+    assert tensors.type_name(types_pb2.DT_FLOAT) == "float"
+    assert tensors.type_name(types_pb2.DT_STRING_REF) == "string_ref"
+    assert tensors.type_name(4321) == "4321"
+
+
+def test_the_number_of_an_arrays_type_is_the_one_it_is_sent_with():
+    for dtype in NUMBERS:
+        assert tensors.type_number(np.zeros(1, dtype.as_numpy_dtype)) == dtype.as_datatype_enum
+    assert tensors.type_number(np.array([b"a"], object)) == types_pb2.DT_STRING
+    assert tensors.type_number(np.array([], "datetime64[D]")) == types_pb2.DT_INVALID
+
+
+@pytest.mark.parametrize(
+    "dtype", [tf.qint8, tf.quint8, tf.qint16, tf.quint16, tf.qint32], ids=lambda dtype: dtype.name
+)
+def test_quantized_numbers_are_their_whole_numbers(dtype):
+    proto = _tensor(dtype.as_datatype_enum, (3,), int_val=[1, 7, 100])
+    read = tensors.array(proto, "x")
+    assert read.dtype == dtype.as_numpy_dtype
+    assert read.view(np.dtype(dtype.as_numpy_dtype)[0]).tolist() == [1, 7, 100]
+    assert [*tensors.proto(read).int_val] == [1, 7, 100]
+
+
+@pytest.mark.parametrize("dtype", [types_pb2.DT_INT32, types_pb2.DT_UINT8, types_pb2.DT_INT16])
+def test_whole_numbers_wrap_whatever_their_sign(dtype):
+    proto = _tensor(dtype, (4,), int_val=[-1, -(2**31), 2**31 - 1, 65_535])
+    assert _same(tensors.array(proto, "x"), _as_tensorflow_reads(proto))
+
+
+class TestBounds:
+    """Each is what may just be sent; a little more is refused."""
+
+    def test_a_million_texts(self):
+        content = bytes(1_000_001)
+        for count, refused in ((1_000_000, False), (1_000_001, True)):
+            proto = _tensor(types_pb2.DT_STRING, (count,), tensor_content=content[:count])
+            if refused:
+                assert "it has 1000001 texts; at most 1000000" in _refused(proto)
+            else:
+                assert tensors.array(proto, "x").shape == (count,)
+
+    def test_16_mebibytes_of_repeated_numbers(self):
+        proto = _tensor(types_pb2.DT_DOUBLE, (1 << 21,), double_val=[0.5])
+        assert (tensors.array(proto, "x") == 0.5).all()
+        message = _refused(_tensor(types_pb2.DT_DOUBLE, ((1 << 21) + 1,), double_val=[1, 2]))
+        assert "takes 16777224 bytes, and the request has 2 values for it" in message
+        assert "up to 16777216 bytes" in message
+
+    def test_a_mebibyte_of_repeated_texts(self):
+        # Each takes 24 bytes beside its own 8: 32,768 of them are a mebibyte.
+        proto = _tensor(types_pb2.DT_STRING, (32_770,), string_val=[b"a", b"12345678"])
+        assert tensors.array(proto, "x").tolist()[1:] == [b"12345678"] * 32_769
+        message = _refused(_tensor(types_pb2.DT_STRING, (32_771,), string_val=[b"a", b"12345678"]))
+        assert "takes 1048608 bytes, and the request has 2 values for it" in message
+        # 43,690 empty ones.
+        empty = _tensor(types_pb2.DT_STRING, (43_690,))
+        assert set(tensors.array(empty, "x")) == {b""}
+        assert "takes 1048584 bytes" in _refused(_tensor(types_pb2.DT_STRING, (43_691,)))
+
+    def test_a_sixteenth_of_what_64_bits_count(self):
+        for last, refused in (((2**59 - 1) // 9, False), (2**59 // 9 + 1, True)):
+            proto = _tensor(types_pb2.DT_FLOAT, (0, 9, last))
+            if refused:
+                assert "is not possible" in _refused(proto)
+            else:
+                assert tensors.array(proto, "x").shape == (0, 9, last)
+
+    @pytest.mark.parametrize("size", [2**61 - 1, 2**61])
+    def test_a_row_as_long_as_64_bits_count_its_bytes(self, size):
+        proto = _tensor(types_pb2.DT_FLOAT, (size,), tensor_content=b"1234")
+        said = "is not possible" if size == 2**61 else f"of shape [{size}] takes {4 * size}"
+        assert said in _refused(proto)
+
+    @pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 2_097_152])
+    def test_texts_of_any_length_in_content(self, length):
+        texts = np.array([b"x" * length, b"", b"end"], object)
+        proto = tensors.proto(texts, as_content=True)
+        assert _same(tensors.array(proto, "x"), texts)
+        assert _as_tensorflow_reads(proto).tolist() == texts.tolist()
+
+    def test_a_number_of_ten_bytes_on_the_wire_is_the_longest(self):
+        assert tensors._read_varint(b"\xff" * 9 + b"\x01", 0) == (2**64 - 1, 10)
+        assert tensors._read_varint(b"..\x80\x80\x01.", 2) == (1 << 14, 5)
+        with pytest.raises(IndexError):
+            tensors._read_varint(b"\x80" * 10 + b"\x01", 0)
+
+
+def test_an_empty_scalar_shape_is_not_one_of_a_row():
+    for values, shape in (([3], ()), ([3], (1,)), ([3], (1, 1))):
+        proto = _tensor(types_pb2.DT_INT32, shape, int_val=values)
+        assert tensors.array(proto, "x").shape == shape
+
+
+def test_content_beside_a_list_comes_first_and_is_held_against_the_shape():
+    proto = _tensor(types_pb2.DT_FLOAT, (1,), float_val=[5], tensor_content=np.float32(7).tobytes())
+    assert tensors.array(proto, "x").tolist() == _as_tensorflow_reads(proto).tolist() == [7]
+    none = _tensor(types_pb2.DT_FLOAT, (0,), tensor_content=b"1234")
+    assert tensors.array(none, "x").shape == (0,)
+    texts = _tensor(types_pb2.DT_STRING, (0,), tensor_content=b"1234")
+    assert tensors.array(texts, "x").shape == (0,)
