@@ -16,7 +16,9 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.judge import answers, judgement
+from components.judge.certainty import View
 from components.judge.gates import Gate, Products, guards, judge
+from components.judge.overview import overview
 from components.predictions import table
 from schema import features
 from schema.errors import UserError
@@ -79,10 +81,10 @@ class Executor(base_executor.BaseExecutor):
         own = [_gate(of) for of in json.loads(exec_properties[GATES])]
         beside = guards(own, levels) if exec_properties[GUARDS] else []
         lines = judge([*own, *beside], products)
+        told = judgement.Judgement(tuple(lines), **overview(View(products.judged)))
 
         verdict = artifact_utils.get_single_instance(output_dict[JUDGEMENT])
-        judgement.write(lines, verdict.uri)
-        told = judgement.Judgement(tuple(lines))
+        judgement.write(told, verdict.uri)
         verdict.set_string_custom_property(
             "summary", f"{'blessed' if told.blessed else 'not blessed'}: {told.summary}"
         )

@@ -12,12 +12,13 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from components.judge import intervals
 from components.judge.answers import Judged
+from components.judge.certainty import Uncertain, View, counted_by
 from components.judge.measures import (
     Answers,
     AttributeAnswers,
@@ -231,44 +232,14 @@ def blessed(lines: Sequence[Line]) -> bool:
     return all(line.verdict != BLOCKS for line in lines)
 
 
-class _View:
-    """Two models' answers by picture or by product, with what is computed of them once."""
-
-    def __init__(self, judged: Judged, products: Products, replicates: int, seed: int) -> None:
-        self.judged = judged
-        self.measures = measures(judged.candidate, products.known_pairs)
-        _, self._group = np.unique(judged.groups, return_inverse=True)
-        self._draws = (judged.groups, replicates, seed)
-        self._bootstrap: intervals.Bootstrap | None = None
-        self._kept: dict[tuple[int, int], Any] = {}
-
-    @property
-    def bootstrap(self) -> intervals.Bootstrap:
-        """Drawn when it is first asked for."""
-        if self._bootstrap is None:
-            self._bootstrap = intervals.Bootstrap(*self._draws)
-        return self._bootstrap
-
-    def sums(self, measure: Measure, answers: Answers) -> Any:
-        """What the products add to a measure; measures of one table share it."""
-        key = id(measure.sums), id(answers)
-        if key not in self._kept:
-            self._kept[key] = measure.sums(answers)
-        return self._kept[key]
-
-    def units(self, chosen: np.ndarray) -> float:
-        """Independent units among the chosen products: their groups."""
-        return float(len(np.unique(self._group[chosen])))
-
-
-def _views(products: Products, replicates: int, seed: int) -> dict[str, _View]:
-    views = {"": _View(products.judged, products, replicates, seed)}
+def _views(products: Products, replicates: int, seed: int) -> dict[str, View]:
+    views = {"": View(products.judged, products.known_pairs, replicates, seed)}
     if products.by_product is not None:
-        views[_PRODUCT] = _View(products.by_product, products, replicates, seed)
+        views[_PRODUCT] = View(products.by_product, products.known_pairs, replicates, seed)
     return views
 
 
-def _measure(views: Mapping[str, _View], gate: Gate) -> tuple[_View, Measure]:
+def _measure(views: Mapping[str, View], gate: Gate) -> tuple[View, Measure]:
     level, _, name = gate.metric.partition("/")
     if name.startswith(_PRODUCT) and _PRODUCT in views:
         view, metric = views[_PRODUCT], f"{level}/{name.removeprefix(_PRODUCT)}"
@@ -322,13 +293,13 @@ def _values(
 
 
 def _line(
-    gate: Gate, view: _View, measure: Measure, named: dict[str, str], chosen: np.ndarray
+    gate: Gate, view: View, measure: Measure, named: dict[str, str], chosen: np.ndarray
 ) -> tuple[Line, float | None]:
     """A slice's line, not yet blocked by what is surely beyond, and the p-value of that."""
     kind, bound = _bound(gate)
     answers = view.judged.candidate
     sums = view.sums(measure, answers)
-    counted = chosen & _counted(measure, answers, sums)
+    counted = chosen & counted_by(measure, answers, sums)
     products = int(counted.sum())
     line = Line(
         metric=gate.metric,
@@ -351,7 +322,7 @@ def _line(
     last = view.judged.last
     if kind == "at_most_worse" and (last is None or not _has(measure, last)):
         return replace(line, verdict=NOT_COMPARED), None
-    uncertain = _Uncertain(view, measure, counted, gate.confidence)
+    uncertain = Uncertain(view, measure, counted, gate.confidence)
     if kind == "at_most_worse":
         before = float(measure.value(totals(view.sums(measure, last), counted)))
         line = replace(line, last=None if math.isnan(before) else before)
@@ -392,66 +363,6 @@ def _needed(
     return needed if needed is not None and needed > products else None
 
 
-class _Uncertain:
-    """How sure a measure is on some products: intervals, and what gives p-values."""
-
-    def __init__(
-        self, view: _View, measure: Measure, counted: np.ndarray, confidence: float
-    ) -> None:
-        self._view = view
-        self._measure = measure
-        self._counted = counted
-        self._confidence = confidence
-        self._units = view.units(counted)
-
-    def figure(self, figure: float) -> tuple[tuple[float, float] | None, Any]:
-        """Of the candidate's figure."""
-        if self._measure.is_share:
-            low, high = intervals.wilson(figure, self._units, self._confidence)
-            return (float(low), float(high)), lambda limit, side: float(
-                intervals.share_p(figure, self._units, limit, side)
-            )
-        return self._drawn(figure, self._values(self._view.judged.candidate))
-
-    def difference(self, last: Answers) -> tuple[tuple[float, float] | None, Any]:
-        """Of the candidate's figure less the last model's, on the same products."""
-        candidate = self._view.judged.candidate
-        if self._measure.is_share:
-            first, second = (
-                self._view.sums(self._measure, of)[self._counted, 0] > 0.5
-                for of in (candidate, last)
-            )
-            # Products that look alike are right or wrong together: groups are what is counted.
-            part = self._units / max(len(first), 1)
-            both, candidate_only, last_only, neither = (
-                part * float(np.count_nonzero(of))
-                for of in (first & second, first & ~second, ~first & second, ~first & ~second)
-            )
-            _, low, high = intervals.paired_difference(
-                both, candidate_only, last_only, neither, self._confidence
-            )
-            return (float(low), float(high)), lambda limit, side: float(
-                intervals.paired_difference_p(both, candidate_only, last_only, neither, limit, side)
-            )
-        values = self._values(candidate) - self._values(last)
-        sums = (
-            totals(self._view.sums(self._measure, of), self._counted) for of in (candidate, last)
-        )
-        figure, before = (float(self._measure.value(of)) for of in sums)
-        return self._drawn(figure - before, values)
-
-    def _values(self, answers: Answers) -> np.ndarray:
-        return self._view.bootstrap.values(
-            self._view.sums(self._measure, answers), self._measure.value, self._counted
-        )
-
-    def _drawn(self, estimate: float, values: np.ndarray) -> tuple[tuple[float, float] | None, Any]:
-        low, high = intervals.percentile_interval(values, self._confidence)
-        return (None if math.isnan(low) else (low, high)), lambda limit, side: intervals.normal_p(
-            estimate, values, limit, side
-        )
-
-
 def _bound(gate: Gate) -> tuple[str, float]:
     given = {
         name: value
@@ -462,13 +373,6 @@ def _bound(gate: Gate) -> tuple[str, float]:
         raise ValueError(f"a gate has one bound, found {given}")
     [(kind, bound)] = given.items()
     return kind, bound
-
-
-def _counted(measure: Measure, answers: Answers, sums: Any) -> np.ndarray:
-    """The products whose true label of the measure's level somebody knows, bool (N,)."""
-    level = answers.levels[measure.name.partition("/")[0]]
-    counted = getattr(level, "counted", None)
-    return np.ones(sums.shape[0], bool) if counted is None else counted
 
 
 def _has(measure: Measure, answers: Answers) -> bool:

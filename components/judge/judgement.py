@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ class Judgement:
 
     Attributes:
         lines: One a gate and slice, in the gates' order.
+        figures: All figures of all products, see `overview.overview`.
+        slices: Each level's main figure in each slice, see there.
     """
 
     lines: tuple[Line, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
+    slices: dict[str, Any] = field(default_factory=dict)
 
     @property
     def blessed(self) -> bool:
@@ -120,9 +124,15 @@ def apart(value: float, bound: float) -> tuple[str, str]:
     return texts
 
 
-def write(lines: Sequence[Line], folder: str | Path) -> None:
+def write(judgement: Judgement, folder: str | Path) -> None:
     """Writes `judgement.json` into a folder."""
-    content = {"version": VERSION, "blessed": blessed(lines), "gates": to_json(lines)}
+    content = {
+        "version": VERSION,
+        "blessed": judgement.blessed,
+        "gates": to_json(judgement.lines),
+        "figures": judgement.figures,
+        "slices": judgement.slices,
+    }
     Path(folder).mkdir(parents=True, exist_ok=True)
     Path(folder, FILE).write_text(
         json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8"
@@ -152,4 +162,4 @@ def read(folder: str | Path) -> Judgement:
         if given["interval"] is not None:
             given["interval"] = tuple(given["interval"])
         lines.append(Line(**given))
-    return Judgement(tuple(lines))
+    return Judgement(tuple(lines), content["figures"], content["slices"])

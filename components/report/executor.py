@@ -43,6 +43,8 @@ class Executor(base_executor.BaseExecutor):
             "failures": contents.judgement.failures,
             **metrics_json(contents.evaluation, contents.labels),
             "gates": judgement.to_json(contents.judgement.lines),
+            "figures": contents.judgement.figures,
+            "slice_figures": contents.judgement.slices,
         }
         metrics["training"] = contents.history
         report = artifact_utils.get_single_instance(output_dict["report"])

@@ -38,7 +38,10 @@ function draw() {
   }
 }
 
-/** Gives each heading of a table a button that sorts its rows; numbers begin with the largest. */
+/**
+ * Gives each heading of a table a button that sorts its rows; numbers begin with the largest. Where a
+ * cell says more than a number, its `data-sort` is the number.
+ */
 function makeSortable(table) {
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
@@ -52,7 +55,10 @@ function makeSortable(table) {
       const descending = before ? before === "ascending" : isNumber;
       headings.forEach((other) => other.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      const text = (row) => row.cells[column].textContent.trim();
+      const text = (row) => {
+        const cell = row.cells[column];
+        return (cell.dataset.sort ?? cell.textContent).trim();
+      };
       const order = isNumber
         ? (a, b) => Number(text(a).replaceAll(",", "")) - Number(text(b).replaceAll(",", ""))
         : (a, b) => text(a).localeCompare(text(b), undefined, { numeric: true });

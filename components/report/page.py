@@ -30,9 +30,6 @@ MOST_PAIRS = 15
 SMALL_SUPPORT = 30
 """Products below which a figure says little; such rows are greyed."""
 
-_NOTABLE = 0.05
-"""How far below the overall figure a slice is pointed out."""
-
 _FIGURE_TITLES = {
     "accuracy": "Accuracy",
     "overall_precision": "Precision",
@@ -148,7 +145,6 @@ def render_page(contents: Contents) -> str:
         **sections,
         small_support=SMALL_SUPPORT,
         bins=figures.BINS,
-        notable=_NOTABLE,
         style=Markup((folder / "page.css").read_text("utf-8")),
         script=Markup((folder / "page.js").read_text("utf-8")),
         plotly=Markup(get_plotlyjs()),
@@ -470,9 +466,8 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
                     "cells": [
                         {
                             "value": of.get(name),
-                            "low": name in of
-                            and support >= SMALL_SUPPORT
-                            and of[name] < evaluation.metrics[name] - _NOTABLE,
+                            "low": bool(_surely(contents, column, value, name).get("low")),
+                            "interval": _surely(contents, column, value, name).get("interval"),
                         }
                         for name in shown
                     ],
@@ -487,6 +482,11 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
             }
         )
     return tables
+
+
+def _surely(contents: Contents, column: str, value: str, metric: str) -> dict[str, Any]:
+    """What the Judge says of a figure in a slice; nothing where it says nothing."""
+    return contents.judgement.slices.get(column, {}).get(value, {}).get(metric, {})
 
 
 def decoding_rows(contents: Contents) -> list[dict[str, Any]]:

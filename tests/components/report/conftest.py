@@ -101,7 +101,13 @@ def contents():
                 line("category/accuracy", 0.8, 12, {"gender": "Men"}, verdict=gates.TOO_FEW),
                 line("gender/accuracy", 0.7, 80, {"gender": "Women"}, last=0.72, is_guard=True),
                 line("gender/accuracy", None, 0, {"gender": "Boys"}, verdict=gates.VANISHED),
-            )
+            ),
+            slices={
+                "gender": {
+                    "Women": {"category/accuracy": {"interval": [0.7, 0.85], "low": True}},
+                    "Men": {"category/accuracy": {"interval": [0.8, 0.99], "low": False}},
+                }
+            },
         ),
         labels={
             "category": ["Apparel", "Footwear"],

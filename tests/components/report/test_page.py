@@ -82,14 +82,16 @@ def test_the_trials_of_a_search_are_listed_with_what_they_tried(contents):
     assert "Hyperparameter search" not in text_of(render_page(contents))
 
 
-def test_slices_are_ordered_by_support_and_only_well_supported_ones_are_marked(contents):
+def test_slices_are_ordered_by_support_and_those_that_are_surely_low_are_marked(contents):
     (table,) = page.slice_tables(contents)
     assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids", "unknown"]
     women, _, kids, unknown = table["rows"]
-    assert all(cell["low"] for cell in women["cells"])
+    assert [cell["low"] for cell in women["cells"]] == [True, *[False] * 6]
+    assert women["cells"][0]["interval"] == [0.7, 0.85]
     assert kids["small"] and not any(cell["low"] for cell in kids["cells"])
     assert table["heads"][-1] == "Gender accuracy"
-    assert unknown["cells"][-1] == {"value": None, "low": False}
+    assert unknown["cells"][-1] == {"value": None, "low": False, "interval": None}
+    assert "<small>.700 to .850</small>" in page.render_page(contents)
 
 
 def test_the_most_frequent_confusions_come_first_with_their_share(contents):

@@ -34,7 +34,7 @@ def do(contents, tmp_path, monkeypatch):
     verdict = Verdict("error", contents.findings, contents.distances)
     monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
-    judgement.write(contents.judgement.lines, tmp_path / "judgement")
+    judgement.write(contents.judgement, tmp_path / "judgement")
 
     def run(**properties):
         inputs = {
