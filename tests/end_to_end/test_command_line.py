@@ -1,10 +1,8 @@
 """The command line as a person meets it: sentences, exit statuses, no tracebacks."""
 
-import json
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -102,46 +100,6 @@ def test_a_server_that_does_not_answer_is_named(seamline, drawn_catalog):
 
 def test_a_picture_that_is_not_there_is_named(seamline):
     assert_one_clear_sentence(seamline("predict", "shoe.jpg"), "shoe.jpg")
-
-
-@pytest.mark.slow
-def test_metrics_of_a_finished_run_as_a_table_and_as_json(seamline, demo_runs):
-    table = seamline("metrics", demo_runs.workspace.root)
-    assert table.returncode == 0
-    assert "products of the test part" in table.stdout
-    assert "Unisex" in table.stdout
-    figures = json.loads(seamline("metrics", demo_runs.workspace.root, "--json").stdout)
-    assert 0 <= figures["metrics"]["category/accuracy"] <= 1
-
-
-def run_benchmark(name, *arguments):
-    script = Path(__file__).parents[2] / "benchmarks" / name
-    command = [sys.executable, str(script), *map(str, arguments)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    return [line.strip("| ").split(" | ") for line in process.stdout.splitlines()]
-
-
-def test_benchmarks_of_quality_take_a_finished_run_from_the_cache(
-    demo_runs, demo_arguments, tmp_path
-):
-    """Both give the accuracy that the Evaluator measured."""
-    workspace = demo_runs.workspace.root
-    heading, _, base = run_benchmark(
-        "quality.py", *demo_arguments(demo_runs.catalog), "--workspace", workspace, "base"
-    )
-    on_test = float(dict(zip(heading, base, strict=True))["category"].split(" / ")[1])
-
-    figures = tmp_path / "figures.yaml"
-    figures.write_text("elsewhere: {category: {accuracy: 0.5, smallest_share: 0}}\n")
-    heading, _, row = run_benchmark("published.py", workspace, "--figures", figures)
-    row = dict(zip(heading, row, strict=True))
-    assert float(row["all"]) == float(row["among these"]) == pytest.approx(on_test, abs=1e-4)
-
-
-def test_report_says_where_the_page_is(seamline, demo_runs):
-    process = seamline("report", demo_runs.workspace.root)
-    assert process.stdout.strip() == str(demo_runs.workspace.report / "index.html")
 
 
 def test_a_full_disk_is_told_with_the_remedy(seamline):

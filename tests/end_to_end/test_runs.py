@@ -1,8 +1,15 @@
-"""Run, run again, change something, run again: what is computed, and what comes out."""
+"""Run, run again, change something, run again: what is computed, and what comes out.
+
+All of it in one workspace, test after test, for a run takes most of a minute whatever its catalog.
+"""
 
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,13 +17,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks import published
 from pipeline.pipeline import LOOK_UPS, STEPS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def versions(runs) -> list[Path]:
     return sorted(runs.workspace.serving.glob("catalog/*"))
+
+
+def cached(said: str) -> list[str]:
+    """The steps that a run says it took from the cache, by name."""
+    return sorted(re.findall(r"(\w+) .*\(cached\)", said))
+
+
+def wait_until(condition, timeout_s: float):
+    """The first true value of `condition()`, polled; fails the test after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    pytest.fail(f"nothing happened within {timeout_s} s")
 
 
 def test_a_first_run_computes_every_step_and_pushes_a_version(demo_runs):
@@ -38,9 +61,60 @@ def test_the_pushed_version_answers_as_tensorflow_serving_would_load_it(demo_run
     assert answer["category"].shape == (2,)
 
 
+def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_runs):
+    metrics = json.loads((demo_runs.workspace.report / "metrics.json").read_text())
+    assert {"category/accuracy", "subcategory/overall_f1", "attributes/macro_f1"} <= set(
+        metrics["metrics"]
+    )
+    assert set(metrics["slices"]) == {"gender"}
+    counts = [values["example_count"] for values in metrics["slices"]["gender"].values()]
+    assert sum(counts) == metrics["example_count"]
+
+
 def test_a_second_run_computes_nothing(demo_runs):
     assert demo_runs.run() == set()
     assert len(versions(demo_runs)) == 1
+
+
+def test_metrics_of_a_finished_run_as_a_table_and_as_json(seamline, demo_runs):
+    table = seamline("metrics", demo_runs.workspace.root)
+    assert table.returncode == 0
+    assert "products of the test part" in table.stdout
+    assert "Unisex" in table.stdout
+    figures = json.loads(seamline("metrics", demo_runs.workspace.root, "--json").stdout)
+    assert 0 <= figures["metrics"]["category/accuracy"] <= 1
+
+
+def cells_of(printed: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in printed.splitlines()]
+
+
+def test_benchmarks_of_quality_take_a_finished_run_from_the_cache(
+    demo_runs, demo_arguments, tmp_path, monkeypatch, capsys
+):
+    """Both give the accuracy that the Evaluator measured."""
+    workspace = demo_runs.workspace.root
+    script = Path(__file__).parents[2] / "benchmarks" / "quality.py"
+    options = [*demo_arguments(demo_runs.catalog), "--workspace", str(workspace), "base"]
+    process = subprocess.run(
+        [sys.executable, str(script), *options], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    heading, _, base = cells_of(process.stdout)
+    on_test = float(dict(zip(heading, base, strict=True))["category"].split(" / ")[1])
+
+    figures = tmp_path / "figures.yaml"
+    figures.write_text("elsewhere: {category: {accuracy: 0.5, smallest_share: 0}}\n")
+    monkeypatch.setattr(sys, "argv", ["published.py", str(workspace), "--figures", str(figures)])
+    published.main()
+    heading, _, row = cells_of(capsys.readouterr().out)
+    row = dict(zip(heading, row, strict=True))
+    assert float(row["all"]) == float(row["among these"]) == pytest.approx(on_test, abs=1e-4)
+
+
+def test_report_says_where_the_page_is(seamline, demo_runs):
+    process = seamline("report", demo_runs.workspace.root)
+    assert process.stdout.strip() == str(demo_runs.workspace.report / "index.html")
 
 
 def test_other_gates_judge_again_and_ask_and_train_nothing(demo_runs):
@@ -54,7 +128,7 @@ def test_other_gates_judge_again_and_ask_and_train_nothing(demo_runs):
 
 
 def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
-    computed = demo_runs.run("training.epochs=1")
+    computed = demo_runs.run("training.epochs=4")
     assert computed == {
         *("Trainer", "Predictions", "BaselinePredictions", "Evaluator", "Judge"),
         *("ModelCanary", "Pusher", "Report"),
@@ -66,31 +140,77 @@ def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
 def test_what_the_cache_pushed_goes_live_again_where_it_no_longer_is(demo_runs):
     """Options there and back, twice: then every verdict is in the cache, and so is the push."""
     weights = "saved_model.pb"
-    [_, one_epoch] = versions(demo_runs)
+    [_, four_epochs] = versions(demo_runs)
     demo_runs.run()
-    assert demo_runs.run("training.epochs=1") == {"Pusher", "Report"}
+    assert demo_runs.run("training.epochs=4") == {"Pusher", "Report"}
     live = versions(demo_runs)[-1]
-    assert (live / weights).read_bytes() == (one_epoch / weights).read_bytes()
+    assert (live / weights).read_bytes() == (four_epochs / weights).read_bytes()
     assert live.name in demo_runs.results["Pusher"].summary
     shutil.rmtree(live)
-    assert demo_runs.run("training.epochs=1") == {"Pusher", "Report"}
-    assert demo_runs.run("training.epochs=1") == set()
+    assert demo_runs.run("training.epochs=4") == {"Pusher", "Report"}
+    assert demo_runs.run("training.epochs=4") == set()
 
 
-def test_a_picture_that_changed_is_noticed(demo_runs):
-    picture = next((demo_runs.catalog / "images").glob("*.jpg"))
+def test_a_changed_picture_then_kill_9_in_training_then_run_again_then_serve_and_ask(
+    seamline, demo_runs, demo_arguments
+):
+    """With the options of the last run, so that nothing is computed but for the picture."""
+    workspace, before = demo_runs.workspace.root, versions(demo_runs)
+    arguments = ["run", *demo_arguments(demo_runs.catalog, "training.epochs=4")]
+    arguments += ["--workspace", workspace]
+    pictures = sorted((demo_runs.catalog / "images").glob("*.jpg"))[:3]
     stamp = time.time() + 10
-    os.utime(picture, (stamp, stamp))
-    computed = demo_runs.run("training.epochs=1")
-    assert {"CatalogExampleGen", "Trainer", "Pusher"} <= computed
-    assert "ImportSchemaGen" not in computed
+    os.utime(pictures[0], (stamp, stamp))
 
-
-def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_runs):
-    metrics = json.loads((demo_runs.workspace.report / "metrics.json").read_text())
-    assert {"category/accuracy", "subcategory/overall_f1", "attributes/macro_f1"} <= set(
-        metrics["metrics"]
+    run = subprocess.Popen(
+        seamline.command(*arguments), cwd=seamline.folder, stdout=subprocess.PIPE, text=True
     )
-    assert set(metrics["slices"]) == {"gender"}
-    counts = [values["example_count"] for values in metrics["slices"]["gender"].values()]
-    assert sum(counts) == metrics["example_count"]
+    state = wait_until(lambda: sorted(workspace.glob("training/*/state.json")), timeout_s=240)[0]
+    first_epochs = json.loads(state.read_text())["epochs"]
+    os.kill(run.pid, signal.SIGKILL)
+    said, _ = run.communicate()
+    assert "CatalogExampleGen" in said and cached(said) == ["ImportSchemaGen"]
+    assert versions(demo_runs) == before
+
+    again = seamline(*arguments)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert cached(again.stdout) == [
+        "CatalogExampleGen",
+        "DataGate",
+        "ExampleValidator",
+        "ImportSchemaGen",
+        "StatisticsGen",
+        "Transform",
+    ]
+    assert len(versions(demo_runs)) == len(before) + 1
+    histories = workspace.glob("artifacts/Trainer/model_run/*/history.json")
+    history = max(histories, key=lambda file: int(file.parent.name))
+    epochs = json.loads(history.read_text())["epochs"]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4]
+    assert epochs[: len(first_epochs)] == first_epochs, "finished epochs must not run again"
+    assert not list(workspace.glob("training/*"))
+
+    server = subprocess.Popen(
+        seamline.command("serve", workspace, "--port", 0),
+        cwd=seamline.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        address = wait_until(
+            lambda: re.search(r"127\.0\.0\.1:\d+", server.stdout.readline()), timeout_s=60
+        )[0]
+        taken = seamline("serve", workspace, "--port", address.split(":")[1])
+        assert taken.returncode == 1
+        assert "--port" in taken.stderr
+        answer = seamline("predict", *pictures, "--server", address, "--json")
+        assert answer.returncode == 0, answer.stderr
+        predictions = [json.loads(line) for line in answer.stdout.splitlines()]
+        assert [prediction["image"] for prediction in predictions] == list(map(str, pictures))
+        assert all(0 < prediction["category_score"] <= 1 for prediction in predictions)
+    finally:
+        # Not an interrupt, which whatever starts this test may have made its children ignore.
+        server.terminate()
+        server.communicate(timeout=90)
+    assert server.returncode == 0
