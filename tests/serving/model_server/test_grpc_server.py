@@ -24,8 +24,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
@@ -81,9 +83,16 @@ class Answers:
         yield from ()
         response = predict_pb2.PredictResponse(model_spec=request.model_spec)
         response.model_spec.version.value = 3
-        if name == "much":
-            response.outputs["y"].tensor_content = bytes(MAX_MESSAGE_BYTES)
+        if name in ("most", "much"):
+            content = response.outputs["y"]
+            content.tensor_content = bytes(MAX_MESSAGE_BYTES - 100)
+            more = MAX_MESSAGE_BYTES - response.ByteSize() + (name == "much")
+            content.tensor_content += bytes(more)
         return response
+
+    def classify(self, servables, request, timeout_s):
+        yield from ()
+        return classification_pb2.ClassificationResponse(model_spec=request.model_spec)
 
     def metadata(self, servables, request):
         return get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
@@ -275,7 +284,9 @@ def test_an_answer_that_is_too_large_is_refused_with_a_remedy(stub):
     code, details = _refusal(lambda: stub.Predict(_request("much")))
 
     assert code == "RESOURCE_EXHAUSTED"
-    assert f"vs. {MAX_MESSAGE_BYTES}" in details and "fewer outputs" in details
+    assert f"({MAX_MESSAGE_BYTES + 1} vs. {MAX_MESSAGE_BYTES})" in details
+    assert "fewer outputs" in details
+    assert stub.Predict(_request("most")).ByteSize() == MAX_MESSAGE_BYTES
 
 
 def test_a_message_that_does_not_come_is_not_waited_for_forever(channel, running, monkeypatch):
@@ -326,20 +337,26 @@ def _fill(running: Running, stub) -> list[grpc.Future]:
 
 def test_what_nobody_waits_for_any_more_is_not_begun(running, stub):
     computing = _fill(running, stub)
-    given_up = stub.Predict.future(_request("given up"))
+    given_up = stub.Predict.future(_request(), metadata=[("x-request-id", "given-up")])
     _wait_for(lambda: running._admission.queued == 1)
     given_up.cancel()
-    assert _refusal(lambda: stub.Predict(_request("too late"), timeout=0.2))[0] == (
+    late = [("x-request-id", "late")]
+    assert _refusal(lambda: stub.Predict(_request(), timeout=0.2, metadata=late))[0] == (
         "DEADLINE_EXCEEDED"
     )
+    far_off = stub.Predict.future(_request(), timeout=60, metadata=[("x-request-id", "far-off")])
+    _wait_for(lambda: running._admission.queued == 1)
+    far_off.cancel()
     _wait_for(lambda: running._admission.queued == 0)
     running.answers.go_on.set()
     for call in computing:
         call.result(10)
 
     assert running.answers.asked == ["wait", "wait"]
-    statuses = [line["status"] for line in running.lines()]
-    assert sorted(statuses) == ["CANCELLED", "DEADLINE_EXCEEDED", "OK", "OK"]
+    statuses = {line["request_id"]: line["status"] for line in running.lines()}
+    assert statuses.pop("given-up") == statuses.pop("far-off") == "CANCELLED"
+    assert statuses.pop("late") == "DEADLINE_EXCEEDED"
+    assert [*statuses.values()] == ["OK", "OK"]
 
 
 def test_more_than_may_wait_is_turned_away(make):
@@ -533,6 +550,20 @@ def test_calls_are_counted_by_how_they_ended(running, stub):
     text = running.metrics.text()
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 1' in text
     assert 'API="Predict",entrypoint="GRPC"' in text
+
+
+def test_examples_are_counted_where_they_are_asked_about(running, stub):
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = "m"
+    for _ in range(3):
+        request.input.example_list.examples.add()
+    stub.Classify(request)
+    stub.Predict(_request(name="other"))
+    running.stop()
+
+    told = [line for line in running.metrics.text().splitlines() if "example_count_total" in line]
+    told = [line for line in told if not line.startswith("#")]
+    assert told == [':tensorflow:serving:request_example_count_total{model="m"} 3']
 
 
 @pytest.fixture
@@ -793,3 +824,110 @@ def test_what_is_asked_of_whom_is_seen_where_it_comes_first():
     assert _kind(predict_pb2.PredictRequest(model_spec=spec).SerializeToString()) is None
     for cut in (b"", message[:1]):
         assert _kind(cut) is None
+
+
+def _described(request: Any) -> tuple[str, str, int | None]:
+    record = SimpleNamespace(model="", signature="", examples=None)
+    grpc_server._describe(request, record)
+    return record.model, record.signature, record.examples
+
+
+def test_a_request_is_described_by_its_model_its_signature_and_its_rows():
+    request = _request("tolerant", name="shop")
+    assert _described(request) == ("shop", "tolerant", None)
+    request.inputs["x"].dtype = 1
+    assert _described(request) == ("shop", "tolerant", 1)
+    for size in (7, 5):
+        request.inputs["x"].tensor_shape.dim.add(size=size)
+    assert _described(request) == ("shop", "tolerant", 7)
+
+    asked = classification_pb2.ClassificationRequest()
+    asked.model_spec.name = "shop"
+    assert _described(asked) == ("shop", "", 0)
+    for of_kind in ("example_list", "example_list_with_context"):
+        getattr(asked.input, of_kind).examples.add()
+        getattr(asked.input, of_kind).examples.add()
+        assert _described(asked) == ("shop", "", 2)
+
+    many = inference_pb2.MultiInferenceRequest()
+    assert _described(many) == ("", "", 0)
+    for name in ("first", "second"):
+        many.tasks.add().model_spec.name = name
+    many.input.example_list.examples.add()
+    assert _described(many) == ("first", "", 1)
+
+    about = get_model_status_pb2.GetModelStatusRequest()
+    about.model_spec.name = "shop"
+    assert _described(about) == ("shop", "", None)
+    assert _described(model_management_pb2.ReloadConfigRequest()) == ("", "", None)
+
+
+def test_the_version_that_answers_is_read_from_the_answer():
+    response = predict_pb2.PredictResponse()
+    assert grpc_server._version_of(response) is None
+    response.model_spec.name = "shop"
+    assert grpc_server._version_of(response) is None
+    response.model_spec.version.value = 0
+    assert grpc_server._version_of(response) == 0
+
+    many = inference_pb2.MultiInferenceResponse()
+    assert grpc_server._version_of(many) is None
+    for version in (4, 5):
+        many.results.add().model_spec.version.value = version
+    assert grpc_server._version_of(many) == 4
+    assert grpc_server._version_of(model_management_pb2.ReloadConfigResponse()) is None
+
+
+def test_grpc_is_told_the_servers_own_options_and_then_the_operators():
+    models = single_model("/none")
+    plain = dict(grpc_server._channel_arguments(ServerOptions(models, max_message_bytes=12345)))
+    assert plain["grpc.max_send_message_length"] == 12345
+    assert plain["grpc.max_receive_message_length"] == 12345
+    assert plain["grpc.so_reuseport"] == 0
+    # Callers' machines that have gone are found within minutes, and those who ping are let be.
+    assert plain["grpc.keepalive_time_ms"] == 5 * 60 * 1000
+    assert plain["grpc.keepalive_timeout_ms"] == 20 * 1000
+    assert plain["grpc.keepalive_permit_without_calls"] == 1
+    for direction in ("min_ping_interval", "min_recv_ping_interval"):
+        assert plain[f"grpc.http2.{direction}_without_data_ms"] == 10 * 1000
+    assert "grpc.max_connection_age_ms" not in plain
+
+    options = ServerOptions(
+        models,
+        max_connection_age_s=1.5,
+        grpc_channel_arguments=(("grpc.keepalive_time_ms", 7), ("grpc.own", "x")),
+    )
+    chosen = dict(grpc_server._channel_arguments(options))
+    assert chosen["grpc.max_connection_age_ms"] == 1500
+    assert (chosen["grpc.keepalive_time_ms"], chosen["grpc.own"]) == (7, "x")
+
+
+def test_metadata_that_is_no_text_is_left_out():
+    context = SimpleNamespace(invocation_metadata=lambda: [("a", "b"), ("trace-bin", b"\0")])
+    assert grpc_server._metadata_of(context) == {"a": "b"}
+
+
+def test_a_text_of_1024_bytes_is_whole():
+    assert grpc_server._sendable("x" * 1024) == "x" * 1024
+    assert grpc_server._sendable("x" * 1025) == "x" * 1024 + "...TRUNCATED"
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_one_sentence(port):
+    said = f"Cannot listen on 127.0.0.1:{port}: ports go from 0 to 65535. Choose another with --p."
+    with pytest.raises(UserError) as refused:
+        grpc_server.check_port("127.0.0.1", port, "--p")
+    assert str(refused.value) == said
+
+
+def test_once_everything_answered_a_model_that_is_added_does_not_change_the_health():
+    is_ready = False
+    health = grpc_server.Health(lambda: is_ready)
+    assert health._status() == NOT_SERVING
+    is_ready = True
+    assert health._status() == SERVING
+    is_ready = False
+    assert health._status() == SERVING
+    health.close()
+    is_ready = True
+    assert health._status() == NOT_SERVING
