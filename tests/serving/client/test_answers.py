@@ -124,6 +124,28 @@ def test_answers_that_do_not_fit_together_are_refused(outputs, name, given, said
         results(outputs)
 
 
+def test_the_five_likeliest_are_told_unless_another_number_is_asked_for():
+    scores = {f"label {i}": 1 / (2 << i) for i in range(7)}
+    prediction = Prediction("a", 0.5, "b", 0.5, {}, scores, dict(reversed(scores.items())))
+    assert prediction.top_categories() == [(f"label {i}", 1 / (2 << i)) for i in range(5)]
+    assert [label for label, _ in prediction.top_subcategories()] == [
+        f"label {i}" for i in (6, 5, 4, 3, 2)
+    ]
+    assert len(prediction.top_categories(7)) == len(prediction.top_subcategories(9)) == 7
+
+
+def test_what_just_reaches_its_threshold_counts():
+    thresholds = {"category": 0.5, "subcategory": 0.5, "attributes": 0.25}
+    attributes = {"at": 0.25, "below": 0.24}
+    prediction = Prediction(
+        "Bags", 0.5, "Tote", 0.49, attributes, {}, {}, thresholds=thresholds, version=3
+    )
+    assert prediction.known == {"category": "Bags"}
+    assert prediction.attributes_above() == {"at": 0.25}
+    assert prediction.to_dict()["thresholds"] == thresholds
+    assert prediction.to_dict()["version"] == 3
+
+
 def test_a_prediction_can_be_made_with_what_it_always_had():
     prediction = Prediction("Bags", 0.5, "Tote", 0.5, {}, {"Bags": 0.5}, {"Tote": 0.5})
     assert (prediction.known, prediction.version, prediction.embedding) == ({}, None, ())

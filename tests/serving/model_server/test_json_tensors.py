@@ -169,6 +169,15 @@ def test_every_whole_number_survives(array):
     np.testing.assert_array_equal(read.reshape(array.shape), array)
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [(FLOAT, 24), (DOUBLE, 53)])
+def test_whole_numbers_are_taken_as_fractions_up_to_the_last_without_a_loss(dtype, bits):
+    most = 2**bits - 1
+    body = f'{{"inputs": [{most}, 0.5, -{most}]}}'.encode()
+    assert tensor(body, dtype).tolist() == [most, 0.5, -most]
+    for beyond in (most + 1, -most - 1):
+        assert "loss of pre" in refusal(f'{{"inputs": [0.5, {beyond}]}}'.encode(), x=dtype)
+
+
 @pytest.mark.parametrize(
     ("value", "dtype", "said"),
     [
