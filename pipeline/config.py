@@ -622,7 +622,9 @@ class Gate(Section):
     slices: str | list[str] = Field(
         "overall",
         description="`overall`: all products together. `all`: every value of every slice column. A "
-        "column: each of its values; `column=value`: that one; a list of these: their crosses.",
+        "column: each of its values; `column=value`: that one; a list of these: their crosses. "
+        "Beside the slice columns there are `attributes`, `image_brightness`, `image_sharpness` "
+        "and `image_size`.",
     )
     at_least: NonNegative | None = Field(None, description="The least that the figure may be.")
     at_most: NonNegative | None = Field(
@@ -783,6 +785,7 @@ class Config(Section):
         if not evaluation.gates or not catalog:
             return evaluation
         # Only here, for it stands on SciPy, and most commands ask for no gates.
+        from components.judge.answers import PICTURES
         from components.judge.gates import metric_names
 
         known = metric_names(
@@ -796,10 +799,12 @@ class Config(Section):
             named = [gate.slices] if isinstance(gate.slices, str) else gate.slices
             for name in named:
                 column = name.partition("=")[0]
-                if name not in ("overall", "all") and column not in catalog.slices:
+                made = [features.ATTRIBUTES] if catalog.attribute_groups else []
+                there = dict.fromkeys([*catalog.slices, *made, *PICTURES])
+                if name not in ("overall", "all") and column not in there:
                     raise ValueError(
-                        f"a gate on {gate.metric} names the slice {name}, and catalog.slices has "
-                        f"{', '.join(catalog.slices) or 'none'}"
+                        f"a gate on {gate.metric} names the slice {name}; there are "
+                        f"{', '.join(there)}"
                     )
         return evaluation
 

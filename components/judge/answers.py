@@ -13,6 +13,17 @@ from components.predictions import table
 from schema import features
 from schema.errors import UserError
 
+PICTURES = {
+    "image_brightness": ("darkest tenth", "brightest tenth"),
+    "image_sharpness": ("most blurred tenth", "sharpest tenth"),
+    "image_size": ("smallest tenth", "largest tenth"),
+}
+"""Columns made of the picture figures, and what the two ends of each are called; between them is
+`MIDDLE`. An image's size is its height times its width. Pictures with the same figure fall on one
+side, so that an end may hold more than a tenth, or none where nearly all are alike."""
+
+MIDDLE = "those between"
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -22,13 +33,17 @@ class Judged:
         candidate: The candidate's answers.
         last: Those of the last blessed model; None without one.
         groups: (N,), products of one group are not independent of each other.
-        slices: Slice column to each product's value, (N,).
+        slices: Column to its values to the products of each, bool (N,): the catalog's slice
+            columns; `features.ATTRIBUTES`, of whose values a product may have several; and what
+            `PICTURES` makes of the picture figures.
+        columns: Those of `slices` that are the catalog's slice columns.
     """
 
     candidate: Answers
     last: Answers | None
     groups: np.ndarray
-    slices: Mapping[str, np.ndarray]
+    slices: Mapping[str, Mapping[str, np.ndarray]]
+    columns: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -62,7 +77,8 @@ def judged(
         candidate=read[0],
         last=read[1] if last is not None else None,
         groups=_texts(candidate, features.GROUP),
-        slices={column: _texts(candidate, table.slice_name(column)) for column in slices},
+        slices=_slices(candidate, slices),
+        columns=tuple(slices),
     )
 
 
@@ -97,8 +113,57 @@ def judged_by_product(
         candidate=read[0],
         last=read[1] if last is not None else None,
         groups=_texts(firsts[0], features.GROUP),
-        slices={column: _texts(firsts[0], table.slice_name(column)) for column in slices},
+        slices=_slices(firsts[0], slices),
+        columns=tuple(slices),
     )
+
+
+def masks(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Each value that occurs, in order, to where it does, bool (N,)."""
+    return {value: values == value for value in np.unique(values).tolist()}
+
+
+def ends(figure: np.ndarray, low: str, high: str) -> dict[str, np.ndarray]:
+    """A picture figure's lowest and highest tenth and what is between, as `masks`.
+
+    Args:
+        figure: float (N,); NaN where it is not known, which is in no slice.
+        low: What the lowest are called.
+        high: What the highest are called.
+    """
+    known = figure[~np.isnan(figure)]
+    if not len(known):
+        return {}
+    first, last = np.quantile(known, [0.1, 0.9], method="nearest")
+    least, most = figure <= first, figure >= last
+    if first == last:
+        return {MIDDLE: ~np.isnan(figure)}
+    return {low: least, MIDDLE: ~np.isnan(figure) & ~least & ~most, high: most}
+
+
+def _slices(of: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    found = {column: masks(_texts(of, table.slice_name(column))) for column in columns}
+    true = of[f"{features.ATTRIBUTES}/true"].combine_chunks()
+    product = np.repeat(np.arange(of.num_rows), np.diff(true.offsets.to_numpy()))
+    labels = np.array(true.flatten().to_pylist(), object).astype(str)
+    own: dict[str, np.ndarray] = {}
+    for label, where in masks(labels).items():
+        own[label] = np.zeros(of.num_rows, bool)
+        own[label][product[where]] = True
+    figures = {
+        name: of[name].to_numpy().astype(float)
+        for name in (features.IMAGE_BRIGHTNESS, features.IMAGE_SHARPNESS)
+    }
+    figures["image_size"] = np.prod(
+        [
+            of[name].to_numpy().astype(float)
+            for name in (features.IMAGE_HEIGHT, features.IMAGE_WIDTH)
+        ],
+        axis=0,
+    )
+    made = {features.ATTRIBUTES: own}
+    made |= {name: ends(figures[name], *named) for name, named in PICTURES.items()}
+    return found | {name: of for name, of in made.items() if name not in found}
 
 
 def _in_order_of(candidate: pa.Table, last: pa.Table) -> pa.Table:

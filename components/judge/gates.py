@@ -56,8 +56,9 @@ class Gate:
 
     Attributes:
         metric: `level/measure`.
-        slices: `OVERALL`; `EVERY_SLICE`, each value of each slice column; or a cross of what it
-            lists, of which each is a column, meaning each of its values, or `column=value`.
+        slices: `OVERALL`; `EVERY_SLICE`, each value of each of the catalog's slice columns; or a
+            cross of what it lists, of which each is a column of `Judged.slices`, meaning each of
+            its values, or `column=value`.
         at_least: The least that the figure may be.
         at_most: The most that it may be.
         at_most_worse: How much worse than the last blessed model's it may be.
@@ -258,12 +259,12 @@ def _slices(
     gate: Gate, judged: Judged, known: Mapping[str, frozenset[str]]
 ) -> Iterator[tuple[dict[str, str], np.ndarray]]:
     """The gate's slices: column to value, and the products, bool (N,)."""
-    everything = np.ones(len(judged), bool)
+    everything, nothing = np.ones(len(judged), bool), np.zeros(len(judged), bool)
     if gate.slices == OVERALL:
         yield {}, everything
         return
     if gate.slices == EVERY_SLICE:
-        crosses: list[tuple[str, ...]] = [(column,) for column in judged.slices]
+        crosses: list[tuple[str, ...]] = [(column,) for column in judged.columns]
     else:
         crosses = [(gate.slices,) if isinstance(gate.slices, str) else tuple(gate.slices)]
     for cross in crosses:
@@ -271,7 +272,7 @@ def _slices(
         for values in itertools.product(*sides):
             chosen = everything
             for column, value in values:
-                chosen = chosen & (judged.slices[column] == value)
+                chosen = chosen & judged.slices[column].get(value, nothing)
             # Of a cross, only what occurs: many pairs never do.
             if len(cross) == 1 or chosen.any():
                 yield dict(values), chosen
@@ -284,11 +285,11 @@ def _values(
     if column not in judged.slices:
         columns = ", ".join(judged.slices) or "none"
         raise UserError(
-            f"evaluation.gates names the slice {name}, but catalog.slices has {columns}."
+            f"evaluation.gates names the slice {name}, which there is not; there are {columns}."
         )
     if equals:
         return [(column, value)]
-    there = set(judged.slices[column].tolist()) | known.get(column, frozenset())
+    there = set(judged.slices[column]) | known.get(column, frozenset())
     return [(column, value) for value in sorted(there)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,7 @@ def overview(view: View) -> dict[str, Any]:
     figures = {name: _told(view, measure) for name, measure in view.measures.items()}
     figures |= _average_precisions(candidate, view.judged.last)
     slices: dict[str, Any] = {}
-    for column, values in view.judged.slices.items():
-        of_column = {value: values == value for value in np.unique(values).tolist()}
+    for column, of_column in view.judged.slices.items():
         slices[column] = {value: {} for value in of_column}
         for level in candidate.levels:
             measure = view.measures[main_figure(level)]
@@ -51,7 +50,7 @@ def overview(view: View) -> dict[str, Any]:
 
 
 def _of_slices(
-    view: View, measure: Measure, chosen: dict[str, np.ndarray]
+    view: View, measure: Measure, chosen: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
     """What is told of the slices in which the figure can be computed."""
     whole = _figure(view, measure, view.judged.candidate, None)

@@ -481,7 +481,52 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
                 "rows": rows,
             }
         )
+    return [*tables, *_made_slice_tables(contents)]
+
+
+def _made_slice_tables(contents: Contents) -> list[dict[str, Any]]:
+    """The same for attributes and picture figures, which only the Judge looks at: main figures."""
+    judgement, tables = contents.judgement, []
+    metrics = [gates.main_figure(level) for level in _levels(contents)]
+    shown = [name for name in metrics if name in judgement.figures]
+    for column, values in judgement.slices.items():
+        if column in contents.evaluation.slices or not any(values.values()):
+            continue
+        rows = []
+        for value, of in values.items():
+            support = max((told["products"] for told in of.values()), default=0)
+            rows.append(
+                {
+                    "value": value,
+                    "support": support,
+                    "small": support < SMALL_SUPPORT,
+                    "cells": [
+                        {
+                            "value": of.get(name, {}).get("value"),
+                            "low": bool(of.get(name, {}).get("low")),
+                            "interval": of.get(name, {}).get("interval"),
+                        }
+                        for name in shown
+                    ],
+                }
+            )
+        tables.append(
+            {
+                "column": _MADE_COLUMNS.get(column, column),
+                "heads": [_heading(*name.split("/")) for name in shown],
+                "overall": [judgement.figures[name]["value"] or 0.0 for name in shown],
+                "rows": rows,
+            }
+        )
     return tables
+
+
+_MADE_COLUMNS = {
+    features.ATTRIBUTES: "attribute",
+    features.IMAGE_BRIGHTNESS: "brightness of the picture",
+    features.IMAGE_SHARPNESS: "sharpness of the picture",
+    "image_size": "size of the picture",
+}
 
 
 def _surely(contents: Contents, column: str, value: str, metric: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from components.judge import gates, judgement
-from components.judge.answers import Judged
+from components.judge.answers import Judged, masks
 from components.judge.gates import Gate, Products, guards, judge, metric_names
 from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
 from schema.errors import UserError
@@ -35,7 +35,8 @@ def products(candidate, last=None, slices=None, groups=None, **more) -> Products
             Answers({"category": class_answers(np.asarray(candidate, bool))}),
             None if last is None else Answers({"category": class_answers(np.asarray(last, bool))}),
             np.arange(count).astype(str) if groups is None else groups,
-            {} if slices is None else {"gender": np.asarray(slices)},
+            {} if slices is None else {"gender": masks(np.asarray(slices))},
+            () if slices is None else ("gender",),
         ),
         **more,
     )
@@ -178,7 +179,7 @@ def test_a_slice_that_vanished_warns_and_does_not_block() -> None:
 
 def test_what_cannot_be_computed_never_blesses() -> None:
     answers = class_answers(np.zeros(5, bool), np.full(5, -2))
-    judged = Judged(Answers({"category": answers}), None, np.arange(5).astype(str), {})
+    judged = Judged(Answers({"category": answers}), None, np.arange(5).astype(str), {}, ())
     [line] = judge([Gate("category/accuracy", at_least=0.0)], Products(judged))
     assert (line.verdict, line.figure) == (gates.BLOCKS, None)
     assert judgement.sentence(line) == "category/accuracy could not be computed on 0 products"
@@ -195,7 +196,8 @@ def test_without_a_last_model_nothing_is_compared_and_that_is_said() -> None:
 def test_crosses_are_of_values_that_occur_together() -> None:
     judged = products(np.ones(60), slices=np.repeat(["Women", "Men"], 30)).judged
     shot = np.array(["flat"] * 30 + ["worn"] * 30)
-    judged = Judged(judged.candidate, None, judged.groups, {**judged.slices, "shot": shot})
+    slices = {**judged.slices, "shot": masks(shot)}
+    judged = Judged(judged.candidate, None, judged.groups, slices, ("gender", "shot"))
     lines = judge([Gate("category/accuracy", ("gender", "shot"), at_least=1)], Products(judged))
     assert [line.slice for line in lines] == [
         {"gender": "Men", "shot": "worn"},
@@ -234,9 +236,11 @@ def test_the_attributes_are_guarded_by_a_bootstrap_of_both_models() -> None:
         labels = [f"a{number}" for number in range(8)]
         return Answers({"attributes": AttributeAnswers(labels, truth, of, 0.5)})
 
-    slices = {"gender": np.repeat(["Girls", "Women"], [60, 540])}
+    slices = {"gender": masks(np.repeat(["Girls", "Women"], [60, 540]))}
     for candidate, blessed in ((worse, False), (scores, True)):
-        judged = Judged(answers(candidate), answers(scores), np.arange(600).astype(str), slices)
+        judged = Judged(
+            answers(candidate), answers(scores), np.arange(600).astype(str), slices, ("gender",)
+        )
         lines = judge(guards([], ["attributes"]), Products(judged), replicates=300)
         assert gates.blessed(lines) == blessed
         overall, girls, women = lines
@@ -250,7 +254,7 @@ def test_the_attributes_are_guarded_by_a_bootstrap_of_both_models() -> None:
         (Gate("category/acc", at_least=1), "the metric category/acc, which cannot be asked"),
         (
             Gate("category/accuracy", "age", at_least=1),
-            "the slice age, but catalog.slices has gend",
+            "the slice age, which there is not; there are gender",
         ),
     ],
 )

@@ -136,7 +136,7 @@ def test_the_figures_are_those_of_scikit_learn(tables, judged):
         for value in ("Women", "Men", "Kids", "unknown"):
             chosen = judged.gender == value
             assert found["category/accuracy"].figure(
-                of, read.slices["gender"] == value
+                of, read.slices["gender"][value]
             ) == pytest.approx(truth.accuracy_score(judged.category[chosen], said[chosen]))
     found = measures(read.last)
     known = judged.gender != "unknown"
@@ -219,3 +219,27 @@ def test_gates_travel_as_json(tables, judge):
     cross = gate("category/accuracy", at_least=0.0, slices=["gender=Women", "gender"])
     told, _ = judge(tables["model"], gates=[json.loads(json.dumps(cross))], guards=False)
     assert [line.slice for line in told.lines] == [{"gender": "Women"}]
+
+
+def test_attributes_and_picture_figures_are_slices_as_well(tables, judged):
+    of = table.read(tables["model"], "test")
+    # The Examples of this test have no picture figures.
+    assert of["image_brightness"].null_count == 120
+    read = answers.judged(of, None, ["gender"], 0.75)
+    assert read.columns == ("gender",)
+    assert read.slices["image_brightness"] == {}
+    for label, where in read.slices["attributes"].items():
+        assert where.tolist() == [label in own for own in judged.attributes]
+    assert list(read.slices["attributes"]) == judged.vocabularies["attributes"]
+
+
+def test_the_ends_of_a_picture_figure_are_its_tenths():
+    figure = np.random.default_rng(1).permutation(np.arange(100.0))
+    found = answers.ends(figure, "dark", "bright")
+    assert sorted(figure[found["dark"]]) == list(range(11))
+    assert sorted(figure[found["bright"]]) == list(range(89, 100))
+    assert sum(found.values()).tolist() == [1] * 100
+    # Nearly all alike: no end is made of what is not different.
+    alike = answers.ends(np.array([5.0] * 98 + [1.0, np.nan]), "small", "large")
+    assert {name: int(where.sum()) for name, where in alike.items()} == {"those between": 99}
+    assert answers.ends(np.array([np.nan]), "small", "large") == {}

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, f1_score
 
-from components.judge.answers import Judged
+from components.judge.answers import Judged, masks
 from components.judge.certainty import View
 from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
 from components.judge.overview import overview
@@ -44,7 +44,8 @@ def told() -> dict:
         answers(scores, right),
         answers(1 - scores, ~right),
         np.arange(2000).astype(str),
-        {"gender": gender},
+        {"gender": masks(gender)},
+        ("gender",),
     )
     return {"overview": overview(View(judged)), "right": right, "gender": gender} | {
         "truth": truth,
@@ -92,7 +93,11 @@ def test_what_cannot_be_computed_is_none_and_left_out_of_the_slices() -> None:
     none = np.full(4, -2)
     level = ClassAnswers(["a"], none, np.zeros(4, int), np.ones(4), np.zeros(4, int), np.zeros(4))
     judged = Judged(
-        Answers({"category": level}), None, np.arange(4).astype(str), {"gender": np.repeat("x", 4)}
+        Answers({"category": level}),
+        None,
+        np.arange(4).astype(str),
+        {"gender": masks(np.repeat("x", 4))},
+        ("gender",),
     )
     told = overview(View(judged))
     assert told["figures"]["category/accuracy"] == {"value": None, "interval": None, "products": 0}

@@ -106,8 +106,21 @@ def contents():
                 "gender": {
                     "Women": {"category/accuracy": {"interval": [0.7, 0.85], "low": True}},
                     "Men": {"category/accuracy": {"interval": [0.8, 0.99], "low": False}},
-                }
+                },
+                "image_brightness": {
+                    "darkest tenth": {
+                        "category/accuracy": {
+                            "value": 0.6,
+                            "interval": [0.4, 0.8],
+                            "products": 10,
+                            "low": True,
+                        }
+                    },
+                    "those between": {},
+                },
+                "image_size": {},
             },
+            figures={"category/accuracy": {"value": 0.94, "interval": None, "products": 100}},
         ),
         labels={
             "category": ["Apparel", "Footwear"],

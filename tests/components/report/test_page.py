@@ -83,7 +83,11 @@ def test_the_trials_of_a_search_are_listed_with_what_they_tried(contents):
 
 
 def test_slices_are_ordered_by_support_and_those_that_are_surely_low_are_marked(contents):
-    (table,) = page.slice_tables(contents)
+    table, made = page.slice_tables(contents)
+    assert made["column"] == "brightness of the picture"
+    dark, between = made["rows"]
+    assert dark["cells"] == [{"value": 0.6, "low": True, "interval": [0.4, 0.8]}]
+    assert (dark["support"], between["support"]) == (10, 0)
     assert [row["value"] for row in table["rows"]] == ["Women", "Men", "Kids", "unknown"]
     women, _, kids, unknown = table["rows"]
     assert [cell["low"] for cell in women["cells"]] == [True, *[False] * 6]
