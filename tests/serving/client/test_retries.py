@@ -64,3 +64,13 @@ def test_a_retry_that_is_not_made_is_not_paid(clock):
     for _ in range(5):
         assert budget.spend() == 1
         budget.refund()
+
+
+def test_by_default_ten_retries_are_free_and_a_server_that_is_down_is_asked_a_fifth_more(clock):
+    budget = RetryBudget(Retries(), clock)
+    assert [budget.spend() for _ in range(12)] == [0] * 10 + [1, 2]
+    for _ in range(5):
+        budget.earn()
+    assert budget.spend() == pytest.approx(2)
+    longest = itertools.islice(pauses(Retries(), lambda low, high: high), 6)
+    assert list(longest) == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0])

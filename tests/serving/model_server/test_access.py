@@ -243,3 +243,25 @@ def test_the_file_is_not_looked_at_at_every_request(key_file, monkeypatch, caplo
 
     assert keys.name_of({"x-api-key": FIRST}) == "shop"
     assert caplog.text == ""
+
+
+def test_the_file_is_looked_at_again_when_that_is_due(key_file, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(access.time, "monotonic", lambda: now)
+    monkeypatch.setattr(access, "_BETWEEN_LOOKS_S", 5.0)
+    keys = ApiKeys(key_file)
+    for name, due in (("second", 105.0), ("third", 110.0)):
+        before = keys.name_of({"x-api-key": FIRST})
+        key_file.write_text(f"{name} {FIRST}")
+        now = due - 0.01
+        assert keys.name_of({"x-api-key": FIRST}) == before
+        now = due
+        assert keys.name_of({"x-api-key": FIRST}) == name
+
+
+def test_a_key_of_16_characters_is_the_shortest(tmp_path):
+    (tmp_path / "keys").write_text("shop " + "k" * 16)
+    assert ApiKeys(tmp_path / "keys").name_of({"x-api-key": "k" * 16}) == "shop"
+    (tmp_path / "keys").write_text("shop " + "k" * 15)
+    with pytest.raises(UserError, match="has 15 characters, and less than 16 can be guessed"):
+        ApiKeys(tmp_path / "keys")
