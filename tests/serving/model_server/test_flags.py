@@ -81,6 +81,36 @@ class TestSyntax:
     def test_mistakes_are_named(self, arguments, message):
         assert message in _refusal(BASE, *arguments)
 
+    @pytest.mark.parametrize(
+        ("name", "least", "below"),
+        [
+            ("rest_api_timeout_in_ms", "1", "0"),
+            ("num_load_threads", "0", "-1"),
+            ("max_num_load_retries", "0", "-1"),
+            ("tensorflow_session_parallelism", "0", "-1"),
+            ("tensorflow_intra_op_parallelism", "0", "-1"),
+            ("tensorflow_inter_op_parallelism", "0", "-1"),
+            ("per_process_gpu_memory_fraction", "0", "-0.01"),
+            ("grpc_max_threads", "1", "0"),
+            ("max_message_bytes", "1024", "1023"),
+            ("max_requests_in_flight", "1", "0"),
+            ("max_queued_requests", "0", "-1"),
+            ("max_queued_bytes", "1024", "1023"),
+            ("max_connections", "1", "0"),
+            ("header_timeout_s", "0.1", "0.09"),
+            ("stop_grace_s", "0", "-0.1"),
+            ("traffic_log_rate", "0", "-0.1"),
+        ],
+    )
+    def test_the_least_of_a_number_is_taken_and_no_less(self, name, least, below):
+        assert flags.parse([BASE, f"--{name}={least}"]).options
+        assert f"--{name} is {below}; expected " in _refusal(BASE, f"--{name}={below}")
+
+    @pytest.mark.parametrize("name", ["per_process_gpu_memory_fraction", "traffic_log_rate"])
+    def test_a_share_is_at_most_all(self, name):
+        assert flags.parse([BASE, f"--{name}=1"]).options
+        assert "is 1.01; expected 0.0 to 1.0." in _refusal(BASE, f"--{name}=1.01")
+
 
 class TestWhatToServe:
     def test_one_model_by_its_folder(self):
@@ -323,6 +353,25 @@ class TestTexts:
         assert len(rows) == 2 + len(flags.FLAGS)
         assert all(row.count("|") == 5 for row in rows)
         assert any(row.startswith("| `--port` | `8500` | followed | port of gRPC") for row in rows)
+
+    def test_defaults_are_written_as_they_are_given(self):
+        rows = flags.markdown_table().splitlines()
+        defaults = {row.split("`")[1]: row.split(" | ")[1] for row in rows[2:]}
+        assert defaults["--enable_model_warmup"] == "`true`"
+        assert defaults["--enable_batching"] == "`false`"
+        assert defaults["--max_num_load_retries"] == "`5`"
+        assert defaults["--model_base_path"] == ""
+        text = flags.parse(["--help"]).text
+        assert "--enable_batching (false)" in text and "--model_base_path (none)" in text
+
+    def test_a_flag_is_said_to_be_whose_and_what_becomes_of_it(self):
+        rows = {row.split("`")[1]: row for row in flags.markdown_table().splitlines()[2:]}
+        assert " | followed, Seamline's own | " in rows["--max_connections"]
+        assert " | followed | " in rows["--port"]
+        text = re.sub(r"\s+", " ", flags.parse(["--help"]).text)
+        assert "--port (8500) Port of gRPC" in text
+        ignored = next(flag for flag in flags.FLAGS.values() if flag.support is flags._NO_EFFECT)
+        assert f"{ignored.support.value.capitalize()}: {ignored.meaning[:20]}" in text
 
     def test_versions(self, capsys):
         assert main(["--version"]) == 0
