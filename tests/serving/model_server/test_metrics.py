@@ -107,6 +107,10 @@ def test_what_the_server_does_is_told(metrics):
 
     timed = {"model_name": "m", "API": "Predict", "runtime": "TF1"}
     assert found("serving:runtime_latency_bucket", le="10", **timed) == 1
+    assert found("serving:runtime_latency_sum", **timed) == pytest.approx(10)
+    warmed = {"model_path": "/m/1", "status": "OK"}
+    assert found("serving:model_warmup_latency_sum", **warmed) == pytest.approx(500_000)
+    assert found("serving:request_example_counts_sum", model="m") == 3
     assert found("serving:request_example_counts_bucket", model="m", le="2") == 0
     assert found("serving:request_example_counts_bucket", model="m", le="4") == 1
     assert found("serving:request_example_count_total", model="m") == 3
@@ -145,6 +149,27 @@ def test_names_that_callers_make_up_are_no_labels(metrics):
     assert "made up" not in metrics.text()
     name = ":tensorflow:serving:request_count"
     assert value(metrics, name, model_name="", status="NOT_FOUND") == 1000
+
+
+def test_examples_have_buckets_of_powers_of_two(metrics):
+    metrics.observe_examples("m", 1)
+    lines = metrics.text().splitlines()
+    buckets = [line for line in lines if "request_example_counts_bucket" in line]
+    bounds = [float(re.search('le="(.*?)"', line)[1]) for line in buckets]
+    assert bounds[:-1] == [2**n for n in range(len(bounds) - 1)]
+
+
+def test_numbers_are_whole_where_they_can_be(metrics):
+    shown = {"half": 0.5, "three": 3.0, "large": 2.0**53}
+    for name, number in shown.items():
+        metrics.watch(name, "A value.", lambda number=number: number)
+    lines = metrics.text().splitlines()
+    assert "seamline_half{} 0.5" in lines and "seamline_three{} 3" in lines
+    assert "seamline_large{} 9007199254740992" in lines
+    assert "# HELP seamline_three A value." in lines
+    assert "# TYPE seamline_refused_total counter" in lines
+    # TensorFlow's own have no description.
+    assert not [line for line in lines if line.startswith("# HELP :tensorflow")]
 
 
 def test_any_label_is_escaped(metrics):
