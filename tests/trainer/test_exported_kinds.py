@@ -28,16 +28,24 @@ def model_for(catalog, backbone="small_residual", mirror_average=False, fused=Fa
     return build_model(network, of_heads, mirror_average=mirror_average)
 
 
+# Every backbone and every kind of heads. Neither knows more of the other than how many channels
+# there are, so that a kind of heads needs no export of its own.
 KINDS = {
-    "efficientnetlite0": {"backbone": "efficientnetlite0"},
-    "mobilenetv3small": {"backbone": "mobilenetv3small"},
-    "efficientnetv2b0": {"backbone": "efficientnetv2b0"},
-    "resnet50": {"backbone": "resnet50"},
-    "plain heads": {"heads": "plain"},
-    "a softmax a type": {"attribute_classifier": "softmax_per_type"},
-    "a sigmoid a type, plain": {"heads": "plain", "attribute_classifier": "sigmoid_per_type"},
+    "efficientnetlite0, an embedding of its own": {
+        "backbone": "efficientnetlite0",
+        "embedding_size": 6,
+    },
+    "mobilenetv3small, plain heads": {"backbone": "mobilenetv3small", "heads": "plain"},
+    "efficientnetv2b0, a softmax a type": {
+        "backbone": "efficientnetv2b0",
+        "attribute_classifier": "softmax_per_type",
+    },
+    "resnet50, a sigmoid a type, plain": {
+        "backbone": "resnet50",
+        "heads": "plain",
+        "attribute_classifier": "sigmoid_per_type",
+    },
     "mirror average and fused normalization": {"mirror_average": True, "fused": True},
-    "an embedding of its own": {"embedding_size": 6},
 }
 
 

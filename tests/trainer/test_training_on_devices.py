@@ -4,44 +4,47 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tfx.components.trainer.fn_args_utils import FnArgs
 
-ONE_TRAINING = """
+from trainer import calibration, training
+from trainer.label_space import LabelSpace
+from trainer.splits import Splits
+
+TWO_DEVICES = """
 import json
 import sys
 
 import tensorflow as tf
 
-arguments = json.loads(sys.argv[1])
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * arguments["devices"],
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from tfx.components.trainer.fn_args_utils import FnArgs
-
 from schema.errors import UserError
-from trainer import calibration, training
-from trainer.label_space import LabelSpace
-from trainer.splits import Splits
-from pathlib import Path
+from tests.trainer.test_training_on_devices import learned
+from trainer import training
 
-assert training.distribution().num_replicas_in_sync == arguments["devices"]
-if arguments["devices"] > 1:
-    odd = {"training": arguments["options"]["training"] | {"batch_size": 31}}
-    try:
-        training.train(odd, None, None, None)
-        sys.exit("an odd batch was not refused")
-    except UserError as error:
-        assert "training.batch_size is 31" in str(error), error
-splits = Splits.read(FnArgs(**arguments["files"]))
-options = arguments["options"]
-model, state = training.train(options, splits, Path(arguments["folder"]), arguments["folder"])
-batches = splits.evaluation_batches(options)
-temperatures = calibration.calibrate(model, batches, LabelSpace.of(splits.labels))
-print(json.dumps([*state.epochs, temperatures]))
+arguments = json.loads(sys.argv[1])
+assert training.distribution().num_replicas_in_sync == 2
+odd = {"training": arguments["options"]["training"] | {"batch_size": 31}}
+try:
+    training.train(odd, None, None, None)
+    sys.exit("an odd batch was not refused")
+except UserError as error:
+    assert "training.batch_size is 31" in str(error), error
+print(json.dumps(learned(**arguments)))
 """
+
+
+def learned(options, files, folder):
+    """What a training tells of each of its epochs, and in the end its temperatures."""
+    splits = Splits.read(FnArgs(**files))
+    model, state = training.train(options, splits, Path(folder), folder)
+    batches = splits.evaluation_batches(options)
+    return [*state.epochs, calibration.calibrate(model, batches, LabelSpace.of(splits.labels))]
 
 
 def run(code, *arguments):
@@ -68,20 +71,14 @@ def test_two_devices_learn_what_one_does(catalog, tmp_path):
     options["training"] |= {"frozen_normalization": True}
     options["augmentation"] = dict.fromkeys(options["augmentation"], 0)
 
-    def told(devices):
-        arguments = {
-            "devices": devices,
-            "folder": str(tmp_path / str(devices)),
-            "options": options,
-            "files": {
-                name: getattr(fn_args, name)
-                for name in ("train_files", "eval_files", "transform_graph_path")
-            },
-        }
-        return json.loads(run(ONE_TRAINING, json.dumps(arguments)).splitlines()[-1])
+    names = ("train_files", "eval_files", "transform_graph_path")
+    files = {name: getattr(fn_args, name) for name in names}
 
-    *one_device, temperatures = told(1)
-    *two_devices, same_temperatures = told(2)
+    assert training.distribution().num_replicas_in_sync == 1
+    *one_device, temperatures = learned(options, files, str(tmp_path / "1"))
+    asked = {"options": options, "files": files, "folder": str(tmp_path / "2")}
+    told = run(TWO_DEVICES, json.dumps(asked))
+    *two_devices, same_temperatures = json.loads(told.splitlines()[-1])
     assert same_temperatures == pytest.approx(temperatures, rel=1e-2)
     for one, two in zip(one_device, two_devices, strict=True):
         for figure in ("loss", "val_loss", "val_mean"):
