@@ -689,6 +689,11 @@ class Evaluation(Section):
         description="What a model must reach on the test part to go live: a list of bounds, see "
         "`evaluation.gates[]` below.",
     )
+    crosses: list[list[str]] = Field(
+        default_factory=list,
+        description="Lists of slice columns for whose combined values the metrics are computed as "
+        "well, e.g. `[[gender, season]]`.",
+    )
     guards: bool = Field(
         True,
         description="Whether, beside the gates, no level's accuracy, nor the attributes' overall "
@@ -782,6 +787,14 @@ class Config(Section):
         cls, evaluation: Evaluation, validated: ValidationInfo
     ) -> Evaluation:
         catalog = validated.data.get("catalog")
+        for cross in evaluation.crosses if catalog else ():
+            if unknown := [column for column in cross if column not in catalog.slices]:
+                raise ValueError(
+                    f"crosses names {unknown[0]}; catalog.slices has "
+                    f"{', '.join(catalog.slices) or 'none'}"
+                )
+            if len(set(cross)) < 2:
+                raise ValueError("a cross is of two or more different slice columns")
         if not evaluation.gates or not catalog:
             return evaluation
         # Only here, for it stands on SciPy, and most commands ask for no gates.

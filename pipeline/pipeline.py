@@ -171,6 +171,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         schema=schema_gen.outputs["schema"],
         eval_config=eval_config(
             slices=config.catalog.slices,
+            crosses=config.evaluation.crosses,
             attribute_threshold=config.evaluation.attribute_threshold,
             attributes=bool(config.catalog.attribute_groups),
             extra_labels=config.catalog.extra_labels,

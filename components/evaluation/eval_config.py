@@ -15,6 +15,7 @@ def eval_config(
     slices: Sequence[str],
     attribute_threshold: float,
     *,
+    crosses: Sequence[Sequence[str]] = (),
     attributes: bool = True,
     extra_labels: Sequence[str] = (),
     joint_decoding: bool = False,
@@ -28,6 +29,8 @@ def eval_config(
 
     Args:
         slices: Slice columns by whose values every metric is also computed.
+        crosses: Lists of slice columns, for whose pairs of values and so on every metric is
+            computed as well.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
         attributes: Whether the catalog has attributes; without, their metrics are left out.
         extra_labels: Slice columns that the model names as well.
@@ -45,6 +48,11 @@ def eval_config(
     config.slicing_specs.add()
     for column in slices:
         config.slicing_specs.add(feature_keys=[features.slice_feature(column)])
+    for cross in crosses:
+        config.slicing_specs.add(feature_keys=[*map(features.slice_feature, cross)])
+    if attributes and features.ATTRIBUTES not in slices:
+        # Of which a product may have several, and then is in as many slices.
+        config.slicing_specs.add(feature_keys=[features.ATTRIBUTES])
     config.metrics_specs.add().metrics.add(class_name="ExampleCount")
     for level in levels:
         spec = config.metrics_specs.add(output_names=[level])

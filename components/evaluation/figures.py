@@ -20,8 +20,23 @@ import numpy as np
 
 from schema import features
 
-CLASS_FIGURES = ("accuracy", "overall_precision", "overall_recall", "overall_f1")
-"""What is said of a level with one class a product."""
+CLASS_FIGURES = (
+    "accuracy",
+    *(
+        f"{average}_{figure}"
+        for average in ("overall", "macro")
+        for figure in ("precision", "recall", "f1")
+    ),
+    "balanced_accuracy",
+)
+"""What is said of a level with one class a product: `macro` is over the classes that are true or
+answered, `balanced_accuracy` the mean recall of those that are true."""
+
+TOP = (3, 5)
+
+RANK_FIGURES = (*(f"top{k}_accuracy" for k in TOP), "brier")
+"""Said of such a level as well: whether the truth is among the likeliest, and Brier's score, the
+sum over all classes of (probability - [true])^2, from 0 to 2 (Brier 1950)."""
 
 ATTRIBUTE_FIGURES = tuple(
     f"{average}_{figure}"
@@ -32,6 +47,12 @@ ATTRIBUTE_FIGURES = tuple(
 
 CALIBRATION_ERROR = "calibration_error"
 """Said of every level: the expected calibration error of what is served; less is better."""
+
+LESS_IS_BETTER = frozenset(
+    {CALIBRATION_ERROR, "brier", "wrong_within_category", "wrong_across_categories"}
+    | {"tree_distance"}
+)
+"""Figures that are errors."""
 
 UNCALIBRATED_ERROR = "uncalibrated_calibration_error"
 """What `CALIBRATION_ERROR` would be without calibration."""
@@ -45,9 +66,18 @@ CHANGED = "changed_by_decoding"
 DECODING_FIGURES = (INDEPENDENT_ACCURACY, CHANGED)
 """Said of category and sub-category where they are decoded jointly."""
 
-PAIR_FIGURES = ("pair_accuracy", "independent_pair_accuracy")
-"""Said of the sub-category then: the share of the products whose category is right as well, as
-served and without joint decoding."""
+PAIR_FIGURES = (
+    "pair_accuracy",
+    "wrong_within_category",
+    "wrong_across_categories",
+    "tree_distance",
+)
+"""Said of the sub-category: the share of the products whose category is right as well, of those
+wrong below the right category, and below another; and the mean of the edges between the true and
+the answered leaf, of which there are 0, 2 or 4 (Dekel et al. 2004)."""
+
+INDEPENDENT_PAIR_ACCURACY = "independent_pair_accuracy"
+"""What `pair_accuracy` would be without joint decoding."""
 
 PRODUCT_ACCURACY = "product_accuracy"
 """Said of a class level where products have several pictures: the accuracy by product, each named
@@ -85,8 +115,10 @@ def levels(extra_labels: Iterable[str] = (), attributes: bool = True) -> list[st
 
 def served(level: str) -> tuple[str, ...]:
     """The figures of what a level serves."""
-    of_level = ATTRIBUTE_FIGURES if level == features.ATTRIBUTES else CLASS_FIGURES
-    return (*of_level, CALIBRATION_ERROR)
+    if level == features.ATTRIBUTES:
+        return (*ATTRIBUTE_FIGURES, CALIBRATION_ERROR)
+    of_pairs = PAIR_FIGURES if level == features.SUBCATEGORY else ()
+    return (*CLASS_FIGURES, *RANK_FIGURES, *of_pairs, CALIBRATION_ERROR)
 
 
 def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, ...]:
@@ -99,7 +131,7 @@ def compared(level: str, joint_decoding: bool, calibrated: bool) -> tuple[str, .
     """
     names = [UNCALIBRATED_ERROR] if calibrated else []
     if joint_decoding and level == features.SUBCATEGORY:
-        names = [*PAIR_FIGURES, *names]
+        names = [INDEPENDENT_PAIR_ACCURACY, *names]
     if joint_decoding and level in (features.CATEGORY, features.SUBCATEGORY):
         names = [*DECODING_FIGURES, *names]
     return tuple(names)
@@ -193,13 +225,28 @@ def decoding_figures(decisions: np.ndarray) -> dict[str, float]:
 
 
 def pair_figures(counts: np.ndarray) -> dict[str, float]:
-    """Computes `PAIR_FIGURES`.
+    """Computes `PAIR_FIGURES` and `INDEPENDENT_PAIR_ACCURACY`.
 
     Args:
-        counts: int64 (3): products, those with both levels right, and so without joint decoding.
+        counts: int64 (4): products, those with the category right, with both levels right, and with
+            both right without joint decoding.
     """
-    products, *right = np.asarray(counts, np.int64).tolist()
-    return {name: of / max(products, 1) for name, of in zip(PAIR_FIGURES, right, strict=True)}
+    products, category, both, independent = np.asarray(counts, np.int64).tolist()
+    within, across = category - both, products - category
+    found = both, within, across, 2 * within + 4 * across, independent
+    names = (*PAIR_FIGURES, INDEPENDENT_PAIR_ACCURACY)
+    return {name: of / max(products, 1) for name, of in zip(names, found, strict=True)}
+
+
+def rank_figures(sums: np.ndarray) -> dict[str, float]:
+    """Computes `RANK_FIGURES`.
+
+    Args:
+        sums: float64 (4): products, those whose truth is among the likeliest 3 and 5, and the sum
+            of their Brier scores.
+    """
+    products, *summed = np.asarray(sums, np.float64).tolist()
+    return {name: of / max(products, 1) for name, of in zip(RANK_FIGURES, summed, strict=True)}
 
 
 def calibration_error(reliability: np.ndarray) -> float:
@@ -226,17 +273,29 @@ def class_figures(confusion: np.ndarray) -> dict[str, float]:
         f"overall_{figure}": sum(of[figure] * of["support"] for of in classes) / total
         for figure in ("precision", "recall", "f1")
     }
-    return {"accuracy": right / total, **weighted}
+    macro = {
+        f"macro_{figure}": sum(of[figure] for of in classes) / max(len(classes), 1)
+        for figure in ("precision", "recall", "f1")
+    }
+    recalls = [of["recall"] for of in classes if of["support"]]
+    return {
+        "accuracy": right / total,
+        **weighted,
+        **macro,
+        "balanced_accuracy": sum(recalls) / max(len(recalls), 1),
+    }
 
 
-def attribute_figures(counts: np.ndarray) -> dict[str, float]:
+def attribute_figures(counts: np.ndarray, unknown: int = 0) -> dict[str, float]:
     """Computes `ATTRIBUTE_FIGURES` from counts.
 
     Args:
         counts: int64 (A, 3): each attribute's true positives, false positives, false negatives.
+        unknown: How often products have attributes that the model does not know; each is a miss
+            among all decisions, but none of the A attributes that the macro figures are over.
     """
     counts = np.asarray(counts, np.int64).reshape(-1, 3)
-    pooled = _attribute_precision_recall_f1(counts.sum(axis=0))
+    pooled = _attribute_precision_recall_f1(counts.sum(axis=0) + [0, 0, unknown])
     macro = [
         figure.mean() if len(counts) else 0.0 for figure in _attribute_precision_recall_f1(counts)
     ]

@@ -86,9 +86,9 @@ class _SumDecisions(beam.CombineFn):
 
     def extract_output(
         self, accumulator: dict[tuple[int, int, int], int]
-    ) -> dict[metric_types.MetricKey, np.ndarray]:
-        rows = [(*decision, count) for decision, count in sorted(accumulator.items())]
-        return {self._key: np.array(rows, np.int64).reshape(-1, 4)}
+    ) -> dict[metric_types.MetricKey, dict[tuple[int, int, int], int]]:
+        # No array: where TFMA estimates intervals it adds arrays up, whose shapes differ here.
+        return {self._key: accumulator}
 
 
 class _SumArrays(beam.CombineFn):
@@ -109,21 +109,46 @@ class _SumArrays(beam.CombineFn):
 
 
 class _SumPairs(_SumArrays):
-    """Counts products, those with category and sub-category right, and so without decoding."""
+    """Counts products: all, category right, both levels right, and both without decoding."""
 
     def __init__(self, key: metric_types.MetricKey) -> None:
-        super().__init__(key, np.zeros(3, np.int64))
+        super().__init__(key, np.zeros(4, np.int64))
 
     def add_input(
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
-        both = np.array([1, 1, 1])
-        for level in (features.CATEGORY, features.SUBCATEGORY):
+        both = np.array([1, 1, 1, 1])
+        for level, first in ((features.CATEGORY, 1), (features.SUBCATEGORY, 2)):
             label, *scores = _label_and_scores(
                 element, self._key, without=features.independent, level=level
             )
-            both[1:] &= [np.argmax(of) == label[0] for of in scores]
+            served, independent = (np.argmax(of) == label[0] for of in scores)
+            both[first:3] &= served
+            both[3] &= independent
         return accumulator + both
+
+
+class _SumRanks(_SumArrays):
+    """Counts products, those whose truth is among the likeliest, and adds up Brier scores."""
+
+    def __init__(self, key: metric_types.MetricKey) -> None:
+        super().__init__(key, np.zeros(4))
+
+    def add_input(
+        self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
+    ) -> np.ndarray:
+        label, scores, _ = _label_and_scores(element, self._key, without=features.independent)
+        if not len(label) or label[0] == features.NOT_GIVEN:
+            return accumulator
+        scores, truth = scores.astype(np.float64), int(label[0])
+        brier, within = (scores**2).sum() + 1, [False] * len(figures.TOP)
+        if truth >= 0:
+            brier -= 2 * scores[truth]
+            # Of equal scores the first is likelier.
+            rank = np.count_nonzero(scores > scores[truth])
+            rank += np.count_nonzero(scores[:truth] == scores[truth])
+            within = [rank < k for k in figures.TOP]
+        return accumulator + np.array([1, *within, brier])
 
 
 class _SumReliability(_SumArrays):
@@ -153,7 +178,10 @@ class _SumReliability(_SumArrays):
 
 
 class _SumAttributeCounts(beam.CombineFn):
-    """Counts each attribute's true positives, false positives and false negatives."""
+    """Counts each attribute's true positives, false positives and false negatives.
+
+    The last row is of those that the model does not know, which are always false negatives.
+    """
 
     def __init__(self, key: metric_types.MetricKey, threshold: float) -> None:
         self._key = key
@@ -166,7 +194,7 @@ class _SumAttributeCounts(beam.CombineFn):
         self, accumulator: np.ndarray, element: metric_types.StandardMetricInputs
     ) -> np.ndarray:
         label, scores, _ = _label_and_scores(element, self._key, without=features.uncalibrated)
-        return _add(accumulator, _outcomes(label, scores, self._threshold))
+        return _add(accumulator, _outcomes(*_with_unknown(element, label, scores), self._threshold))
 
     def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
         merged = self.create_accumulator()
@@ -196,6 +224,8 @@ class _SumProducts(beam.CombineFn):
         element: metric_types.StandardMetricInputs,
     ) -> dict[bytes, tuple[np.ndarray, int, np.ndarray]]:
         label, scores, _ = _label_and_scores(element, self._key, without=features.uncalibrated)
+        if self._key.output_name == features.ATTRIBUTES:
+            label, scores = _with_unknown(element, label, scores)
         if len(label) and label[0] != features.NOT_GIVEN:
             product = np.ravel(element.features[features.PRODUCT])[0]
             pictures = {product: (label, 1, scores.astype(np.float64))}
@@ -248,11 +278,16 @@ def _class_computations(
     def of_pairs(counts: np.ndarray) -> float:
         return figures.pair_figures(counts)[name]
 
+    def of_ranks(sums: np.ndarray) -> float:
+        return figures.rank_figures(sums)[name]
+
     def of_products(products: list[tuple[np.ndarray, np.ndarray]]) -> float:
         right = [label[0] == np.argmax(scores) for label, scores in products]
         return sum(right) / max(len(right), 1)
 
-    def of_decisions(decisions: np.ndarray) -> float | Table:
+    def of_decisions(counted: dict[tuple[int, int, int], int]) -> float | Table:
+        rows = [(*decision, count) for decision, count in sorted(counted.items())]
+        decisions = np.array(rows, np.int64).reshape(-1, 4)
         if name == figures.CONFUSION:
             return Table(figures.confusion(decisions))
         if name in figures.DECODING_FIGURES:
@@ -263,7 +298,9 @@ def _class_computations(
         return _reliability_computations(name, model_names, output_names)
     if name == figures.PRODUCT_ACCURACY:
         return _product_computations(name, of_products, model_names, output_names)
-    if name in figures.PAIR_FIGURES:
+    if name in figures.RANK_FIGURES:
+        return _computations(name, "_ranks", _SumRanks, of_ranks, model_names, output_names)
+    if name in (*figures.PAIR_FIGURES, figures.INDEPENDENT_PAIR_ACCURACY):
         return _computations(name, "_pairs", _SumPairs, of_pairs, model_names, output_names)
     return _computations(name, "_decisions", _SumDecisions, of_decisions, model_names, output_names)
 
@@ -281,16 +318,22 @@ def _attribute_computations(
         counts = np.zeros((0, 3), np.int64)
         for label, scores in products:
             counts = _add(counts, _outcomes(label, scores, threshold))
-        return figures.attribute_figures(counts)[name.removeprefix("product_")]
+        return of_counts(counts, name.removeprefix("product_"))
+
+    def of_counts(counts: np.ndarray, figure: str) -> float:
+        known, unknown = counts[:-1], counts[-1:, 2].sum()
+        return figures.attribute_figures(known, unknown)[figure]
 
     def value(counts: np.ndarray) -> float | Table:
-        return Table(counts) if name == figures.COUNTS else figures.attribute_figures(counts)[name]
+        return Table(counts[:-1]) if name == figures.COUNTS else of_counts(counts, name)
 
     if name in _RELIABILITY:
         return _reliability_computations(name, model_names, output_names)
     if name in figures.PRODUCT_ATTRIBUTE_FIGURES:
         return _product_computations(name, of_products, model_names, output_names)
-    return _computations(name, "_counts", combiner, value, model_names, output_names)
+    return _computations(
+        name, "_counts", combiner, value, model_names, output_names, [features.ATTRIBUTES]
+    )
 
 
 _RELIABILITY = {
@@ -323,7 +366,13 @@ def _product_computations(
     output_names: list[str] | None,
 ) -> metric_types.MetricComputations:
     return _computations(
-        name, "_products", _SumProducts, value, model_names, output_names, [features.PRODUCT]
+        name,
+        "_products",
+        _SumProducts,
+        value,
+        model_names,
+        output_names,
+        [features.PRODUCT, features.ATTRIBUTES],
     )
 
 
@@ -390,10 +439,21 @@ def _label_and_scores(
     return np.ravel(label), scores, scores if other is None else np.ravel(other)
 
 
+def _with_unknown(
+    inputs: metric_types.StandardMetricInputs, label: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A product's attributes, and as one more those that the model does not know: how many."""
+    own = (inputs.features or {}).get(features.ATTRIBUTES)
+    count = 0 if own is None else np.size(own)
+    unknown = max(count - float(label.sum()), 0.0)
+    return np.append(label, unknown), np.append(scores, np.float32(-1))
+
+
 def _outcomes(label: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Which attributes are true or false positives or false negatives: bool (A, 3)."""
+    """How many true positives, false positives and false negatives it is, int64 (A + 1, 3)."""
     true, predicted = label > 0.5, scores >= np.float32(threshold)
-    return np.stack([true & predicted, ~true & predicted, true & ~predicted], axis=1)
+    found = [true & predicted, ~true & predicted, np.where(true & ~predicted, label, 0)]
+    return np.stack(found, axis=1).astype(np.int64)
 
 
 def _add(counts: np.ndarray, more: np.ndarray) -> np.ndarray:

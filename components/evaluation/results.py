@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EXAMPLE_COUNT = "example_count"
 
+CROSSED = " x "
+"""Between the names of crossed columns, and between their values."""
+
 _BASELINE = "baseline"
 """What TFMA calls the model that the candidate is compared with."""
 
@@ -66,15 +69,20 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
     tables: dict[str, np.ndarray] = {}
     for record in tfma.load_metrics(evaluation_uri):
         candidate, of_slice = _values(record, of_baseline=False)
+        if record.WhichOneof("slicing_spec_oneof") == "cross_slice_key":
+            # A comparison of two slices: no figures of products.
+            continue
         if not record.slice_key.single_slice_keys:
             overall, tables = candidate, of_slice
             baseline, _ = _values(record, of_baseline=True)
             continue
-        (key,) = record.slice_key.single_slice_keys
-        value = getattr(key, key.WhichOneof("kind"))
-        value = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        keys = record.slice_key.single_slice_keys
+        value = CROSSED.join(_value_of(key) for key in keys)
+        column = CROSSED.join(features.slice_column(key.column) for key in keys)
+        if EXAMPLE_COUNT not in candidate:
+            # TFMA says of a slice of too few products no more than that.
+            continue
         count = int(candidate[EXAMPLE_COUNT])
-        column = features.slice_column(key.column)
         slices.setdefault(column, {})[value] = {EXAMPLE_COUNT: count} | _ordered(candidate)
     if not overall:
         raise UserError(
@@ -155,19 +163,28 @@ def _values(
         if key.is_diff or (key.model_name == _BASELINE) != of_baseline:
             continue
         name = f"{key.output_name}/{key.name}" if key.output_name else key.name
-        if value.WhichOneof("type") == "double_value":
+        kind = value.WhichOneof("type")
+        if kind == "double_value":
             values[name] = value.double_value.value
-        else:
+        elif kind == "bounded_value":
+            # With an interval around it.
+            values[name] = value.bounded_value.value.value
+        elif kind == "array_value":
             array = value.array_value
             numbers = array.float64_values or array.int64_values
-            kind = np.float64 if array.float64_values else np.int64
-            tables[name] = np.array(numbers, kind).reshape(tuple(array.shape))
+            of_numbers = np.float64 if array.float64_values else np.int64
+            tables[name] = np.array(numbers, of_numbers).reshape(tuple(array.shape))
     unjudged = {
         level for level, table in _by_level(tables, figures.CONFUSION).items() if not len(table)
     }
     return {
         name: value for name, value in values.items() if name.split("/")[0] not in unjudged
     }, tables
+
+
+def _value_of(key: Any) -> str:
+    value = getattr(key, key.WhichOneof("kind"))
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _by_level(tables: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:

@@ -38,6 +38,14 @@ _FIGURE_TITLES = {
     "macro_precision": "Macro precision",
     "macro_recall": "Macro recall",
     "macro_f1": "Macro F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "top3_accuracy": "Among the likeliest 3",
+    "top5_accuracy": "Among the likeliest 5",
+    "brier": "Brier score",
+    "pair_accuracy": "Category right as well",
+    "wrong_within_category": "Wrong, the category right",
+    "wrong_across_categories": "Wrong, the category too",
+    "tree_distance": "Tree distance",
     figures.PRODUCT_ACCURACY: "Accuracy by product",
     "product_overall_f1": "Overall F1 by product",
     "product_macro_f1": "Macro F1 by product",
@@ -435,7 +443,7 @@ def level_tables(contents: Contents) -> list[dict[str, Any]]:
                     "value": value,
                     "before": before,
                     "change": None if before is None else value - before,
-                    "less_is_better": figure == figures.CALIBRATION_ERROR,
+                    "less_is_better": figure in figures.LESS_IS_BETTER,
                 }
             )
         tables.append({"title": title(level), "rows": rows})
@@ -554,7 +562,8 @@ def decoding_rows(contents: Contents) -> list[dict[str, Any]]:
     ]
     if rows:
         served, independent = (
-            metrics[f"{features.SUBCATEGORY}/{figure}"] for figure in figures.PAIR_FIGURES
+            metrics[f"{features.SUBCATEGORY}/{figure}"]
+            for figure in (figures.PAIR_FIGURES[0], figures.INDEPENDENT_PAIR_ACCURACY)
         )
         both = {"title": "Both", "served": served, "independent": independent, "changed": None}
         rows.append(both)

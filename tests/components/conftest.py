@@ -8,6 +8,10 @@ import pytest
 from schema import features
 
 
+SHOTS = ("flat", "worn")
+"""Values of a slice column, one product after the other."""
+
+
 @dataclasses.dataclass
 class Judged:
     """Truths and scores of N pictures, for models whose vocabulary is `vocabularies`.
@@ -107,6 +111,7 @@ def examples_folder(judged, tmp_path_factory):
                 "subcategory": text(judged.subcategory[row]),
                 "attributes": text(*judged.attributes[row]),
                 "gender": text(judged.gender[row]),
+                "shot": text(SHOTS[row % len(SHOTS)]),
             }
             for level, scores in judged.scores.items():
                 feature[f"scores_{level}"] = tf.train.Feature(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn import metrics as truth
+from tensorflow_model_analysis.proto.config_pb2 import ConfidenceIntervalOptions
 
 import schema
 from components.evaluation.eval_config import eval_config
@@ -74,7 +75,8 @@ def schema_folder(tmp_path_factory):
     required = [block for block in catalog.split("feature {") if "image_" not in block]
     gender = ' name: "gender" type: BYTES value_count { min: 1 max: 1 } }'
     product = ' name: "product" type: BYTES value_count { min: 1 max: 1 } }'
-    (folder / "schema.pbtxt").write_text("feature {".join([*required, gender, product]))
+    shot = ' name: "shot" type: BYTES value_count { min: 1 max: 1 } }'
+    (folder / "schema.pbtxt").write_text("feature {".join([*required, gender, product, shot]))
     return folder
 
 
@@ -120,6 +122,18 @@ def expected(judged, chosen):
         predicted = scores[level].argmax(axis=1)
         found[f"{level}/accuracy"] = truth.accuracy_score(true, predicted)
         found |= _precision_recall_f1(f"{level}/overall", true, predicted, "weighted")
+        found |= _precision_recall_f1(f"{level}/macro", true, predicted, "macro")
+        found[f"{level}/balanced_accuracy"] = truth.recall_score(
+            true, predicted, labels=np.unique(true), average="macro", zero_division=0
+        )
+        order = np.argsort(-scores[level], axis=1, kind="stable")
+        for k in (3, 5):
+            among = [label in first for label, first in zip(true, order[:, :k], strict=True)]
+            found[f"{level}/top{k}_accuracy"] = np.mean(among)
+        one_hot = true[:, None] == np.arange(len(vocabulary))
+        # What is in no vocabulary has a column of its own, to which no probability goes.
+        squares = ((scores[level].astype(float) - one_hot) ** 2).sum(axis=1) + (true < 0)
+        found[f"{level}/brier"] = squares.mean()
         for prefix, of in (("", scores[level]), ("uncalibrated_", scores[f"{level}_uncalibrated"])):
             error = calibration_error(of.max(axis=1), of.argmax(axis=1) == true)
             found[f"{level}/{prefix}calibration_error"] = error
@@ -138,6 +152,15 @@ def expected(judged, chosen):
                 for row in np.flatnonzero(chosen)
             ]
         )
+    right = {
+        level: np.array(judged.vocabularies[level])[judged.scores[level].argmax(1)][chosen]
+        == getattr(judged, level)[chosen]
+        for level in ("category", "subcategory")
+    }
+    within = right["category"] & ~right["subcategory"]
+    found["subcategory/wrong_within_category"] = within.mean()
+    found["subcategory/wrong_across_categories"] = np.mean(~right["category"])
+    found["subcategory/tree_distance"] = np.mean(2 * within + 4 * ~right["category"])
     true = np.array(
         [[label in of for label in judged.vocabularies["attributes"]] for of in judged.attributes]
     )[chosen]
@@ -194,6 +217,31 @@ def test_metrics_of_every_slice_are_too_and_nothing_is_said_of_labels_that_nobod
     assert first_run.slices["gender"][gender] == pytest.approx(
         {**expected(judged, chosen), "example_count": chosen.sum()}
     )
+
+
+def test_metrics_are_computed_for_every_attribute_and_for_crosses_that_are_asked_for(
+    evaluate, model, judged
+):
+    evaluation = evaluate(config(["gender"], crosses=[["gender", "shot"]]), model)
+    assert list(evaluation.slices) == ["attributes", "gender", "gender x shot"]
+    for label, found in evaluation.slices["attributes"].items():
+        chosen = np.array([label in of for of in judged.attributes])
+        assert found == pytest.approx({**expected(judged, chosen), "example_count": chosen.sum()})
+    crossed = evaluation.slices["gender x shot"]
+    assert sum(of["example_count"] for of in crossed.values()) == len(judged.gender)
+    chosen = (judged.gender == "Women") & (np.arange(len(judged.gender)) % 2 == 1)
+    assert crossed["Women x worn"] == pytest.approx(
+        {**expected(judged, chosen), "example_count": chosen.sum()}
+    )
+
+
+def test_figures_are_read_where_tfma_puts_intervals_around_them(evaluate, model, first_run):
+    bounds = config([])
+    bounds.options.compute_confidence_intervals.value = True
+    bounds.options.confidence_intervals.method = ConfidenceIntervalOptions.POISSON_BOOTSTRAP
+    evaluation = evaluate(bounds, model)
+    assert evaluation.metrics == pytest.approx(first_run.metrics)
+    assert evaluation.confusion.keys() == first_run.confusion.keys()
 
 
 def test_the_confusion_counts_every_product_once_and_unknown_classes_as_errors(first_run, judged):
@@ -282,7 +330,7 @@ def test_what_is_switched_off_is_not_measured(evaluate, save_model, tmp_path, fi
     assert evaluation.metrics == {
         name: pytest.approx(value)
         for name, value in first_run.metrics.items()
-        if not re.search("independent|decoding|pair|uncalibrated", name)
+        if not re.search("independent|decoding|uncalibrated", name)
     }
     assert evaluation.uncalibrated_reliability == {}
 

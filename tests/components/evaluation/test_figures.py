@@ -32,7 +32,17 @@ def test_class_figures_are_scikit_learns_weighted_averages(judged):
     found = figures.class_figures(confusion_of(judged))
     assert tuple(found) == figures.CLASS_FIGURES
     assert list(found.values()) == pytest.approx(
-        [truth.accuracy_score(true, predicted), *weighted[:3]]
+        [
+            truth.accuracy_score(true, predicted),
+            *weighted[:3],
+            *truth.precision_recall_fscore_support(
+                true, predicted, average="macro", zero_division=0
+            )[:3],
+            # Of scikit-learn's recalls those of classes that are true.
+            truth.recall_score(
+                true, predicted, labels=sorted({*true}), average="macro", zero_division=0
+            ),
+        ]
     )
 
 
@@ -86,8 +96,10 @@ def test_decisions_sum_up_to_the_confusion_and_tell_what_decoding_changed():
 
 
 def test_pairs_are_shares_of_the_products():
-    assert list(figures.pair_figures([8, 6, 4]).values()) == [0.75, 0.5]
-    assert list(figures.pair_figures([0, 0, 0]).values()) == [0, 0]
+    # Of 8 products 7 have the right category, 6 the right sub-category too, 4 without decoding.
+    assert list(figures.pair_figures([8, 7, 6, 4]).values()) == [6 / 8, 1 / 8, 1 / 8, 6 / 8, 4 / 8]
+    assert list(figures.pair_figures([0, 0, 0, 0]).values()) == [0] * 5
+    assert list(figures.rank_figures([8, 6, 7, 4.0]).values()) == [0.75, 0.875, 0.5]
 
 
 def test_the_calibration_error_weighs_each_bin_by_its_answers():

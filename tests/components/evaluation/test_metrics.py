@@ -65,6 +65,7 @@ def computed(metric, level, pictures, parts=1):
 
 OF_CLASSES = (
     *figures.CLASS_FIGURES,
+    *figures.RANK_FIGURES,
     *figures.DECODING_FIGURES,
     figures.CALIBRATION_ERROR,
     figures.UNCALIBRATED_ERROR,
@@ -85,7 +86,10 @@ OF_ATTRIBUTES = (
 @pytest.mark.parametrize("parts", [2, 7])
 def test_in_how_many_parts_it_is_summed_changes_nothing(pictures, parts):
     metrics = [("category", ClassMetric(name)) for name in OF_CLASSES]
-    metrics += [("subcategory", ClassMetric(name)) for name in figures.PAIR_FIGURES]
+    metrics += [
+        ("subcategory", ClassMetric(name))
+        for name in (*figures.PAIR_FIGURES, figures.INDEPENDENT_PAIR_ACCURACY)
+    ]
     metrics += [("attributes", AttributeMetric(name, THRESHOLD)) for name in OF_ATTRIBUTES]
     for level, metric in metrics:
         whole = computed(metric, level, pictures)
@@ -199,3 +203,31 @@ def test_a_model_that_does_not_know_a_level_is_not_judged_by_it():
     pictures = [(b"p", labels, {"subcategory": np.float32([0.3, 0.7])})]
     assert computed(ClassMetric("accuracy"), "category", pictures) == 0
     assert computed(AttributeMetric("overall_f1", THRESHOLD), "attributes", pictures) == 0
+
+
+@pytest.mark.parametrize("name", ["overall_recall", "product_overall_f1"])
+def test_an_attribute_that_training_never_saw_is_a_miss(pictures, name):
+    """The label of a product that has one more attribute than the vocabulary is the same as ever."""
+    metric = AttributeMetric(name, THRESHOLD)
+    known = sum(labels["attributes"].sum() for _, labels, _ in pictures)
+
+    def recounted(more: int) -> float:
+        sums = {}
+        for computation in metric.computations(output_names=["attributes"]):
+            if isinstance(computation, metric_types.DerivedMetricComputation):
+                [value] = computation.result(sums).values()
+                return value
+            accumulator = computation.combiner.create_accumulator()
+            for element in elements(pictures):
+                own = int(element.get_labels("", "attributes").sum()) + more
+                element.features[features.ATTRIBUTES] = np.array([b"a"] * own, object)
+                accumulator = computation.combiner.add_input(accumulator, element)
+            sums |= computation.combiner.extract_output(accumulator)
+        raise AssertionError("nothing was derived")
+
+    as_ever = recounted(0)
+    assert as_ever == pytest.approx(computed(metric, "attributes", pictures))
+    if name == "overall_recall":
+        assert recounted(2) == pytest.approx(as_ever * known / (known + 2 * len(pictures)))
+    else:
+        assert recounted(2) < as_ever

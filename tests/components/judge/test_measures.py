@@ -214,8 +214,9 @@ def test_wrong_products_are_within_the_category_or_across(some):
     assert some.figure("subcategory/wrong_within_category") == near(share[2])
     assert some.figure("subcategory/wrong_across_categories") == near(share[4])
     assert some.figure("subcategory/tree_distance") == near(np.mean(edges))
-    found = figures.pair_figures([len(edges), edges.count(0), 0])
-    assert some.figure("subcategory/pair_accuracy") == near(found["pair_accuracy"])
+    found = figures.pair_figures([len(edges), edges.count(0) + edges.count(2), edges.count(0), 0])
+    for name in figures.PAIR_FIGURES:
+        assert some.figure(f"subcategory/{name}") == near(found[name])
 
 
 def test_an_answer_is_consistent_if_its_pair_is_known(some):

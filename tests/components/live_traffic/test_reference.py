@@ -85,8 +85,6 @@ def evaluation(products: int) -> Evaluation:
         attribute_counts=np.array([[30, 20, 5], [10, 0, 90]]),
         reliability={"category": table},
         uncalibrated_reliability={},
-        blessed=True,
-        failures=[],
     )
 
 
