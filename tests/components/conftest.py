@@ -7,7 +7,6 @@ import pytest
 
 from schema import features
 
-
 SHOTS = ("flat", "worn")
 """Values of a slice column, one product after the other."""
 

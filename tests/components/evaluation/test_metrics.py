@@ -207,7 +207,7 @@ def test_a_model_that_does_not_know_a_level_is_not_judged_by_it():
 
 @pytest.mark.parametrize("name", ["overall_recall", "product_overall_f1"])
 def test_an_attribute_that_training_never_saw_is_a_miss(pictures, name):
-    """The label of a product that has one more attribute than the vocabulary is the same as ever."""
+    """Its label after Transform is what it was; only the Example says that there is more."""
     metric = AttributeMetric(name, THRESHOLD)
     known = sum(labels["attributes"].sum() for _, labels, _ in pictures)
 
