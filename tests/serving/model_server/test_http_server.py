@@ -189,6 +189,17 @@ def test_headers_and_trailers_that_are_too_long_are_refused(running, sent):
     assert running.refusals == {"headers": 1}
 
 
+def test_headers_may_be_as_long_as_the_limit_says(running):
+    for length, status in ((LIMITS.header_bytes, 200), (LIMITS.header_bytes + 1, 431)):
+        with connected(running) as connection:
+            begun = get("/", "X: ").removesuffix(b"\r\n").ljust(length, b"x")
+            connection.sendall(begun)
+            time.sleep(0.05)
+            if status == 200:
+                connection.sendall(b"\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 %d" % status
+
+
 def test_connections_without_a_request_are_closed(running):
     with connected(running) as silent, connected(running) as idle, connected(running) as blank:
         idle.sendall(get("/"))
