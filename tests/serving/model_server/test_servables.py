@@ -957,3 +957,48 @@ class TestSavedModels:
 @pytest.fixture(autouse=True)
 def _log_level(caplog):
     caplog.set_level(logging.INFO, "seamline.serving")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RequestError(grpc.StatusCode.NOT_FOUND, "gone"), "NOT_FOUND", "gone"),
+        (tf.errors.DataLossError(None, None, "damaged"), "DATA_LOSS", "damaged"),
+        (tf.errors.OpError(None, None, "odd", 999), "UNKNOWN", "odd"),
+        (FileNotFoundError(2, "No such file", "/m"), "NOT_FOUND", "[Errno 2] No such file: '/m'"),
+        (ValueError("bad"), "UNKNOWN", "bad"),
+        (ValueError(), "UNKNOWN", "ValueError"),
+        (ValueError("x" * 5000), "UNKNOWN", "x" * 4096),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_damaged_model_raises_becomes_a_code_and_words(error, code, said):
+    assert servables_module._reason(error) == (grpc.StatusCode[code], said)
+
+
+def test_an_error_whose_message_is_no_text_is_told_by_what_it_prints():
+    error = ValueError("printed")
+    error.message = b"bytes"
+    assert servables_module._reason(error) == (grpc.StatusCode.UNKNOWN, "printed")
+
+
+def test_the_files_of_a_version_are_told_by_size_and_time(tmp_path):
+    folder = tmp_path / "1"
+    assert servables_module._files(folder) == (frozenset(), 0)
+    (folder / "variables").mkdir(parents=True)
+    file = folder / "variables" / "data"
+    file.write_bytes(b"12345")
+    (folder / "link").symlink_to(tmp_path / "none")
+    before = time.time() - 1000
+    os.utime(file, (before, before))
+    found, newest = servables_module._files(folder)
+    assert {(path.removeprefix(f"{tmp_path}/"), size) for path, size, _ in found} == {
+        ("1", 0),
+        ("1/variables", 0),
+        ("1/variables/data", 5),
+        ("1/link", -1),
+    }
+    times = {path: changed for path, _, changed in found}
+    assert times[str(file)] == pytest.approx(before * 1e9, abs=1e6)
+    # A copy bears the times of its original; since when it is here it cannot hide.
+    assert newest == pytest.approx(time.time(), abs=30)
