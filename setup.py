@@ -36,7 +36,7 @@ setup(
         "pipeline": ["configs/*.yaml"],
         "schema": ["*.pbtxt", "py.typed"],
         "serving": ["deploy/**/*", "py.typed"],
-        "components.report": ["**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
+        "components.report": ["*.schema.json", "**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
     },
     install_requires=[
         "apache-beam>=2.77,<3",

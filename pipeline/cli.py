@@ -521,11 +521,27 @@ def _show(
 @app.command()
 def metrics(
     workspace: WorkspaceArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="COLUMN[=VALUE]",
+            help="Only the slices of this column, or this one, with intervals; may be given "
+            "several times. Beside the slice columns there are attributes, image_brightness, "
+            "image_sharpness and image_size.",
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Beside the last blessed model, on the same products.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print all of it as JSON, as docs/metrics.md describes."),
+    ] = False,
 ) -> None:
     """Show the last run's metrics on the test part, overall and per slice.
 
-    Example: `seamline metrics workspace/demo --json`
+    Example: `seamline metrics workspace/demo --slice gender --compare`
     """
     with _clear_errors():
         path = _report_file(workspace, "metrics.json")
@@ -534,7 +550,7 @@ def metrics(
             # Without a character that a terminal may lack.
             typer.echo(json.dumps(found, indent=1))
         else:
-            Console().print(metrics_tables(found))
+            Console().print(metrics_tables(found, slices or (), compare=compare))
 
 
 @app.command()

@@ -10,6 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from schema import features
+from schema.errors import UserError
+
 if TYPE_CHECKING:
     from serving.client import Prediction
 
@@ -25,12 +28,25 @@ _FIGURES = {
 }
 
 
-def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
+def metrics_tables(
+    evaluation: Mapping[str, Any], slices: Sequence[str] = (), *, compare: bool = False
+) -> Group:
     """The metrics of `metrics.json`: a row a level, then a row a slice; no empty columns.
 
     After the levels come, where they were measured, calibration (expected calibration error) and
     joint decoding, each with what would be without it.
+
+    Args:
+        evaluation: What `metrics.json` holds.
+        slices: Only these slices, `column` or `column=value`; none of the levels' tables then. By
+            default those of every column but the attributes', which may be hundreds.
+        compare: Only the main figure of each level, beside the last blessed model's.
+
+    Raises:
+        UserError: there is no such slice, or no last model to compare with.
     """
+    if compare or slices:
+        return _main_figures(evaluation, slices, compare)
     overall = evaluation["metrics"]
     levels = list(dict.fromkeys(name.split("/")[0] for name in overall))
     figures = [name for name in _FIGURES if any(f"{level}/{name}" in overall for level in levels)]
@@ -61,12 +77,73 @@ def metrics_tables(evaluation: Mapping[str, Any]) -> Group:
     shown["attributes/overall_f1"] = "attributes OF1"
     shown = {metric: title for metric, title in shown.items() if metric in overall}
     for column, values in evaluation["slices"].items():
+        if column == features.ATTRIBUTES:
+            continue
         table = _table(column, ["products", *shown.values()])
         for value, of_slice in values.items():
             count = f"{int(of_slice['example_count']):,}"
             table.add_row(value, count, *(_figure(of_slice.get(metric)) for metric in shown))
         tables.append(table)
     return Group(f"{evaluation['example_count']:,} products of the test part", *tables)
+
+
+def _main_figures(evaluation: Mapping[str, Any], slices: Sequence[str], compare: bool) -> Group:
+    """Each level's main figure with its interval, and the last model's, of slices or of all."""
+    figures, of_slices = evaluation["figures"], evaluation["slice_figures"]
+    if compare and not any("last" in told for told in figures.values()):
+        raise UserError(
+            "There is no last blessed model to compare with: this was the first. Leave out "
+            "--compare."
+        )
+    main = [name for name in figures if name.endswith("/accuracy")]
+    main += [name for name in ("attributes/overall_f1",) if name in figures]
+    tables = []
+    for column, chosen in _chosen(of_slices, slices).items():
+        for metric in main:
+            heads = ["products", "figure", "interval"]
+            table = _table(column, heads)
+            level, figure = metric.split("/")
+            table.title = f"{_TITLES.get(level, level)} {_FIGURES[figure]}"
+            table.title_justify = "left"
+            if compare:
+                for head in ("last", "change"):
+                    table.add_column(head, justify="right")
+            told_of = {"all products": figures} if not column else chosen
+            rows = {value: of[metric] for value, of in told_of.items() if metric in of}
+            for value, told in rows.items():
+                table.add_row(Text(value), *_cells(told, compare))
+            if rows:
+                tables.append(table)
+    return Group(f"{evaluation['example_count']:,} products of the test part", *tables)
+
+
+def _chosen(
+    of_slices: Mapping[str, Mapping[str, Any]], slices: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Column to the chosen values of it; all products, under no column, where none is chosen."""
+    if not slices:
+        return {"": {}}
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in slices:
+        column, equals, value = name.partition("=")
+        values = of_slices.get(column)
+        if values is None or (equals and value not in values):
+            there = ", ".join(values or of_slices) or "none"
+            raise UserError(f"There is no slice {name}; there are {there}.")
+        chosen.setdefault(column, {}).update({value: values[value]} if equals else values)
+    return chosen
+
+
+def _cells(told: Mapping[str, Any], compare: bool) -> list[str | Text]:
+    interval = told.get("interval")
+    between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "–"
+    figure = Text(_figure(told["value"]), "bold red" if told.get("low") else "")
+    cells: list[str | Text] = [f"{told['products']:,}", figure, between]
+    if compare:
+        last = told.get("last")
+        known = last is not None and told["value"] is not None
+        cells += [_figure(last), f"{told['value'] - last:+.3f}" if known else "–"]
+    return cells
 
 
 def predictions_table(

@@ -22,6 +22,9 @@ from components.report.page import render_page
 PAGE_FILE = "index.html"
 METRICS_FILE = "metrics.json"
 
+METRICS_VERSION = 1
+"""Of the shape of `metrics.json`, which `metrics.schema.json` beside this file describes."""
+
 
 class Executor(base_executor.BaseExecutor):
     """Executor of `Report`."""
@@ -39,6 +42,7 @@ class Executor(base_executor.BaseExecutor):
         """
         contents = _contents(input_dict, exec_properties)
         metrics = {
+            "version": METRICS_VERSION,
             "blessed": contents.judgement.blessed,
             "failures": contents.judgement.failures,
             **metrics_json(contents.evaluation, contents.labels),

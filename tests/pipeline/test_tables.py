@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.tables import metrics_tables, predictions_table
+from schema.errors import UserError
 from serving.client import ExtraLabel, Prediction
 
 METRICS = {
@@ -42,6 +43,64 @@ def test_every_level_has_a_row_and_extra_labels_are_levels(printed):
     assert ["level", "accuracy", "OF1"] in lines
     assert ["category", "0.950", "0.940"] in lines
     assert ["gender", "0.870"] in lines
+
+
+OVERVIEW = {
+    "example_count": 100,
+    "figures": {
+        "category/accuracy": {
+            "value": 0.9,
+            "interval": [0.82, 0.95],
+            "products": 100,
+            "last": 0.95,
+        },
+        "category/brier": {"value": 0.2, "interval": [0.1, 0.3], "products": 100, "last": 0.1},
+    },
+    "slice_figures": {
+        "gender": {
+            "Women": {
+                "category/accuracy": {
+                    "value": 0.8,
+                    "interval": [0.6, 0.9],
+                    "products": 40,
+                    "last": 0.7,
+                    "low": True,
+                }
+            },
+            "Men": {
+                "category/accuracy": {
+                    "value": 0.97,
+                    "interval": None,
+                    "products": 60,
+                    "last": None,
+                    "low": False,
+                }
+            },
+        }
+    },
+}
+
+
+def test_slices_are_shown_with_intervals_and_beside_the_last_model(printed):
+    lines = printed(metrics_tables(OVERVIEW, ["gender"], compare=True))
+    assert lines[1] == ["category", "accuracy"]
+    assert lines[2] == ["gender", "products", "figure", "interval", "last", "change"]
+    assert ["Women", "40", "0.800", "0.600", "to", "0.900", "0.700", "+0.100"] in lines
+    assert ["Men", "60", "0.970", "–", "–"] in lines
+    lines = printed(metrics_tables(OVERVIEW, ["gender=Women"]))
+    assert lines[-1] == ["Women", "40", "0.800", "0.600", "to", "0.900"]
+    lines = printed(metrics_tables(OVERVIEW, compare=True))
+    assert lines[-1][-4:] == ["to", "0.950", "0.950", "-0.050"]
+
+
+def test_a_slice_that_there_is_not_and_a_last_model_that_there_is_not_are_named():
+    with pytest.raises(UserError, match="no slice age; there are gender"):
+        metrics_tables(OVERVIEW, ["age"])
+    with pytest.raises(UserError, match="no slice gender=Kids; there are Women, Men"):
+        metrics_tables(OVERVIEW, ["gender=Kids"])
+    first = OVERVIEW | {"figures": {"category/accuracy": {"value": 1, "products": 1}}}
+    with pytest.raises(UserError, match="no last blessed model"):
+        metrics_tables(first, compare=True)
 
 
 def test_calibration_and_joint_decoding_stand_beside_what_would_be_without(printed):

@@ -104,8 +104,18 @@ def contents():
             ),
             slices={
                 "gender": {
-                    "Women": {"category/accuracy": {"interval": [0.7, 0.85], "low": True}},
-                    "Men": {"category/accuracy": {"interval": [0.8, 0.99], "low": False}},
+                    value: {
+                        "category/accuracy": {
+                            "value": sum(interval) / 2,
+                            "interval": interval,
+                            "products": products,
+                            "low": value == "Women",
+                        }
+                    }
+                    for value, interval, products in (
+                        ("Women", [0.7, 0.85], 80),
+                        ("Men", [0.8, 0.99], 12),
+                    )
                 },
                 "image_brightness": {
                     "darkest tenth": {

@@ -1,7 +1,9 @@
 """The step writes the page beside the artifact's own, whole, and says where it is."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 from tfx import types
 from tfx.types import standard_artifacts
@@ -14,6 +16,8 @@ from components.judge.artifacts import Judgement
 from components.report import executor, gather
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
+
+SCHEMA = Path(executor.__file__).with_name("metrics.schema.json")
 
 READERS = {
     "read_labels": "labels",
@@ -80,6 +84,7 @@ def test_the_page_and_the_metrics_are_written_and_nothing_else(do, tmp_path, con
     metrics = json.loads((tmp_path / "artifact" / "metrics.json").read_text())
     assert metrics["metrics"] == pytest.approx(contents.evaluation.metrics)
     assert metrics["labels"]["category"]["Footwear"]["support"] == 34
+    jsonschema.validate(metrics, json.loads(SCHEMA.read_text()))
     assert metrics["blessed"] is True
     assert [gate["verdict"] for gate in metrics["gates"]][2] == "too few products"
     assert metrics["training"]["temperatures"] == contents.history["temperatures"]
