@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -534,3 +535,21 @@ def _wait_for(condition: Callable[[], Any], timeout_s: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_as_many_files_may_be_open_as_callers_connect():
+    """Never fewer than before, and never more than the machine's administrator allows."""
+    kind = resource.RLIMIT_NOFILE
+    before = resource.getrlimit(kind)
+    most = before[1]
+    wanted = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
+    try:
+        resource.setrlimit(kind, (2000, most))
+        server_module._allow_many_connections()
+        assert resource.getrlimit(kind) == (wanted, most)
+        if most > wanted:
+            resource.setrlimit(kind, (wanted + 1, most))
+            server_module._allow_many_connections()
+            assert resource.getrlimit(kind) == (wanted + 1, most)
+    finally:
+        resource.setrlimit(kind, before)
