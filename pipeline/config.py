@@ -689,6 +689,14 @@ class Evaluation(Section):
         description="What a model must reach on the test part to go live: a list of bounds, see "
         "`evaluation.gates[]` below.",
     )
+    automatic: float | None = Field(
+        0.98,
+        gt=0.5,
+        lt=1,
+        description="The share of right answers that is wanted of products which are labelled "
+        "without a person: the report says from which scores on that holds, and for how many. "
+        "`null` leaves it out.",
+    )
     crosses: list[list[str]] = Field(
         default_factory=list,
         description="Lists of slice columns for whose combined values the metrics are computed as "

@@ -187,6 +187,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         baseline_predictions.outputs["predictions"],
         gates=[gate.options() for gate in config.evaluation.gates],
         guards=config.evaluation.guards,
+        automatic=config.evaluation.automatic,
         slices=config.catalog.slices,
         attribute_threshold=config.evaluation.attribute_threshold,
         attributes=bool(config.catalog.attribute_groups),

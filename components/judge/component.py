@@ -25,6 +25,7 @@ class JudgeSpec(ComponentSpec):
         executor.ATTRIBUTES: ExecutionParameter(type=int),
         executor.SEVERAL_PICTURES: ExecutionParameter(type=int),
         executor.GUARDS: ExecutionParameter(type=int),
+        executor.AUTOMATIC: ExecutionParameter(type=float, optional=True),
         executor.CODE: ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -49,6 +50,8 @@ class Judge(base_component.BaseComponent):
         baseline_predictions: Those of the last blessed model, about the same products.
         gates: Fields of `gates.Gate`, in the order in which they are told.
         guards: Whether `gates.guards` hold beside them.
+        automatic: The share of right answers that is wanted of what is labelled without a person;
+            None where nothing is.
         slices: The catalog's slice columns.
         attribute_threshold: Score from which an attribute counts as predicted.
         attributes: Whether the catalog has attributes.
@@ -68,6 +71,7 @@ class Judge(base_component.BaseComponent):
         *,
         gates: Sequence[Mapping[str, Any]],
         guards: bool = True,
+        automatic: float | None = None,
         slices: Sequence[str],
         attribute_threshold: float,
         attributes: bool = True,
@@ -83,6 +87,7 @@ class Judge(base_component.BaseComponent):
                     executor.BASELINE_PREDICTIONS: baseline_predictions,
                     executor.GATES: json.dumps([dict(gate) for gate in gates], sort_keys=True),
                     executor.GUARDS: int(guards),
+                    executor.AUTOMATIC: automatic,
                     executor.SLICES: json.dumps(list(slices)),
                     executor.ATTRIBUTE_THRESHOLD: attribute_threshold,
                     executor.ATTRIBUTES: int(attributes),

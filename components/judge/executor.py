@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components.judge import answers, judgement
+from components.judge.automatic import automatic
 from components.judge.certainty import View
 from components.judge.gates import Gate, Products, guards, judge
 from components.judge.overview import overview
@@ -31,6 +33,7 @@ BLESSING = "blessing"
 JUDGEMENT = "judgement"
 GATES = "gates"
 GUARDS = "guards"
+AUTOMATIC = "automatic"
 SLICES = "slices"
 ATTRIBUTE_THRESHOLD = "attribute_threshold"
 ATTRIBUTES = "attributes"
@@ -82,6 +85,10 @@ class Executor(base_executor.BaseExecutor):
         beside = guards(own, levels) if exec_properties[GUARDS] else []
         lines = judge([*own, *beside], products)
         told = judgement.Judgement(tuple(lines), **overview(View(products.judged)))
+        wanted = exec_properties.get(AUTOMATIC)
+        if wanted and tables[features.EVAL] is not None:
+            of_eval = answers.judged(tables[features.EVAL], None, slices, threshold)
+            told = replace(told, automatic=automatic(of_eval, products.judged, wanted))
 
         verdict = artifact_utils.get_single_instance(output_dict[JUDGEMENT])
         judgement.write(told, verdict.uri)

@@ -34,11 +34,14 @@ class Judgement:
         lines: One a gate and slice, in the gates' order.
         figures: All figures of all products, see `overview.overview`.
         slices: Each level's main figure in each slice, see there.
+        automatic: What can be labelled without a person, see `automatic.automatic`; empty where
+            nobody asked.
     """
 
     lines: tuple[Line, ...]
     figures: dict[str, Any] = field(default_factory=dict)
     slices: dict[str, Any] = field(default_factory=dict)
+    automatic: dict[str, Any] = field(default_factory=dict)
 
     @property
     def blessed(self) -> bool:
@@ -132,6 +135,7 @@ def write(judgement: Judgement, folder: str | Path) -> None:
         "gates": to_json(judgement.lines),
         "figures": judgement.figures,
         "slices": judgement.slices,
+        "automatic": judgement.automatic,
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
     Path(folder, FILE).write_text(
@@ -162,4 +166,4 @@ def read(folder: str | Path) -> Judgement:
         if given["interval"] is not None:
             given["interval"] = tuple(given["interval"])
         lines.append(Line(**given))
-    return Judgement(tuple(lines), content["figures"], content["slices"])
+    return Judgement(tuple(lines), content["figures"], content["slices"], content["automatic"])

@@ -49,6 +49,7 @@ class Executor(base_executor.BaseExecutor):
             "gates": judgement.to_json(contents.judgement.lines),
             "figures": contents.judgement.figures,
             "slice_figures": contents.judgement.slices,
+            "automatic": contents.judgement.automatic,
         }
         metrics["training"] = contents.history
         report = artifact_utils.get_single_instance(output_dict["report"])

@@ -138,6 +138,7 @@ def render_page(contents: Contents) -> str:
         "training": training_section(contents, drawn),
         "search": search_table(contents),
         "gates": gates_section(contents),
+        "automatic": automatic_section(contents),
         "levels": level_tables(contents),
         "slices": slice_tables(contents),
         "decoding": decoding_rows(contents),
@@ -220,6 +221,28 @@ def gates_section(contents: Contents) -> dict[str, Any]:
         "rows": rows,
         "guards": [_gate_row(line) for line in guards if line.verdict != gates.BLOCKS],
         "told": ", ".join(f"{told[of]:,} {said}" for of, said in words.items() if told[of]),
+    }
+
+
+def automatic_section(contents: Contents) -> dict[str, Any]:
+    """What can be labelled without a person: {"wanted", "rows", "lanes", "attributes"}, or {}."""
+    told = contents.judgement.automatic
+    if not told:
+        return {}
+    lanes = {
+        "subcategory": "Both labels taken as they are",
+        "category": "The category alone",
+        "person": "A person looks",
+    }
+    return {
+        "wanted": told["wanted"],
+        "rows": [{"title": title(level), **of} for level, of in told["levels"].items()],
+        "lanes": [
+            {"title": words, **told["lanes"][lane]}
+            for lane, words in lanes.items()
+            if lane in told.get("lanes", {})
+        ],
+        "attributes": [{"title": label, **of} for label, of in told["attributes"].items()],
     }
 
 

@@ -210,6 +210,22 @@ def test_a_slice_that_only_the_eval_part_has_is_told(judge, tables, tmp_path):
     ]
 
 
+def test_what_can_be_labelled_without_a_person_is_chosen_on_eval(judge, tables, tmp_path):
+    of_test = pq.read_table(tables["model"] / "Split-test" / "part.parquet")
+    for split in ("test", "eval"):
+        table.split_folder(tmp_path / "both", split).mkdir(parents=True)
+        pq.write_table(of_test, table.split_folder(tmp_path / "both", split) / "part.parquet")
+    told, _ = judge(tmp_path / "both", automatic=0.6)
+    assert told.automatic["wanted"] == 0.6
+    of_category = told.automatic["levels"]["category"]
+    scores = np.array([scores[0] for scores in of_test["category/scores"].to_pylist()])
+    right = np.array(of_test["category/true_rank"]) == 1
+    accepted = scores >= of_category["threshold"]
+    assert of_category["precision"] == right[accepted].mean() >= 0.6
+    assert judge(tmp_path / "both")[0].automatic == {}
+    assert judge(tables["model"], automatic=0.6)[0].automatic == {}
+
+
 def test_a_test_part_without_products_is_named(judge, tmp_path):
     with pytest.raises(UserError, match="No product of the test part was answered"):
         judge(tmp_path)

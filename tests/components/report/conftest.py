@@ -48,6 +48,13 @@ def line(metric, figure, products, named=None, *, bound=0.01, last=None, interva
     )
 
 
+def accepted(threshold, number, **more):
+    """What is told of 100 products of which so many are taken as they are."""
+    told = {"products": 100, "accepted": number, "share": number / 100, "threshold": threshold}
+    right = {"precision": 0.99, "interval": [0.97, 1.0]} if number else {}
+    return told | {"precision": None, "interval": None} | right | more
+
+
 @pytest.fixture
 def contents():
     """A blessed and pushed model with everything there is to tell."""
@@ -129,6 +136,20 @@ def contents():
                     "those between": {},
                 },
                 "image_size": {},
+            },
+            automatic={
+                "wanted": 0.98,
+                "confidence": 0.95,
+                "levels": {
+                    "category": accepted(0.91, 80, slices={"gender": {"Men": accepted(None, 9)}}),
+                    "subcategory": accepted(None, 0),
+                },
+                "attributes": {"season=Summer": accepted(0.97, 30, recall=0.5)},
+                "lanes": {
+                    "subcategory": accepted(None, 0),
+                    "category": accepted(None, 80),
+                    "person": {"products": 100, "accepted": 20, "share": 0.2},
+                },
             },
             figures={"category/accuracy": {"value": 0.94, "interval": None, "products": 100}},
         ),

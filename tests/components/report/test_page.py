@@ -47,6 +47,18 @@ def test_gates_are_listed_those_that_block_first_and_passing_guards_are_counted(
     assert "✕ blocks" in page.render_page(bare_contents)
 
 
+def test_what_can_be_labelled_without_a_person_is_told_with_the_lanes(contents, bare_contents):
+    told = page.automatic_section(contents)
+    assert [row["title"] for row in told["rows"]] == ["Category", "Sub-category"]
+    assert [row["accepted"] for row in told["lanes"]] == [0, 80, 20]
+    html = page.render_page(contents)
+    assert "A person looks" in html
+    assert "80<small>80.0 %</small>" in html
+    assert "Attribute by attribute" in html
+    assert page.automatic_section(bare_contents) == {}
+    assert "Without a person" not in page.render_page(bare_contents)
+
+
 def test_a_model_that_the_canary_stopped_is_told_with_what_it_found(contents):
     stopped = dataclasses.replace(
         contents, canary_passed=False, canary_summary="not blessed: no answer", pushed_version=""
