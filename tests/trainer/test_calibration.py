@@ -37,6 +37,18 @@ def test_attributes_that_are_too_shy_have_a_temperature_below_one():
     assert calibration.fit_temperature(loss, COUNT) == pytest.approx(0.5, rel=0.05)
 
 
+def test_certainties_that_32_bits_round_to_zero_and_one_cost_much_and_not_everything():
+    """By hand: log(1 / 1e-7) for each that is wrong at temperature 1, and half of it at 2."""
+    probabilities = np.array([[0.0, 1.0], [1.0, 0.0]])
+    right = calibration.sigmoid_loss(probabilities, np.array([[0, 1], [1, 0]]))
+    assert right(1.0) == pytest.approx(2e-7, rel=1e-3)
+    wrong = calibration.sigmoid_loss(probabilities, np.array([[1, 0], [0, 1]]))
+    assert wrong(1.0) == pytest.approx(2 * np.log(1e7), rel=1e-5)
+    assert wrong(2.0) == pytest.approx(np.log(1e7), rel=1e-3)
+    single = calibration.softmax_loss(np.array([[0.0, 1.0]]), np.array([0]))
+    assert single(1.0) == pytest.approx(37 * np.log(10))
+
+
 def test_types_are_fitted_by_the_products_that_have_one_attribute_of_them():
     generator = np.random.default_rng(2)
     types = [[0, 2], [1, 3, 4]]

@@ -70,6 +70,13 @@ def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
     assert kept == {"state.json", "best-0002.weights.h5", "epoch-0004.weights.h5"}
 
 
+def test_the_least_patience_is_one_epoch(tmp_path):
+    network, fitted = tiny_model()
+    state = ResumableState(tmp_path / "state", network, patience=1)
+    state.begin(stage(), fitted)
+    assert judge(state, fitted, [0.2, 0.5, 0.5]) == [False, False, True]
+
+
 def test_patience_begins_anew_with_the_last_stage(tmp_path):
     network, fitted = tiny_model()
     state = ResumableState(tmp_path / "state", network, patience=2)
