@@ -212,6 +212,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         model_blessing=judge.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
+        judgement=judge.outputs["judgement"],
         base_directory=str(workspace.serving / config.serving.model_name),
         keep_versions=config.serving.keep_versions,
     ).with_id("Pusher")

@@ -10,10 +10,12 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.atomic_pusher.executor import (
     EVALUATION_KEY,
+    JUDGEMENT_KEY,
     KEEP_VERSIONS_KEY,
     SERVING_STATE_KEY,
     AtomicPusherExecutor,
 )
+from components.judge.artifacts import Judgement
 
 
 class AtomicPusherSpec(types.ComponentSpec):
@@ -35,6 +37,7 @@ class AtomicPusherSpec(types.ComponentSpec):
             type=standard_artifacts.InfraBlessing
         ),
         EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
+        JUDGEMENT_KEY: ChannelParameter(type=Judgement, optional=True),
     }
     OUTPUTS = {
         standard_component_specs.PUSHED_MODEL_KEY: ChannelParameter(
@@ -51,6 +54,7 @@ class AtomicPusher(base_component.BaseComponent):
         model_blessing: the Judge's verdict.
         infra_blessing: the canary's.
         evaluation: the Evaluator's figures, of which the version keeps the most telling.
+        judgement: the Judge's, of which the version keeps from which scores on nobody must look.
         base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher
             copies the model and no version is ever removed.
         keep_versions: how many of the newest versions stay; see `versions.push`.
@@ -71,6 +75,7 @@ class AtomicPusher(base_component.BaseComponent):
         base_directory: str,
         keep_versions: int,
         evaluation: types.BaseChannel | None = None,
+        judgement: types.BaseChannel | None = None,
         serving_state: str = "",
     ):
         super().__init__(
@@ -79,6 +84,7 @@ class AtomicPusher(base_component.BaseComponent):
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
                 evaluation=evaluation,
+                judgement=judgement,
                 push_destination=pusher_pb2.PushDestination(
                     filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
                 ),

@@ -17,9 +17,11 @@ from tfx.utils import proto_utils
 from components.atomic_pusher import versions
 from components.atomic_pusher.records import Origin
 from components.evaluation.results import read_evaluation
+from components.judge import judgement
 from schema import features
 
 EVALUATION_KEY = "evaluation"
+JUDGEMENT_KEY = "judgement"
 KEEP_VERSIONS_KEY = "keep_versions"
 SERVING_STATE_KEY = "serving_state"
 
@@ -81,6 +83,7 @@ class AtomicPusherExecutor(executor.Executor):
                     model=input_dict[standard_component_specs.MODEL_KEY][0].uri,
                     run=(self._context and self._context.pipeline_run_id) or "",
                     metrics=_telling_metrics(input_dict),
+                    automatic=_automatic(input_dict),
                     serving_state=exec_properties.get(SERVING_STATE_KEY, ""),
                 ),
                 keep=exec_properties.get(KEEP_VERSIONS_KEY),
@@ -106,6 +109,22 @@ def _telling_metrics(input_dict: dict[str, list[types.Artifact]]) -> dict[str, f
         for name, value in metrics.items()
         if name.endswith("/accuracy") or name == overall_f1
     }
+
+
+def _automatic(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    """The scores from which on answers need no person, without those that cannot be had."""
+    if not input_dict.get(JUDGEMENT_KEY):
+        return {}
+    told = judgement.read(input_dict[JUDGEMENT_KEY][0].uri).automatic
+    if not told:
+        return {}
+    chosen = {
+        kind: {
+            name: of["threshold"] for name, of in told[kind].items() if of["threshold"] is not None
+        }
+        for kind in ("levels", "attributes")
+    }
+    return {"wanted": told["wanted"], **chosen}
 
 
 def _summary(pushed_model: types.Artifact, input_dict: dict[str, list[types.Artifact]]) -> str:

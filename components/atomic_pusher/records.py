@@ -58,12 +58,15 @@ class Origin:
         model: URI of the trained model's artifact.
         run: Id of the pipeline run that pushed it.
         metrics: `level/metric` to its value on the test part.
+        automatic: From which scores on answers need no person: `wanted`, and by level and by
+            attribute, `levels` and `attributes`; `serving.client.Automatic` reads it.
         serving_state: Of the step that pushed it; see `AtomicPusher`.
     """
 
     model: str = ""
     run: str = ""
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    automatic: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     serving_state: str = ""
 
 

@@ -91,9 +91,8 @@ def automatic(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str, 
         if isinstance(answers, ClassAnswers):
             counted = answers.counted
             units = _units(eval_part, counted)
-            chosen = threshold(
-                answers.score[counted].astype(np.float64), answers.right[counted], wanted, units
-            )
+            right = _right(eval_part, level)[counted]
+            chosen = threshold(answers.score[counted].astype(np.float64), right, wanted, units)
             levels[level] = {"threshold": chosen} | _of_level(test_part, level, chosen)
     found = {"wanted": wanted, "confidence": CONFIDENCE, "levels": levels}
     found["attributes"] = _attributes(eval_part, test_part, wanted)
@@ -121,7 +120,7 @@ def lanes(judged: Judged, thresholds: Mapping[str, float | None]) -> dict[str, A
     assert isinstance(subcategory, ClassAnswers)
     fine = _accepted(subcategory, thresholds[features.SUBCATEGORY])
     coarse = _accepted(category, thresholds[features.CATEGORY]) & ~fine
-    both = category.right & subcategory.right
+    both = _right(judged, features.SUBCATEGORY)
     return {
         SUBCATEGORY_LANE: _share(judged, np.ones(len(judged), bool), fine, both),
         CATEGORY_LANE: _share(judged, np.ones(len(judged), bool), coarse, category.right),
@@ -137,11 +136,12 @@ def _of_level(judged: Judged, level: str, chosen: float | None) -> dict[str, Any
     answers = judged.candidate.levels[level]
     assert isinstance(answers, ClassAnswers)
     accepted, counted = _accepted(answers, chosen), answers.counted
+    right = _right(judged, level)
     return {
-        **_share(judged, counted, accepted, answers.right),
+        **_share(judged, counted, accepted, right),
         "slices": {
             column: {
-                value: _share(judged, counted & where, accepted, answers.right)
+                value: _share(judged, counted & where, accepted, right)
                 for value, where in judged.slices[column].items()
             }
             for column in judged.columns
@@ -171,6 +171,15 @@ def _attributes(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str
         recall = float(np.mean(accepted[has])) if has.any() else None
         found[label] = {"threshold": chosen, **told, "recall": recall}
     return found
+
+
+def _right(judged: Judged, level: str) -> np.ndarray:
+    """Right answers, bool (N,); a sub-category is taken with its category, so both must be."""
+    levels: Mapping[str, Any] = judged.candidate.levels
+    right = levels[level].right
+    if level == features.SUBCATEGORY and features.CATEGORY in levels:
+        right = right & levels[features.CATEGORY].right
+    return right
 
 
 def _accepted(answers: ClassAnswers, chosen: float | None) -> np.ndarray:

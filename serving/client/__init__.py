@@ -35,6 +35,7 @@ installable alone (README.md). Everything it raises on purpose is a `UserError`.
 
 from serving.client.answers import ExtraLabel, Prediction, Refused, Result
 from serving.client.async_catalog_client import AsyncCatalogClient
+from serving.client.automatic import Automatic
 from serving.client.catalog_client import CatalogClient
 from serving.client.connection import Tls
 from serving.client.conversation import VersionStatus
@@ -52,6 +53,7 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_PICTURES_PER_REQUEST",
     "AsyncCatalogClient",
+    "Automatic",
     "CatalogClient",
     "ExtraLabel",
     "PictureRefused",

@@ -21,7 +21,10 @@ from tfx.utils import proto_utils
 from components.atomic_pusher import executor
 from components.atomic_pusher.executor import AtomicPusherExecutor
 from components.atomic_pusher.records import RECORD_FILE
+from components.judge import judgement
+from components.judge.artifacts import Judgement
 from schema.errors import UserError
+from serving.client import Automatic
 
 
 def _blessing(kind: type, blessed: bool):
@@ -36,6 +39,7 @@ def _push(
     canary: bool = True,
     serving_root: str | None = None,
     evaluation: standard_artifacts.ModelEvaluation | None = None,
+    judged: Judgement | None = None,
 ):
     saved_model = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
     saved_model.parent.mkdir(parents=True)
@@ -55,7 +59,8 @@ def _push(
             "model_blessing": [_blessing(standard_artifacts.ModelBlessing, evaluator)],
             "infra_blessing": [_blessing(standard_artifacts.InfraBlessing, canary)],
         }
-        | ({"evaluation": [evaluation]} if evaluation else {}),
+        | ({"evaluation": [evaluation]} if evaluation else {})
+        | ({"judgement": [judged]} if judged else {}),
         {"pushed_model": [pushed_model]},
         {
             "push_destination": proto_utils.proto_to_json(destination),
@@ -105,8 +110,23 @@ def test_a_version_tells_of_its_model_and_its_most_telling_figures(tmp_path, mon
             "subcategory/accuracy": 0.7,
             "attributes/overall_f1": 0.5,
         },
+        "automatic": {},
         "serving_state": "not there",
     }
+
+
+def test_the_scores_from_which_on_nobody_must_look_travel_with_the_version(tmp_path):
+    judged = Judgement()
+    judged.uri = str(tmp_path / "judged")
+    automatic = {
+        "wanted": 0.98,
+        "levels": {"category": {"threshold": 0.8}, "subcategory": {"threshold": None}},
+        "attributes": {"fit=Slim": {"threshold": 0.7}},
+    }
+    judgement.write(judgement.Judgement((), automatic=automatic), judged.uri)
+    pushed_model = _push(tmp_path, judged=judged)
+    version = pushed_model.get_string_custom_property("pushed_destination")
+    assert Automatic.of_version(version) == Automatic(0.98, {"category": 0.8}, {"fit=Slim": 0.7})
 
 
 def test_older_versions_than_the_option_allows_are_removed(tmp_path):
