@@ -143,17 +143,17 @@ def test_the_wheel_runs_the_demo_in_an_environment_without_a_checkout(wheel, tmp
 
     script = tmp_path / "demo.py"
     script.write_text(
-        "import pipeline, pipeline.demo as demo\n"
-        "from pathlib import Path\n"
+        "import sys, pipeline.cli, pipeline.demo as demo\n"
         "print(pipeline.__file__)\n"
         "load = demo.load_config\n"
         "draw = demo.draw_demo_catalog\n"
-        "less = ['training.epochs=1', 'evaluation.gates=[]']\n"
+        "less = ['training.epochs=1', 'model.filters=8', 'evaluation.gates=[]']\n"
         "demo.load_config = lambda path, options: load(path, [*options, *less])\n"
         "demo.draw_demo_catalog = lambda *where, products=200, **how: draw(\n"
         "    *where, products=products, **how\n"
         ")\n"
-        "assert demo.run_demo(Path('workspace').absolute())\n"
+        "sys.argv = ['seamline', 'demo', '--workspace', 'workspace']\n"
+        "pipeline.cli.main()\n"
     )
     said = run(python, script)
     assert said.startswith(str(packages))

@@ -20,6 +20,7 @@ CONFIG = Path(__file__).parents[2] / "pipeline" / "configs" / "fashion_products.
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.real_catalog,
     pytest.mark.skipif(
         not TAR, reason="set SEAMLINE_REAL_CATALOG to the tar of fashion-product-images-small"
@@ -37,7 +38,9 @@ def test_some_hundred_real_products_become_a_served_model(tmp_path, steps):
         CONFIG,
         [
             f"catalog.folder={tmp_path / 'catalog'}",
-            "catalog.sample=600",
+            "catalog.sample=300",
+            "model.image_height=80",
+            "model.image_width=60",
             "training.frozen_epochs=1",
             "training.epochs=2",
             "evaluation.gates=[]",
@@ -55,7 +58,8 @@ def test_some_hundred_real_products_become_a_served_model(tmp_path, steps):
     categories = {row["subCategory"] for row in rows}
     pictures = [tmp_path / "catalog" / "images" / f"{row['id']}.jpg" for row in rows[:5]]
     with (
-        ModelServer(workspace.serving, model_name="catalog") as server,
+        # A few questions to one signature: nobody waits for the others to be warm.
+        ModelServer(workspace.serving, model_name="catalog", enable_model_warmup=False) as server,
         CatalogClient(server.endpoint) as client,
     ):
         predictions = client.predict(pictures)
