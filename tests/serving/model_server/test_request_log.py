@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from schema.errors import UserError
+from serving.model_server import request_log
 from serving.model_server.request_log import (
     RECORD,
     ObservedApp,
@@ -259,3 +260,14 @@ def _wait_for(condition, timeout_s: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_only_so_many_requests_wait_to_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(request_log, "_MOST_WAITING", 3)
+    log = RequestLog(tmp_path / "access.log")
+    # Its thread has ended, so that nothing is written any more.
+    log.close()
+    for number in range(5):
+        log.write(Record("GRPC", "Predict", str(number), "peer"))
+    assert [record.request_id for record in log._waiting] == ["0", "1", "2"]
+    assert log._dropped == 2
