@@ -271,3 +271,15 @@ def test_only_so_many_requests_wait_to_be_written(tmp_path, monkeypatch):
         log.write(Record("GRPC", "Predict", str(number), "peer"))
     assert [record.request_id for record in log._waiting] == ["0", "1", "2"]
     assert log._dropped == 2
+
+
+def test_a_file_in_whose_place_another_was_put_is_opened_anew(tmp_path):
+    path = tmp_path / "access.log"
+    log = RequestLog(path)
+    assert not log._was_moved()
+    path.rename(tmp_path / "access.log.1")
+    path.touch()
+    assert log._was_moved()
+    log.write(Record("GRPC", "Predict", "after", "peer"))
+    log.close()
+    assert [line["request_id"] for line in _lines(path)] == ["after"]
