@@ -10,9 +10,12 @@ gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 
 
 def pytest_collection_modifyitems(items):
-    """Files with a slow test come first, lest one process be left with them at the end."""
+    """Files with a slow test come first, then those that train, with many tests of ten seconds.
+
+    Else one process would be left with them at the end.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, "trainer" not in item.path.parts))
 
 
 def pytest_collection_finish():
