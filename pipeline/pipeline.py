@@ -17,6 +17,7 @@ from components.catalog_example_gen.component import CatalogExampleGen
 from components.data_gate.component import DataGate
 from components.data_gate.previous import previous_statistics_resolver
 from components.evaluation.baseline import baseline_resolver
+from components.evaluation.component import Evaluator
 from components.evaluation.eval_config import eval_config
 from components.judge.component import Judge
 from components.model_canary.component import ModelCanary
@@ -163,12 +164,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
     predictions = ask(trainer.outputs["model"])
     baseline_predictions = ask(resolver.outputs["model"]).with_id("BaselinePredictions")
-    evaluator = tfx.Evaluator(
-        examples=examples,
-        example_splits=[features.TEST],
-        model=trainer.outputs["model"],
-        baseline_model=resolver.outputs["model"],
-        schema=schema_gen.outputs["schema"],
+    evaluator = Evaluator(
+        predictions.outputs["predictions"],
+        baseline_predictions.outputs["predictions"],
+        slices=config.catalog.slices,
+        code=source_fingerprint("components.evaluation"),
         eval_config=eval_config(
             slices=config.catalog.slices,
             crosses=config.evaluation.crosses,

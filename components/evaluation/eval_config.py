@@ -24,9 +24,6 @@ def eval_config(
 ) -> config_pb2.EvalConfig:
     """Makes the Evaluator's configuration, without thresholds: the Judge decides.
 
-    Labels come from the model's own `transform_labels` signature, so that a baseline with another
-    vocabulary is judged by its own indices.
-
     Args:
         slices: Slice columns by whose values every metric is also computed.
         crosses: Lists of slice columns, for whose pairs of values and so on every metric is
@@ -40,11 +37,7 @@ def eval_config(
     """
     levels = figures.levels(extra_labels, attributes)
     config = config_pb2.EvalConfig()
-    config.model_specs.add(
-        signature_name=features.EVALUATE_SIGNATURE,
-        preprocessing_function_names=[features.LABELS_SIGNATURE],
-        label_keys={level: features.transformed_label(level) for level in levels},
-    )
+    config.model_specs.add()
     config.slicing_specs.add()
     for column in slices:
         config.slicing_specs.add(feature_keys=[features.slice_feature(column)])

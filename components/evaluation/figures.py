@@ -102,6 +102,11 @@ BINS = 15
 """Bins of equal width that the calibration error sorts scores into, as Guo et al. 2017 do."""
 
 
+def brier_of(level: str) -> str:
+    """Name of the output with each answer's own Brier score, float (N, 1)."""
+    return f"{level}/brier"
+
+
 def levels(extra_labels: Iterable[str] = (), attributes: bool = True) -> list[str]:
     """The levels of a catalog in the order in which people read them.
 

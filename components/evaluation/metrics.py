@@ -140,10 +140,10 @@ class _SumRanks(_SumArrays):
         label, scores, _ = _label_and_scores(element, self._key, without=features.independent)
         if not len(label) or label[0] == features.NOT_GIVEN:
             return accumulator
-        scores, truth = scores.astype(np.float64), int(label[0])
-        brier, within = (scores**2).sum() + 1, [False] * len(figures.TOP)
+        truth, within = int(label[0]), [False] * len(figures.TOP)
+        predictions = element.get_predictions(self._key.model_name)
+        brier = np.ravel(predictions[figures.brier_of(self._key.output_name)])[0]
         if truth >= 0:
-            brier -= 2 * scores[truth]
             # Of equal scores the first is likelier.
             rank = np.count_nonzero(scores > scores[truth])
             rank += np.count_nonzero(scores[:truth] == scores[truth])

@@ -210,7 +210,7 @@ def _answers(
         code_of = {name: code for code, name in enumerate(names[level])}
         own = np.array([code_of[label] for label in labels], np.int64)
         if level == features.ATTRIBUTES:
-            given = _matrix(of, f"{level}/scores") if scores is None else scores[level]
+            given = table.matrix(of, f"{level}/scores") if scores is None else scores[level]
             levels[level] = _attributes(of, given, own, code_of, attribute_threshold)
             continue
         true = of[f"{level}/true"].to_pylist()
@@ -277,17 +277,11 @@ def _mean_answers(of: pa.Table, product: np.ndarray, products: int) -> dict[str,
     means = {}
     for level in table.labels_of(of.schema):
         name = "scores" if level == features.ATTRIBUTES else "all_scores"
-        scores = _matrix(of, f"{level}/{name}")
+        scores = table.matrix(of, f"{level}/{name}")
         summed = np.zeros((products, scores.shape[1]))
         np.add.at(summed, product, scores)
         means[level] = summed / pictures
     return means
-
-
-def _matrix(of: pa.Table, column: str) -> np.ndarray:
-    """A column of lists of one length as float32 (N, length)."""
-    values = of[column].combine_chunks()
-    return values.flatten().to_numpy().reshape(of.num_rows, values.type.list_size)
 
 
 def _texts(of: pa.Table, column: str) -> np.ndarray:

@@ -40,6 +40,7 @@ class Answerer:
                 f"{directory} holds no model that can be asked about products: {error}."
             ) from error
         self.labels = model_labels(directory)
+        self.outputs = frozenset(self._evaluate.structured_outputs)
         self.embedding_size = int(self._evaluate.structured_outputs[features.EMBEDDING].shape[-1])
 
     def __call__(self, examples: Sequence[bytes]) -> dict[str, np.ndarray]:
@@ -54,7 +55,9 @@ def model_labels(directory: str | Path) -> dict[str, list[str]]:
     found = {}
     for file in sorted(tf.io.gfile.listdir(os.path.join(str(directory), "assets"))):
         with tf.io.gfile.GFile(os.path.join(str(directory), "assets", file), "rb") as lines:
-            found[file] = vocabulary_labels(lines.read().removesuffix(b"\n").split(b"\n"))
+            content = lines.read()
+        entries = content.removesuffix(b"\n").split(b"\n") if content else []
+        found[file] = vocabulary_labels(entries)
     return {level: found.pop(level, []) for level in features.LEVELS} | found
 
 
@@ -89,7 +92,11 @@ def answer(
         How many products it were.
     """
     schema = table.file_schema(
-        model.labels, slices, model.embedding_size, several_pictures=several_pictures
+        model.labels,
+        slices,
+        model.embedding_size,
+        several_pictures=several_pictures,
+        outputs=model.outputs,
     )
     os.makedirs(os.path.dirname(output), exist_ok=True)
     unfinished = f"{output}.unfinished"

@@ -11,10 +11,13 @@ Columns, of which every file of a table has all:
 | `<level>/true` | string | null where nobody knows; a list of strings for the attributes |
 | `<level>/labels`, `<level>/scores` | list of string, list of float | the `LIKELIEST` of a class level, likeliest first |
 | `<level>/all_scores` | fixed list of float | of all labels of a class level, in the order of their indices; only where products may have several pictures, for whose mean they are needed |
+| `<level>/independent` | string | the likeliest without joint decoding, where the model decodes jointly |
+| `<level>/uncalibrated`, `<level>/uncalibrated_score` | string, float | the likeliest without calibration, where the model is calibrated |
 | `<level>/true_score` | float | the probability of the true label; 0 where the model does not know it |
 | `<level>/true_rank` | int32 | 1 where it is the likeliest; 0 where the model does not know it |
 | `<level>/brier` | float | the sum over all classes of (probability - [true])²; 0 to 2 |
 | `attributes/scores` | fixed list of float | of all attributes that the model knows |
+| `attributes/uncalibrated_scores` | fixed list of float | without calibration, where the model is calibrated |
 | `embedding` | fixed list of float16 | of unit length |
 
 The file's metadata have the model's labels of every level, in the order of their indices, as JSON
@@ -24,7 +27,7 @@ under `seamline.labels`. Equal scores are in the order of these indices.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +54,7 @@ def file_schema(
     size: int,
     *,
     several_pictures: bool = False,
+    outputs: Collection[str] = (),
 ) -> pa.Schema:
     """The columns of a table.
 
@@ -59,6 +63,7 @@ def file_schema(
         slices: The catalog's slice columns.
         size: The embedding's.
         several_pictures: Whether products may have several pictures.
+        outputs: The names of what the model's `evaluate` gives.
     """
     fields = [pa.field(name, pa.string()) for name in (features.ID, features.PRODUCT)]
     fields += [pa.field(name, pa.string()) for name in (features.GROUP, "split")]
@@ -70,8 +75,11 @@ def file_schema(
         if level == features.ATTRIBUTES:
             fields += [
                 pa.field(f"{level}/true", pa.list_(pa.string())),
-                pa.field(f"{level}/scores", pa.list_(pa.float32(), len(of))),
+                pa.field(f"{level}/scores", _vector(pa.float32(), len(of))),
             ]
+            if features.uncalibrated(level) in outputs:
+                name = f"{level}/uncalibrated_scores"
+                fields.append(pa.field(name, _vector(pa.float32(), len(of))))
             continue
         fields += [
             pa.field(f"{level}/true", pa.string()),
@@ -81,9 +89,16 @@ def file_schema(
             pa.field(f"{level}/true_rank", pa.int32()),
             pa.field(f"{level}/brier", pa.float32()),
         ]
+        if features.independent(level) in outputs:
+            fields.append(pa.field(f"{level}/independent", pa.string()))
+        if features.uncalibrated(level) in outputs:
+            fields += [
+                pa.field(f"{level}/uncalibrated", pa.string()),
+                pa.field(f"{level}/uncalibrated_score", pa.float32()),
+            ]
         if several_pictures:
-            fields.append(pa.field(f"{level}/all_scores", pa.list_(pa.float32(), len(of))))
-    fields.append(pa.field(features.EMBEDDING, pa.list_(pa.float16(), size)))
+            fields.append(pa.field(f"{level}/all_scores", _vector(pa.float32(), len(of))))
+    fields.append(pa.field(features.EMBEDDING, _vector(pa.float16(), size)))
     named = {level: list(of) for level, of in labels.items()}
     return pa.schema(fields, {_LABELS: json.dumps(named, ensure_ascii=False).encode()})
 
@@ -118,11 +133,18 @@ def rows(
         columns[f"{level}/true"] = pa.array(truth, schema.field(f"{level}/true").type)
         if level == features.ATTRIBUTES:
             columns[f"{level}/scores"] = _fixed(scores, pa.float32())
+            if (other := answers.get(features.uncalibrated(level))) is not None:
+                columns[f"{level}/uncalibrated_scores"] = _fixed(other, pa.float32())
             continue
         code_of: dict[object, int] = {label: code for code, label in enumerate(of)}
         codes = np.array([code_of.get(label, features.NOT_IN_TRAIN) for label in truth], np.int64)
         columns |= {f"{level}/{name}": array for name, array in _class_answers(scores, codes, of)}
         columns[f"{level}/all_scores"] = _fixed(scores, pa.float32())
+        if (other := answers.get(features.independent(level))) is not None:
+            columns[f"{level}/independent"] = pa.array([of[code] for code in other.argmax(1)])
+        if (other := answers.get(features.uncalibrated(level))) is not None:
+            columns[f"{level}/uncalibrated"] = pa.array([of[code] for code in other.argmax(1)])
+            columns[f"{level}/uncalibrated_score"] = pa.array(other.max(1).astype(np.float32))
     columns[features.EMBEDDING] = _fixed(
         np.asarray(answers[features.EMBEDDING], np.float16), pa.float16()
     )
@@ -151,20 +173,31 @@ def read(folder: str | Path, split: str, columns: Sequence[str] | None = None) -
     files = sorted(split_folder(folder, split).glob("*.parquet"))
     if not files:
         return None
+    return pa.concat_tables(read_file(file, columns) for file in files)
+
+
+def read_file(file: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The answers of one file of a table; see `read`."""
     try:
-        tables = [pq.read_table(file, columns=columns) for file in files]
+        return pq.read_table(file, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
-            f"The answers in {folder} cannot be read: {error}. Delete the folder and run again; "
-            "the model is then asked anew."
+            f"The answers in {file} cannot be read: {error}. Delete its folder and run again; the "
+            "model is then asked anew."
         ) from error
-    return pa.concat_tables(tables)
 
 
 def column_names(folder: str | Path, split: str) -> list[str]:
     """The columns of the answers about a split; none where no model was asked."""
     files = sorted(split_folder(folder, split).glob("*.parquet"))
     return pq.read_schema(files[0]).names if files else []
+
+
+def matrix(of: pa.Table, column: str) -> np.ndarray:
+    """A column of lists of one length as float32 (N, length)."""
+    values = of[column].combine_chunks()
+    size = values.type.list_size if pa.types.is_fixed_size_list(values.type) else 0
+    return values.flatten().to_numpy().reshape(of.num_rows, size)
 
 
 def count(file: str | Path) -> int:
@@ -204,7 +237,12 @@ def _class_answers(
     ]
 
 
+def _vector(kind: pa.DataType, size: int) -> pa.DataType:
+    # Parquet cannot hold lists of fixed length 0.
+    return pa.list_(kind, size) if size else pa.list_(kind)
+
+
 def _fixed(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     if not values.shape[1]:
-        return pa.array([[]] * len(values), pa.list_(kind, 0))
+        return pa.array([[]] * len(values), _vector(kind, 0))
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), values.shape[1])

@@ -122,6 +122,53 @@ def examples_folder(judged, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def evaluate_models(tmp_path_factory):
+    """Asks SavedModels about Examples and runs the Evaluator on what they say; reads it back."""
+    from tfx import types
+    from tfx.types import standard_artifacts
+
+    from components.evaluation.component import Evaluator
+    from components.evaluation.results import read_evaluation
+    from components.predictions import answering, table
+    from components.predictions.artifacts import Predictions
+    from pipeline.pipeline import BEAM_ARGS
+
+    def artifact(kind, uri):
+        made = kind()
+        made.uri = str(uri)
+        return made
+
+    def run(config, examples, model, baseline=None, slices=(), several_pictures=False):
+        folder = tmp_path_factory.mktemp("evaluation")
+        inputs = {"predictions": [], "baseline_predictions": []}
+        for key, asked in zip(inputs, (model, baseline), strict=True):
+            if asked is None:
+                continue
+            for file in sorted((examples / "Split-test").iterdir()):
+                answering.answer(
+                    answering.Answerer(str(asked / "Format-Serving")),
+                    str(file),
+                    str(table.split_folder(folder / key, "test") / f"{file.name}.parquet"),
+                    split="test",
+                    slices=slices,
+                    several_pictures=several_pictures,
+                )
+            inputs[key] = [artifact(Predictions, folder / key)]
+        channel = types.Channel(type=Predictions)
+        component = Evaluator(channel, channel, eval_config=config, slices=slices)
+        executor = component.executor_spec.executor_class
+        # A copy, for the executor appends to the list that it is given.
+        context = executor.Context(
+            beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder), unique_id="1"
+        )
+        out = artifact(standard_artifacts.ModelEvaluation, folder / "out")
+        executor(context).Do(inputs, {"evaluation": [out]}, component.exec_properties)
+        return read_evaluation(out.uri)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def save_model(judged):
     """Writes a SavedModel that answers the Examples' own scores.
 

@@ -1,17 +1,12 @@
 """A slice column may be called anything: its figures are those of its own values."""
 
-import json
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.evaluation.eval_config import eval_config
-from components.evaluation.results import read_evaluation
 from schema import features
-from schema.catalog import catalog_schema, write_schema
 
 NAMES = [
     *("category_label", "subcategory_label", "attributes_label", "gender_label", "care_label"),
@@ -69,14 +64,9 @@ def values(judged):
 
 
 @pytest.fixture(scope="module")
-def evaluation(examples_folder, save_model, values, tmp_path_factory):
+def evaluation(examples_folder, save_model, values, evaluate_models, tmp_path_factory):
     """What the Evaluator makes of a catalog with all these slice columns."""
     import tensorflow as tf
-    from tfx.components.evaluator.executor import Executor
-    from tfx.types import standard_artifacts
-    from tfx.utils import proto_utils
-
-    from pipeline.pipeline import BEAM_ARGS
 
     folder = tmp_path_factory.mktemp("named")
     (source,) = examples_folder.glob("Split-test/*")
@@ -90,42 +80,10 @@ def evaluation(examples_folder, save_model, values, tmp_path_factory):
                 assert not feature.WhichOneof("kind")
                 feature.bytes_list.value.append(of_rows[row].encode())
             writer.write(example.SerializeToString())
-    schema = catalog_schema([*NAMES, "gender"])
-    # The fixture's Examples have no picture statistics.
-    for feature in [x for x in schema.feature if x.name in features.PICTURE_STATISTICS]:
-        schema.feature.remove(feature)
-    write_schema(schema, folder / "schema" / "schema.pbtxt")
-
-    def artifact(kind, uri, number):
-        made = kind()
-        made.uri, made.id = str(uri), number
-        return made
-
-    examples = artifact(standard_artifacts.Examples, folder / "examples", 1)
-    examples.split_names = '["test"]'
-    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
-    model = save_model(folder / "model")
     options = {"extra_labels": ["gender"], "joint_decoding": True, "calibrated": True}
     config = eval_config([*NAMES, "gender"], 0.75, **options)
-    context = Executor.Context(
-        beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder / "scratch"), unique_id="1"
-    )
-    Executor(context).Do(
-        {
-            "examples": [examples],
-            "model": [artifact(standard_artifacts.Model, model, 2)],
-            "schema": [artifact(standard_artifacts.Schema, folder / "schema", 3)],
-        },
-        {
-            "evaluation": [artifact(standard_artifacts.ModelEvaluation, folder / "out", 4)],
-            "blessing": [artifact(standard_artifacts.ModelBlessing, folder / "blessing", 5)],
-        },
-        {
-            "eval_config": proto_utils.proto_to_json(config),
-            "example_splits": json.dumps(["test"]),
-        },
-    )
-    return read_evaluation(os.fspath(folder / "out"))
+    model = save_model(folder / "model")
+    return evaluate_models(config, folder / "examples", model, slices=[*NAMES, "gender"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,6 +26,7 @@ def pictures(request):
             labels = {"category": [label], "subcategory": [max(label, 0)], "attributes": attributes}
             predictions = {
                 "category": scores[0],
+                figures.brier_of("category"): np.float32([generator.uniform(0, 2)]),
                 features.independent("category"): scores[1],
                 features.uncalibrated("category"): scores[2],
                 "subcategory": scores[3],
