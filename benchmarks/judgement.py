@@ -5,7 +5,7 @@ precision, recall and F1 with scikit-learn, overall and in every slice. Ours wri
 answers, has TFMA compute all metrics on it, overall, per slice and attribute, and holds the answers
 against the gates, with every interval. Both begin after the imports.
 
-    python benchmarks/judgement.py WORKSPACE [--slice gender] [--rounds 1] [--copies 1] [--only ours]
+    python benchmarks/judgement.py WORKSPACE [--slice gender] [--rounds 2] [--copies 10]
 
 WORKSPACE is that of a run whose model was trained; its last model and Examples are taken. With
 `--copies 10` every test product is there ten times, for the growth of memory (`--only ours` then).
