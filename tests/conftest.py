@@ -1,6 +1,9 @@
 """How the whole suite runs: in which order, and how often Python looks for garbage."""
 
 import gc
+import re
+
+import pytest
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """As the command line has it. With Python's own 700, collecting is a fifth of importing TensorFlow
@@ -12,8 +15,13 @@ gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
 def pytest_collection_modifyitems(items):
     """Files with a slow test come first, then those that train, with many tests of ten seconds.
 
-    Else one process would be left with them at the end.
+    Else one process would be left with them at the end. Names must be the same in every process.
     """
+    if unlike := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6,}", item.nodeid)]:
+        raise pytest.UsageError(
+            f"{unlike[0]} has an address in its name, which is another in every process; give its "
+            "parameters ids."
+        )
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, "trainer" not in item.path.parts))
 

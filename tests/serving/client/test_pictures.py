@@ -34,7 +34,7 @@ def test_texts_bytes_and_paths_are_one_picture(given):
         *([], [b"red"], (b"red",), {b"red"}, iter([b"red"]), nothing()),
         *(np.array([b"red"]), np.array(["red.jpg"]), np.array([b"red"], object)),
     ],
-    ids=repr,
+    ids=lambda given: f"{type(given).__name__}-{getattr(given, 'dtype', '')}",
 )
 def test_lists_iterators_and_arrays_of_texts_are_several(given):
     assert not pictures.is_one(given)
