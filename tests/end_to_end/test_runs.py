@@ -66,7 +66,7 @@ def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_run
     assert {"category/accuracy", "subcategory/overall_f1", "attributes/macro_f1"} <= set(
         metrics["metrics"]
     )
-    assert set(metrics["slices"]) == {"gender"}
+    assert set(metrics["slices"]) == {"attributes", "gender"}
     counts = [values["example_count"] for values in metrics["slices"]["gender"].values()]
     assert sum(counts) == metrics["example_count"]
 
