@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -592,6 +592,14 @@ class Range(Section):
         return self
 
 
+def _usual_space() -> dict[str, Range | list[Any]]:
+    return {
+        "model.dropout": [0.1, 0.3, 0.5],
+        "model.dense_units": [256, 512, 1024],
+        "training.learning_rate": [0.0003, 0.001, 0.003],
+    }
+
+
 class Tuning(Section):
     """The search for better hyperparameters before training; off by default."""
 
@@ -605,11 +613,7 @@ class Tuning(Section):
         1, description="Processes that run trials side by side, each on a GPU of its own if any."
     )
     space: dict[str, Range | list[Any]] = Field(
-        default_factory=lambda: {
-            "model.dropout": [0.1, 0.3, 0.5],
-            "model.dense_units": [256, 512, 1024],
-            "training.learning_rate": [0.0003, 0.001, 0.003],
-        },
+        default_factory=_usual_space,
         description="Values to try for each option of `model`, `augmentation` and `training`: a "
         "list, or a range as `{min: 0.0001, max: 0.01, log: true}`.",
     )
@@ -940,7 +944,7 @@ def _override(options: dict[str, Any], override: str) -> None:
         ) from error
 
 
-def _problem(details: dict[str, Any]) -> str:
+def _problem(details: Mapping[str, Any]) -> str:
     """One pydantic error as words: the option's full name, what is wrong, the nearest real name."""
     *sections, option = [str(part) for part in details["loc"]] or [""]
     name = ".".join([*sections, option])

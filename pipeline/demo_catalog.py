@@ -498,7 +498,7 @@ def _fabric(color: Color, pattern: str, pen: _Pen) -> Image.Image:
                 dot = _ellipse(x + 0.13 * (row % 2), y, 0.075 / pen.width, 0.075, corners=16)
                 brush.polygon(pen.points(dot), fill=contrast)
     elif pattern != "Plain":
-        bands = [[(-2, y), (2, y), (2, y + 0.11), (-2, y + 0.11)] for y in steps]
+        bands: list[list[Point]] = [[(-2, y), (2, y), (2, y + 0.11), (-2, y + 0.11)] for y in steps]
         directions = [bands]
         if pattern == "Checked":
             directions.append([[(y, x) for x, y in band] for band in bands])

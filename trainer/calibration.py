@@ -6,6 +6,7 @@ Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599, s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,6 +48,7 @@ def calibrate(
         have no known label stays as it is, and is left out.
     """
     temperatures = {}
+    loss: Callable[[np.ndarray, np.ndarray], Callable[[float], float]]
     for level, (probabilities, truths) in _answers(model, batches).items():
         if level != features.ATTRIBUTES:
             known = truths >= 0
@@ -77,7 +79,7 @@ def uncalibrated(
     """
     before = {}
     for level, temperature in temperatures.items():
-        probabilities = outputs[level]
+        probabilities: Any = outputs[level]
         logarithms = ops.log(ops.maximum(probabilities, TINY))
         if level != features.ATTRIBUTES:
             before[level] = ops.softmax(temperature * logarithms, axis=-1)
@@ -173,7 +175,10 @@ def _answers(
             answers = ops.convert_to_numpy(outputs[level])
             collected.setdefault(level, []).append((answers, np.asarray(truths)))
     return {
-        level: tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        level: (
+            np.concatenate([answers for answers, _ in parts]),
+            np.concatenate([truths for _, truths in parts]),
+        )
         for level, parts in collected.items()
     }
 

@@ -109,7 +109,7 @@ class WeightedCrossentropy(keras.losses.Loss):
 
     def __init__(
         self,
-        class_weights: Sequence[float],
+        class_weights: Sequence[float] | np.ndarray,
         focal_gamma: float = 0.0,
         label_smoothing: float = 0.0,
         name: str = "crossentropy",
@@ -165,7 +165,7 @@ class TypeCrossentropy(keras.losses.Loss):
 
     def __init__(
         self,
-        attribute_weights: Sequence[float],
+        attribute_weights: Sequence[float] | np.ndarray,
         focal_gamma: float = 0.0,
         name: str = "type_crossentropy",
     ):
@@ -202,7 +202,9 @@ class WeightedBinaryCrossentropy(keras.losses.Loss):
         name: Name of the loss.
     """
 
-    def __init__(self, attribute_weights: Sequence[float], name: str = "binary_crossentropy"):
+    def __init__(
+        self, attribute_weights: Sequence[float] | np.ndarray, name: str = "binary_crossentropy"
+    ):
         super().__init__(name=name, reduction="sum_over_batch_size")
         self.attribute_weights = [float(weight) for weight in attribute_weights]
 

@@ -125,5 +125,5 @@ class Splits:
             self.train.products, options["training"]["batch_size"]
         )
 
-    def _picture_size(self, options: Options) -> dict[str, int]:
+    def _picture_size(self, options: Options) -> dict[str, Any]:
         return {side: options["model"][side] for side in ("image_height", "image_width")}

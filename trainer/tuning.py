@@ -149,7 +149,7 @@ class TrainingTuner(base_tuner.BaseTuner):
         with _oracle_service(self.oracle) as port:
             # Not forked: TensorFlow's threads would not live in a fork.
             context = multiprocessing.get_context("spawn")
-            workers = {}
+            workers: dict[str, BaseProcess] = {}
             count = self._config["tuning"]["workers"]
             for number in range(count):
                 name = f"worker{number}"

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -221,7 +221,7 @@ class DeepFashion:
                 row = row._replace(result=row.result._replace(split=split, box=record.box))
             yield row
 
-    def _category_of_each(self, notes: list[str]) -> Iterator[str]:
+    def _category_of_each(self, notes: list[str]) -> Generator[str, None, None]:
         for record in self._records(notes):
             yield record.cells.get(self.columns.category, "")
 

@@ -33,12 +33,12 @@ def _example_class() -> type:
         )
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
-    for number, kind in enumerate(("Bytes", "Float", "Int64"), start=1):
+    for number, prefix in enumerate(("Bytes", "Float", "Int64"), start=1):
         feature.field.add(
-            name=f"{kind.lower()}_list",
+            name=f"{prefix.lower()}_list",
             number=number,
             type=field.TYPE_MESSAGE,
-            type_name=f".seamline.{kind}List",
+            type_name=f".seamline.{prefix}List",
             label=field.LABEL_OPTIONAL,
             oneof_index=0,
         )

@@ -117,7 +117,7 @@ def _behind_url(folder: str) -> Iterator[Found]:
 
 def _on_disk(folder: str, links: bool, skipped: SkippedLinks) -> Iterator[Found]:
     root = os.path.realpath(folder)
-    pending = [("", (root,))]
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (root,))]
     while pending:
         below, above = pending.pop()
         listed = os.path.join(folder, below) if below else folder

@@ -148,7 +148,7 @@ class _SumRanks(_SumArrays):
             # Of equal scores the first is likelier.
             rank = np.count_nonzero(scores > scores[truth])
             rank += np.count_nonzero(scores[:truth] == scores[truth])
-            within = [rank < k for k in figures.TOP]
+            within = [bool(rank < k) for k in figures.TOP]
         return accumulator + np.array([1, *within, brier])
 
 
@@ -337,7 +337,7 @@ def _attribute_computations(
     )
 
 
-_RELIABILITY = {
+_RELIABILITY: dict[str, tuple[Callable[[np.ndarray], float | Table], bool]] = {
     figures.CALIBRATION_ERROR: (figures.calibration_error, False),
     figures.RELIABILITY: (Table, False),
     figures.UNCALIBRATED_ERROR: (figures.calibration_error, True),

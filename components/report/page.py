@@ -485,7 +485,9 @@ def slice_tables(contents: Contents) -> list[dict[str, Any]]:
     shown = [f"{level}/{figure}" for level, figure in named]
     heads = [_heading(level, figure) for level, figure in named]
     tables = []
-    for column, values in evaluation.slices.items():
+    # The catalog's own columns first.
+    columns = sorted(evaluation.slices, key=lambda column: column == features.ATTRIBUTES)
+    for column, values in ((column, evaluation.slices[column]) for column in columns):
         rows = []
         for value, of in sorted(values.items(), key=lambda item: -item[1]["example_count"]):
             support = int(of["example_count"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -96,7 +97,7 @@ def load_imagenet_weights(name: str, network: keras.Model) -> None:
     """
     variant = VARIANTS[name]
     try:
-        path = metadata.distribution(variant.package).locate_file(variant.file)
+        path = Path(str(metadata.distribution(variant.package).locate_file(variant.file)))
     except metadata.PackageNotFoundError as error:
         raise UserError(
             f"model.weights is `imagenet`, and the package that brings {name}'s weights is not "
