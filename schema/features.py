@@ -1,4 +1,4 @@
-"""Names of the Example features, the label levels and the model's outputs, each in one place."""
+"""Names of Example features, label levels, model outputs and what travels along, each once."""
 
 from collections.abc import Iterable
 
@@ -84,6 +84,9 @@ IMAGE_BYTES = "image_bytes"
 """Input of the serving signature; the suffix makes TensorFlow Serving's REST API decode base64."""
 
 ATTRIBUTE_SCORES = "attribute_scores"
+
+VERSION_FILE = "assets.extra/seamline_version.json"
+"""In a pushed version's folder: where its model came from, and what callers may want to know."""
 
 STATUS = "status"
 """Output of the tolerant signatures, string (N): empty where the picture is answered, otherwise why

@@ -14,3 +14,8 @@ def vocabulary_labels(entries: Iterable[bytes]) -> list[str]:
     """
     found = list(entries)
     return [] if found == [_PLACEHOLDER] else [entry.decode("utf-8") for entry in found]
+
+
+def file_labels(content: bytes) -> list[str]:
+    """The labels of a vocabulary's file, of which each ends with a line feed."""
+    return vocabulary_labels(content.removesuffix(b"\n").split(b"\n") if content else [])

@@ -16,7 +16,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-RECORD_FILE = Path("assets.extra") / "seamline_version.json"
+from schema import features
+
+RECORD_FILE = Path(features.VERSION_FILE)
 
 NEEDED_FILES = ("saved_model.pb", "variables/", "assets/")
 """What a server loads of a model; the rest, such as warm-up requests, is others' to change."""

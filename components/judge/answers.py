@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,14 @@ class Judged:
     def __len__(self) -> int:
         return len(self.groups)
 
+    def units(self, chosen: np.ndarray) -> float:
+        """Independent units among the chosen products, bool (N,): their groups."""
+        return float(len(np.unique(self._group[chosen])))
+
+    @cached_property
+    def _group(self) -> np.ndarray:
+        return np.unique(self.groups, return_inverse=True)[1].reshape(-1)
+
 
 def judged(
     candidate: pa.Table,
@@ -69,17 +78,8 @@ def judged(
     Raises:
         UserError: the tables are of other pictures.
     """
-    if last is not None:
-        last = _in_order_of(candidate, last)
-    tables = [of for of in (candidate, last) if of is not None]
-    read = [_answers(of, names, attribute_threshold) for of, names in _with_names(tables)]
-    return Judged(
-        candidate=read[0],
-        last=read[1] if last is not None else None,
-        groups=_texts(candidate, features.GROUP),
-        slices=_slices(candidate, slices),
-        columns=tuple(slices),
-    )
+    tables = _side_by_side(candidate, last)
+    return _judged(tables, [None] * len(tables), slices, attribute_threshold)
 
 
 def judged_by_product(
@@ -93,29 +93,13 @@ def judged_by_product(
     What is said of a product beside its pictures, its labels, slices and group, is what its first
     picture says.
     """
-    if last is not None:
-        last = _in_order_of(candidate, last)
+    tables = _side_by_side(candidate, last)
     names, first, product = np.unique(
         _texts(candidate, features.PRODUCT), return_index=True, return_inverse=True
     )
-    rows = pa.array(first)
-    means = [
-        _mean_answers(of, product.reshape(-1), len(names))
-        for of in (candidate, last)
-        if of is not None
-    ]
-    firsts = [of.take(rows) for of in (candidate, last) if of is not None]
-    read = [
-        _answers(of, names_of, attribute_threshold, scores)
-        for (of, names_of), scores in zip(_with_names(firsts), means, strict=True)
-    ]
-    return Judged(
-        candidate=read[0],
-        last=read[1] if last is not None else None,
-        groups=_texts(firsts[0], features.GROUP),
-        slices=_slices(firsts[0], slices),
-        columns=tuple(slices),
-    )
+    means = [_mean_answers(of, product.reshape(-1), len(names)) for of in tables]
+    firsts = [of.take(pa.array(first)) for of in tables]
+    return _judged(firsts, means, slices, attribute_threshold)
 
 
 def masks(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,13 +125,42 @@ def ends(figure: np.ndarray, low: str, high: str) -> dict[str, np.ndarray]:
     return {low: least, MIDDLE: ~np.isnan(figure) & ~least & ~most, high: most}
 
 
+def _side_by_side(candidate: pa.Table, last: pa.Table | None) -> list[pa.Table]:
+    return [candidate] if last is None else [candidate, _in_order_of(candidate, last)]
+
+
+def _judged(
+    tables: Sequence[pa.Table],
+    scores: Sequence[Mapping[str, np.ndarray] | None],
+    slices: Sequence[str],
+    attribute_threshold: float,
+) -> Judged:
+    """Of one table, or two in the same order, each read by `scores` where they are given."""
+    read = [
+        _answers(of, names, attribute_threshold, of_table)
+        for (of, names), of_table in zip(_with_names(tables), scores, strict=True)
+    ]
+    return Judged(
+        candidate=read[0],
+        last=read[1] if len(read) > 1 else None,
+        groups=_texts(tables[0], features.GROUP),
+        slices=_slices(tables[0], slices),
+        columns=tuple(slices),
+    )
+
+
+def _own_attributes(of: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """Row and label of each attribute that a product has."""
+    true = of[f"{features.ATTRIBUTES}/true"].combine_chunks()
+    rows = np.repeat(np.arange(of.num_rows), np.diff(true.offsets.to_numpy()))
+    return rows, true.flatten().to_pylist()
+
+
 def _slices(of: pa.Table, columns: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
     found = {column: masks(_texts(of, table.slice_name(column))) for column in columns}
-    true = of[f"{features.ATTRIBUTES}/true"].combine_chunks()
-    product = np.repeat(np.arange(of.num_rows), np.diff(true.offsets.to_numpy()))
-    labels = np.array(true.flatten().to_pylist(), object).astype(str)
+    product, labels = _own_attributes(of)
     own: dict[str, np.ndarray] = {}
-    for label, where in masks(labels).items():
+    for label, where in masks(np.array(labels, object).astype(str)).items():
         own[label] = np.zeros(of.num_rows, bool)
         own[label][product[where]] = True
     figures = {
@@ -264,10 +277,8 @@ def _attributes(
     scores = np.full((of.num_rows, len(code_of)), np.nan, np.float32)
     scores[:, own] = given
     truth = np.zeros(scores.shape, bool)
-    true = of[f"{features.ATTRIBUTES}/true"].combine_chunks()
-    lengths = np.diff(true.offsets.to_numpy())
-    codes = [code_of[one] for one in true.flatten().to_pylist()]
-    truth[np.repeat(np.arange(of.num_rows), lengths), np.array(codes, np.int64)] = True
+    rows, own_labels = _own_attributes(of)
+    truth[rows, np.array([code_of[one] for one in own_labels], np.int64)] = True
     return AttributeAnswers(list(code_of), truth, scores, threshold)
 
 

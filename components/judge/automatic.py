@@ -18,11 +18,9 @@ import numpy as np
 
 from components.judge import intervals
 from components.judge.answers import Judged
+from components.judge.certainty import CONFIDENCE
 from components.judge.measures import AttributeAnswers, ClassAnswers
 from schema import features
-
-CONFIDENCE = 0.95
-"""That a threshold keeps its promise, and of the intervals."""
 
 SUBCATEGORY_LANE, CATEGORY_LANE, PERSON_LANE = "subcategory", "category", "person"
 
@@ -81,16 +79,17 @@ def automatic(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str, 
         wanted: The share of right answers among those that nobody looks at.
 
     Returns:
-        `wanted`, `confidence`; `levels`: level to `threshold` (None where it cannot be had), and of
-        the test part `products`, `accepted`, `right`, `share`, `precision` and its `interval`;
-        with `slices`: column to value to the same. `attributes`: attribute to the same, where
-        accepted means that the product is said to have it. `lanes`: see `lanes`.
+        `wanted`; `confidence`, that a threshold keeps its promise, and of the intervals; `levels`:
+        level to `threshold` (None where it cannot be had), and of the test part `products`,
+        `accepted`, `share`, `precision` and its `interval`, with `slices`: column to value to the
+        same. `attributes`: attribute to the same, where accepted means that the product is said to
+        have it. `lanes`: see `lanes`.
     """
     levels: dict[str, Any] = {}
     for level, answers in eval_part.candidate.levels.items():
         if isinstance(answers, ClassAnswers):
             counted = answers.counted
-            units = _units(eval_part, counted)
+            units = eval_part.units(counted)
             right = _right(eval_part, level)[counted]
             chosen = threshold(answers.score[counted].astype(np.float64), right, wanted, units)
             levels[level] = {"threshold": chosen} | _of_level(test_part, level, chosen)
@@ -160,7 +159,7 @@ def _attributes(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str
         scores = chosen_on.scores[:, column].astype(np.float64)
         if label not in column_of or np.isnan(scores).any():
             continue
-        units = _units(eval_part, np.ones(len(scores), bool))
+        units = eval_part.units(np.ones(len(scores), bool))
         chosen = threshold(scores, chosen_on.truth[:, column], wanted, units)
         there = judged_on.scores[:, column_of[label]].astype(np.float64)
         accepted = there >= (math.inf if chosen is None else chosen)
@@ -200,10 +199,6 @@ def _share(
         "interval": None,
     }
     if number:
-        low, high = intervals.wilson(hits / number, _units(judged, taken), CONFIDENCE)
+        low, high = intervals.wilson(hits / number, judged.units(taken), CONFIDENCE)
         told |= {"precision": hits / number, "interval": [float(low), float(high)]}
     return told
-
-
-def _units(judged: Judged, chosen: np.ndarray) -> float:
-    return float(len(np.unique(judged.groups[chosen])))

@@ -12,6 +12,9 @@ from components.judge import intervals
 from components.judge.answers import Judged
 from components.judge.measures import Answers, Measure, measures, totals
 
+CONFIDENCE = 0.95
+"""Of what nobody says another of."""
+
 Interval: TypeAlias = tuple[float, float]
 
 PValue: TypeAlias = Callable[[float, intervals.Side], float]
@@ -23,7 +26,6 @@ class View:
 
     Args:
         judged: The answers.
-        known_pairs: Category and sub-category that training saw together.
         replicates: Of the bootstrap, for figures that are no shares.
         seed: Of the bootstrap.
     """
@@ -31,13 +33,12 @@ class View:
     def __init__(
         self,
         judged: Judged,
-        known_pairs: frozenset[tuple[str, str]] | None = None,
         replicates: int = 1000,
         seed: int = 0,
     ) -> None:
         self.judged = judged
-        self.measures = measures(judged.candidate, known_pairs)
-        _, self._group = np.unique(judged.groups, return_inverse=True)
+        self.measures = measures(judged.candidate)
+        self._of_last = measures(judged.last) if judged.last is not None else {}
         self._draws = (judged.groups, replicates, seed)
         self._bootstrap: intervals.Bootstrap | None = None
         self._kept: dict[tuple[int, int], Any] = {}
@@ -56,9 +57,19 @@ class View:
             self._kept[key] = measure.sums(answers)
         return self._kept[key]
 
-    def units(self, chosen: np.ndarray) -> float:
-        """Independent units among the chosen products: their groups."""
-        return float(len(np.unique(self._group[chosen])))
+    def counted(self, measure: Measure) -> np.ndarray:
+        """The products whose true label of the measure's level somebody knows, bool (N,)."""
+        level = self.judged.candidate.levels[measure.name.partition("/")[0]]
+        counted = getattr(level, "counted", None)
+        return np.ones(len(self.judged), bool) if counted is None else counted
+
+    def figure(self, measure: Measure, answers: Answers, chosen: np.ndarray | None = None) -> float:
+        """A measure of all products, or of the chosen ones, bool (N,)."""
+        return float(measure.value(totals(self.sums(measure, answers), chosen)))
+
+    def last_for(self, measure: Measure) -> Answers | None:
+        """The last blessed model's answers, where there are any of what is measured."""
+        return self.judged.last if measure.name in self._of_last else None
 
 
 class Uncertain:
@@ -71,7 +82,7 @@ class Uncertain:
         self._measure = measure
         self._counted = counted
         self._confidence = confidence
-        self._units = view.units(counted)
+        self._units = view.judged.units(counted)
 
     def figure(self, figure: float) -> tuple[Interval | None, PValue]:
         """Of the candidate's figure."""
@@ -103,10 +114,9 @@ class Uncertain:
                 intervals.paired_difference_p(both, candidate_only, last_only, neither, limit, side)
             )
         values = self._values(candidate) - self._values(last)
-        sums = (
-            totals(self._view.sums(self._measure, of), self._counted) for of in (candidate, last)
+        figure, before = (
+            self._view.figure(self._measure, of, self._counted) for of in (candidate, last)
         )
-        figure, before = (float(self._measure.value(of)) for of in sums)
         return self._drawn(figure - before, values)
 
     def _values(self, answers: Answers) -> np.ndarray:
@@ -119,10 +129,3 @@ class Uncertain:
         return (None if math.isnan(low) else (low, high)), lambda limit, side: intervals.normal_p(
             estimate, values, limit, side
         )
-
-
-def counted_by(measure: Measure, answers: Answers, sums: Any) -> np.ndarray:
-    """The products whose true label of the measure's level somebody knows, bool (N,)."""
-    level = answers.levels[measure.name.partition("/")[0]]
-    counted = getattr(level, "counted", None)
-    return np.ones(sums.shape[0], bool) if counted is None else counted

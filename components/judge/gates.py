@@ -18,14 +18,13 @@ import numpy as np
 
 from components.judge import intervals
 from components.judge.answers import Judged
-from components.judge.certainty import Uncertain, View, counted_by
+from components.judge.certainty import CONFIDENCE, Uncertain, View
 from components.judge.measures import (
     Answers,
     AttributeAnswers,
     ClassAnswers,
     Measure,
     measures,
-    totals,
 )
 from schema import features
 from schema.errors import UserError
@@ -75,7 +74,7 @@ class Gate:
     at_most: float | None = None
     at_most_worse: float | None = None
     min_products: int = 30
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
     blocks: Blocks = "by_figure"
     is_guard: bool = False
 
@@ -129,13 +128,11 @@ class Products:
         by_product: The same by product; None where every picture is a product's only one.
         known_slices: Slice column to the values that the catalog's other judging part has, of which
             none should be missing here.
-        known_pairs: Category and sub-category that training saw together.
     """
 
     judged: Judged
     by_product: Judged | None = None
     known_slices: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    known_pairs: frozenset[tuple[str, str]] | None = None
 
 
 def guards(gates: Sequence[Gate], levels: Sequence[str]) -> list[Gate]:
@@ -234,9 +231,9 @@ def blessed(lines: Sequence[Line]) -> bool:
 
 
 def _views(products: Products, replicates: int, seed: int) -> dict[str, View]:
-    views = {"": View(products.judged, products.known_pairs, replicates, seed)}
+    views = {"": View(products.judged, replicates, seed)}
     if products.by_product is not None:
-        views[_PRODUCT] = View(products.by_product, products.known_pairs, replicates, seed)
+        views[_PRODUCT] = View(products.by_product, replicates, seed)
     return views
 
 
@@ -298,9 +295,7 @@ def _line(
 ) -> tuple[Line, float | None]:
     """A slice's line, not yet blocked by what is surely beyond, and the p-value of that."""
     kind, bound = _bound(gate)
-    answers = view.judged.candidate
-    sums = view.sums(measure, answers)
-    counted = chosen & counted_by(measure, answers, sums)
+    counted = chosen & view.counted(measure)
     products = int(counted.sum())
     line = Line(
         metric=gate.metric,
@@ -318,14 +313,14 @@ def _line(
     if not products and named:
         # Of products that are there, nobody may know the label.
         return replace(line, verdict=TOO_FEW if chosen.any() else VANISHED), None
-    figure = float(measure.value(totals(sums, counted)))
+    figure = view.figure(measure, view.judged.candidate, counted)
     line = replace(line, figure=None if math.isnan(figure) else figure)
-    last = view.judged.last
-    if kind == "at_most_worse" and (last is None or not _has(measure, last)):
+    last = view.last_for(measure)
+    if kind == "at_most_worse" and last is None:
         return replace(line, verdict=NOT_COMPARED), None
     uncertain = Uncertain(view, measure, counted, gate.confidence)
     if kind == "at_most_worse":
-        before = float(measure.value(totals(view.sums(measure, last), counted)))
+        before = view.figure(measure, last, counted)
         line = replace(line, last=None if math.isnan(before) else before)
         value, limit, worse = figure - before, -bound, -1
         if measure.lower_is_better:
@@ -374,9 +369,3 @@ def _bound(gate: Gate) -> tuple[str, float]:
         raise ValueError(f"a gate has one bound, found {given}")
     [(kind, bound)] = given.items()
     return kind, bound
-
-
-def _has(measure: Measure, answers: Answers) -> bool:
-    level = measure.name.partition("/")[0]
-    levels = {level, features.CATEGORY} if level == features.SUBCATEGORY else {level}
-    return levels <= set(answers.levels)

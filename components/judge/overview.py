@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 
 from components.judge import intervals
-from components.judge.certainty import Interval, Uncertain, View, counted_by
+from components.judge.certainty import CONFIDENCE, Interval, PValue, Uncertain, View
 from components.judge.gates import main_figure
 from components.judge.measures import (
     Answers,
     AttributeAnswers,
     Measure,
     average_precision,
-    totals,
 )
 from schema import features
-
-CONFIDENCE = 0.95
-"""Of all intervals here."""
 
 
 def overview(view: View) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def overview(view: View) -> dict[str, Any]:
         taken as one question.
     """
     candidate = view.judged.candidate
-    figures = {name: _told(view, measure) for name, measure in view.measures.items()}
+    figures = {name: _uncertain(view, measure)[0] for name, measure in view.measures.items()}
     figures |= _average_precisions(candidate, view.judged.last)
     slices: dict[str, Any] = {}
     for column, of_column in view.judged.slices.items():
@@ -53,45 +49,39 @@ def _of_slices(
     view: View, measure: Measure, chosen: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
     """What is told of the slices in which the figure can be computed."""
-    whole = _figure(view, measure, view.judged.candidate, None)
+    whole = view.figure(measure, view.judged.candidate)
     told, p_values = {}, []
     for value, of_slice in chosen.items():
-        counted = of_slice & counted_by(
-            measure, view.judged.candidate, view.sums(measure, view.judged.candidate)
-        )
-        found = _told(view, measure, counted)
-        if found["value"] is None:
-            continue
-        _, p_of = Uncertain(view, measure, counted, CONFIDENCE).figure(found["value"])
-        told[value] = found
-        p_values.append(p_of(whole, "below"))
+        found, p_of = _uncertain(view, measure, of_slice)
+        if p_of is not None:
+            told[value] = found
+            p_values.append(p_of(whole, "below"))
     adjusted = intervals.holm(np.array(p_values))
     for found, p in zip(told.values(), adjusted, strict=True):
         found["low"] = bool(p <= (1 - CONFIDENCE) / 2)
     return told
 
 
-def _told(view: View, measure: Measure, chosen: np.ndarray | None = None) -> dict[str, Any]:
-    candidate, last = view.judged.candidate, view.judged.last
-    counted = counted_by(measure, candidate, view.sums(measure, candidate))
+def _uncertain(
+    view: View, measure: Measure, chosen: np.ndarray | None = None
+) -> tuple[dict[str, Any], PValue | None]:
+    """What is told of a figure, and what gives its p-values; None where it cannot be computed."""
+    counted = view.counted(measure)
     if chosen is not None:
         counted = counted & chosen
-    value = _figure(view, measure, candidate, counted)
+    value = view.figure(measure, view.judged.candidate, counted)
     interval: Interval | None = None
+    p_of: PValue | None = None
     if not math.isnan(value):
-        interval, _ = Uncertain(view, measure, counted, CONFIDENCE).figure(value)
+        interval, p_of = Uncertain(view, measure, counted, CONFIDENCE).figure(value)
     told: dict[str, Any] = {
         "value": _number(value),
         "interval": interval and list(interval),
         "products": int(counted.sum()),
     }
-    if last is not None and _levels_of(measure) <= set(last.levels):
-        told["last"] = _number(_figure(view, measure, last, counted))
-    return told
-
-
-def _figure(view: View, measure: Measure, answers: Answers, chosen: np.ndarray | None) -> float:
-    return float(measure.value(totals(view.sums(measure, answers), chosen)))
+    if (last := view.last_for(measure)) is not None:
+        told["last"] = _number(view.figure(measure, last, counted))
+    return told, p_of
 
 
 def _average_precisions(candidate: Answers, last: Answers | None) -> dict[str, dict[str, Any]]:
@@ -110,13 +100,6 @@ def _average_precisions(candidate: Answers, last: Answers | None) -> dict[str, d
             told["last"] = _number(average_precision(before.scores, before.truth, average))
         found[f"{features.ATTRIBUTES}/{average}_average_precision"] = told
     return found
-
-
-def _levels_of(measure: Measure) -> set[str]:
-    level, _, name = measure.name.partition("/")
-    of_pairs = ("pair_accuracy", "wrong_within_category", "wrong_across_categories")
-    paired = name in (*of_pairs, "tree_distance", "hierarchical_consistency")
-    return {level, features.CATEGORY} if paired else {level}
 
 
 def _number(value: float) -> float | None:

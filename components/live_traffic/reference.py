@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components.live_traffic.distances import LEAST_PRODUCTS
 from schema import features
 from schema.errors import UserError
-from schema.vocabulary import vocabulary_labels
+from schema.vocabulary import file_labels
 
 if TYPE_CHECKING:
     from ml_metadata.metadata_store import metadata_store
@@ -372,10 +372,8 @@ def _evaluation(folder: Path | None) -> Evaluation | None:
 
 def _vocabularies(model: Path) -> dict[str, list[str]]:
     """The labels of every level, in the order of their indices."""
-    found = {}
-    for file in sorted((model / "Format-Serving" / "assets").iterdir()):
-        found[file.name] = vocabulary_labels(file.read_bytes().removesuffix(b"\n").split(b"\n"))
-    return found
+    files = sorted((model / "Format-Serving" / "assets").iterdir())
+    return {file.name: file_labels(file.read_bytes()) for file in files}
 
 
 def _named(counts: np.ndarray, labels: list[str]) -> dict[str, int]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from components.predictions import table
 from schema import features
 from schema.errors import UserError
-from schema.vocabulary import vocabulary_labels
+from schema.vocabulary import file_labels
 
 _AT_ONCE = 64
 """Products that are asked about at once: as many as go through the network at once."""
@@ -55,9 +55,7 @@ def model_labels(directory: str | Path) -> dict[str, list[str]]:
     found = {}
     for file in sorted(tf.io.gfile.listdir(os.path.join(str(directory), "assets"))):
         with tf.io.gfile.GFile(os.path.join(str(directory), "assets", file), "rb") as lines:
-            content = lines.read()
-        entries = content.removesuffix(b"\n").split(b"\n") if content else []
-        found[file] = vocabulary_labels(entries)
+            found[file] = file_labels(lines.read())
     return {level: found.pop(level, []) for level in features.LEVELS} | found
 
 

@@ -12,8 +12,6 @@ from serving.client._schema import features
 from serving.client.answers import Prediction
 from serving.client.errors import UserError
 
-RECORD_FILE = Path("assets.extra") / "seamline_version.json"
-
 Lane = Literal["subcategory", "category", "person"]
 
 
@@ -48,7 +46,7 @@ class Automatic:
         Raises:
             UserError: the folder holds no version that Seamline pushed.
         """
-        file = Path(folder) / RECORD_FILE
+        file = Path(folder, features.VERSION_FILE)
         try:
             found = json.loads(file.read_text(encoding="utf-8"))["origin"].get("automatic") or {}
             return cls(
