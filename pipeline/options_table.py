@@ -1,4 +1,4 @@
-"""Writes docs/options.md's table of options from `pipeline/config.py`.
+"""Writes docs/options.md's table of options from `pipeline/config/`.
 
 Run `python -m pipeline.options_table docs/options.md` after a change of the options; a test
 compares.
@@ -22,7 +22,7 @@ END = "<!-- end of options -->"
 
 
 def options_table() -> str:
-    """The Markdown table: option, type, default and meaning, in the order of `config.py`."""
+    """The Markdown table: option, type, default and meaning, in the order of `pipeline/config/`."""
     rows = ["| option | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):

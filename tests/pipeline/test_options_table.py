@@ -1,4 +1,4 @@
-"""The table of options in docs/options.md is the one that config.py gives."""
+"""The table of options in docs/options.md is the one that pipeline/config gives."""
 
 from pathlib import Path
 
