@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -15,6 +16,9 @@ from trainer.options import Options
 from trainer.splits import Splits
 
 _FEATURES = "features"
+
+_Arrays: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray]]
+"""Features (N, D), and the labels of each level."""
 
 
 class FrozenFeatures:
@@ -40,13 +44,14 @@ class FrozenFeatures:
         report: Callable[[str], None],
     ):
         self._splits = splits
-        self._train, self._eval = (
-            _kept(
-                directory / f"{name}.npz",
-                lambda name=name: _computed(backbone, splits.once(name, options), name, report),
-            )
-            for name in ("train", "eval")
-        )
+
+        def kept(name: str) -> _Arrays:
+            def compute() -> dict[str, np.ndarray]:
+                return _computed(backbone, splits.once(name, options), name, report)
+
+            return _kept(directory / f"{name}.npz", compute)
+
+        self._train, self._eval = kept("train"), kept("eval")
 
     def training_batches(self, options: Options, first_epoch: int, end_epoch: int):
         """See `input_pipeline.training_batches`."""
@@ -61,7 +66,7 @@ class FrozenFeatures:
         return features.cache().with_options(input_pipeline.WITHOUT_TUNER)
 
 
-def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]):
+def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]) -> _Arrays:
     """What a file holds, or what is computed and then written to it: features and labels."""
     if file.exists():
         with np.load(file) as archive:
@@ -70,7 +75,7 @@ def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]):
         arrays = compute()
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".unfinished.npz")
-        np.savez(unfinished, **arrays)
+        np.savez(unfinished, allow_pickle=False, **arrays)
         os.replace(unfinished, file)
     return arrays.pop(_FEATURES), arrays
 

@@ -169,18 +169,18 @@ class _Pairs(NamedTuple):
 
     Attributes:
         group, label: int64 (K,), each pair once, ordered.
-        count: int64 (K,), how many products of the group have the label.
+        products: int64 (K,), how many of the group have the label.
     """
 
     group: np.ndarray
     label: np.ndarray
-    count: np.ndarray
+    products: np.ndarray
 
     @classmethod
     def of(cls, group_of: np.ndarray, label_of: np.ndarray) -> _Pairs:
         labels = label_of.max() + 1
-        pairs, count = np.unique(group_of * labels + label_of, return_counts=True)
-        return cls(pairs // labels, pairs % labels, count)
+        pairs, products = np.unique(group_of * labels + label_of, return_counts=True)
+        return cls(pairs // labels, pairs % labels, products)
 
     def of_groups(self, chosen: np.ndarray) -> _Pairs:
         """The pairs of the groups for which `chosen`, bool (groups,), is true."""
@@ -188,7 +188,7 @@ class _Pairs(NamedTuple):
 
     def most_frequent(self) -> np.ndarray:
         """int64 (groups,): the label that most products of a group have."""
-        order = np.lexsort((self.label, -self.count, self.group))
+        order = np.lexsort((self.label, -self.products, self.group))
         _, first = np.unique(self.group[order], return_index=True)
         return self.label[order[first]]
 

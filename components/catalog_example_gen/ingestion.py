@@ -60,7 +60,7 @@ from components.catalog_example_gen.rejects import (
     printable,
     write_rejects,
 )
-from components.catalog_example_gen.rows import Columns, Product, Row
+from components.catalog_example_gen.rows import Columns, Product, ProductRow
 from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_sorted, write_chunk
 from components.catalog_example_gen.storage import created, is_url, opened
@@ -363,7 +363,7 @@ def _rejected(rejects: list[Reject], plan: Plan) -> Iterator[Any]:
 
 
 class _ReadRows(beam.DoFn):
-    """To chunks of `Row`s by product; of the other rows' pictures' names, and of rejects."""
+    """To chunks of `ProductRow`s by product; of the other rows' pictures' names, and of rejects."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -376,7 +376,7 @@ class _ReadRows(beam.DoFn):
         rejects: list[Reject] = []
         spill = Spill(plan.scratch)
         for row in plan.source.rows(plan.domains, plan.seed, plan.eval_part):
-            picture, result, _ = row
+            picture, result, further = row
             rows += 1
             incomplete = isinstance(result, Reject) and result.reason in _INCOMPLETE
             repeated += incomplete and result.id == last_id
@@ -385,12 +385,13 @@ class _ReadRows(beam.DoFn):
                 if result.category:
                     labels.add(result)
                 part = plan.part(folder.key(result.product or result.id))
-                yield from _routed(spill.add((_MAIN, part), row))
+                sound = ProductRow(picture, result, further)
+                yield from _routed(spill.add((_MAIN, part), sound))
                 continue
             if picture and result.reason == Reason.OUTSIDE_IMAGES:
-                key = near_misses.loose_key(picture)
+                loose = near_misses.loose_key(picture)
                 missed = _Missed(picture, result)
-                yield from _routed(spill.add((_MISSED, plan.part(key)), (key, missed)))
+                yield from _routed(spill.add((_MISSED, plan.part(loose)), (loose, missed)))
                 continue
             if picture:
                 key = folder.key(picture)
@@ -433,7 +434,7 @@ class _GatherProducts(beam.DoFn):
     def process(self, part: tuple[int, Iterable[Chunk]]) -> Iterator[Any]:
         plan = self._plan
         spill = Spill(plan.scratch)
-        rows_of: defaultdict[bytes, list[Row]] = defaultdict(list)
+        rows_of: defaultdict[bytes, list[ProductRow]] = defaultdict(list)
         records = [row for chunk in part[1] for row in read_chunk(chunk)]
         for row in sorted(records, key=lambda row: row.result.row):
             rows_of[folder.key(row.result.product or row.result.id)].append(row)
@@ -572,9 +573,11 @@ class _FindNearMisses(beam.DoFn):
         found: dict[tuple[Any, ...], _NearMisses] = {}
         for name, result, differences, fit, certain in fits:
             # Of two ids that mean one picture, as `A1` and `a1`, nobody knows whose it is.
-            taken = certain and isinstance(result, Product) and len(claims[fit[0]]) < 2
+            mine = certain and len(claims[fit[0]]) < 2
+            meant = result if mine and isinstance(result, Product) else None
+            taken = meant is not None
             if taken:
-                joined.append(_WithFile(result, os.fsencode(fit[0])))
+                joined.append(_WithFile(meant, os.fsencode(fit[0])))
             else:
                 rejects.append(self._reject(name, result, differences, fit, unfollowed))
             if differences:
@@ -717,9 +720,11 @@ class _Divide(beam.DoFn):
         division = divide(Candidates.joined(candidates), self._plan.rules)
         ends = np.cumsum([len(one.rows) for one in candidates])
         sides, groups = (np.split(of, ends[:-1]) for of in (division.sides, division.names))
-        for part, side, group in zip(parts, sides, groups, strict=True):
-            yield _Divided(part.part, part.products, side.tobytes(), group.tolist())
-        counts = Counter({_GROUPS: division.groups, _PRODUCTS: division.products})
+        for part, side, names in zip(parts, sides, groups, strict=True):
+            yield _Divided(part.part, part.products, side.tobytes(), names.tolist())
+        counts: Counter[tuple[str, ...]] = Counter(
+            {_GROUPS: division.groups, _PRODUCTS: division.products}
+        )
         yield from _reported(counts, *division.conflicts)
 
 
@@ -823,7 +828,7 @@ class _Report(beam.DoFn):
         with created(f"{plan.conflicts}/{COUNTS_FILE}") as file:
             write_counts(by_kind, file)
         outside = outside_train(
-            (*key[1:], number) for key, number in counts.items() if key[0] == "label"
+            (key[1], key[2], key[3], number) for key, number in counts.items() if key[0] == "label"
         )
         told = _told(near, counts, by_reason, skipped, plan.columns.id)
         with created(f"{plan.rejects}/{SUMMARY_FILE}") as file:
@@ -849,7 +854,8 @@ def _told(
     for one in near:
         key = one.differences, one.taken, one.path is None
         alike.setdefault(key, []).append(one)
-    notes, hints = [], []
+    notes: list[str] = []
+    hints: list[str] = []
     ranked = sorted(alike.values(), key=lambda of: (-sum(one.rows for one in of), of[0]))
     for of_kind in ranked:
         rows = sum(one.rows for one in of_kind)

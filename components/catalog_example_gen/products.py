@@ -17,7 +17,7 @@ from typing import NamedTuple
 from components.catalog_example_gen import folder
 from components.catalog_example_gen.conflicts import Conflict, product_conflict
 from components.catalog_example_gen.rejects import Reason, Reject, printable
-from components.catalog_example_gen.rows import Columns, Product, Row
+from components.catalog_example_gen.rows import Columns, Product, ProductRow
 
 
 class Gathered(NamedTuple):
@@ -41,11 +41,11 @@ class Gathered(NamedTuple):
     conflict: Conflict | None = None
 
 
-def gathered(rows: Sequence[Row], columns: Columns) -> Gathered:
+def gathered(rows: Sequence[ProductRow], columns: Columns) -> Gathered:
     """Makes one product of its rows.
 
     Args:
-        rows: All that name it, in their order, at least one; the results are `Product`s.
+        rows: All that name it, in their order, at least one.
         columns: What the rows' columns mean.
     """
     if columns.product:
@@ -62,7 +62,7 @@ def gathered(rows: Sequence[Row], columns: Columns) -> Gathered:
     return Gathered(_examples((name, first.result) for name in names), rejects, 0, len(names) - 1)
 
 
-def _one_product(rows: Sequence[Row], columns: Columns) -> Gathered:
+def _one_product(rows: Sequence[ProductRow], columns: Columns) -> Gathered:
     speaker = next((row.result for row in rows if row.result.category), None)
     names: dict[bytes, tuple[str, Product]] = {}
     own: list[int] = []
@@ -73,7 +73,7 @@ def _one_product(rows: Sequence[Row], columns: Columns) -> Gathered:
                 names.setdefault(folder.key(name), (name, row.result))
         own.append(len(names) - before)
 
-    def rejected(row: Row, column: str, reason: Reason, found: str) -> Reject:
+    def rejected(row: ProductRow, column: str, reason: Reason, found: str) -> Reject:
         return Reject(row.result.row, printable(row.result.product), column, reason, found)
 
     if not names:

@@ -131,6 +131,14 @@ class Row(NamedTuple):
     further: tuple[str, ...] = ()
 
 
+class ProductRow(NamedTuple):
+    """A `Row` that is a product."""
+
+    picture: str
+    result: Product
+    further: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Survey:
     """What one quick reading of the rows tells.

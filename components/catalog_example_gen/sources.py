@@ -20,8 +20,9 @@ CSV = "csv"
 class Source(Protocol):
     """What the ingest asks; travels to every worker."""
 
-    name: str
-    """What messages call it: a path."""
+    @property
+    def name(self) -> str:
+        """What messages call it: a path."""
 
     @property
     def files(self) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from components.live_traffic.distances import (
     LEAST_PRODUCTS,
+    Distance,
     beyond_chance,
     cells,
     jensen_shannon,
@@ -150,7 +152,8 @@ class Drift:
     @property
     def findings(self) -> list[str]:
         """A sentence for everything that moved, without full stops."""
-        every = (*self.accuracies, *self.levels, *self.figures, self.refusals)
+        every: list[Accuracy | Moved | Refusals]
+        every = [*self.accuracies, *self.levels, *self.figures, self.refusals]
         return [one.sentence for one in every if one.moved]
 
 
@@ -169,7 +172,7 @@ def compare(traffic: Traffic, reference: Reference, limits: Limits) -> Drift:
     pairs = list(_pairs(traffic, reference)) if traffic.answered >= LEAST_PRODUCTS else []
     sure = list(_scores(traffic, reference)) if traffic.answered >= LEAST_PRODUCTS else []
     chance = CHANCE / (len(pairs) + len(sure) + 1)
-    found = [_moved(*pair, limits.drift, chance) for pair in pairs]
+    found = [_moved(pair, limits.drift, chance) for pair in pairs]
     return Drift(
         levels=tuple(one for one in found if one.name not in features.PICTURE_STATISTICS),
         figures=tuple(one for one in found if one.name in features.PICTURE_STATISTICS),
@@ -212,9 +215,26 @@ def _mean(scores: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return float(mean), float(np.sqrt((apart**2).sum()) / counts.sum())
 
 
-def _pairs(
-    traffic: Traffic, reference: Reference
-) -> Iterator[tuple[str, Mapping[str, float] | list[float], Level | Figure]]:
+class _Pair(NamedTuple):
+    """Two distributions to hold against each other.
+
+    Attributes:
+        name, against, bars: As of `Moved`.
+        now, then: Counts, int64 (K).
+        distance: How far they are from each other.
+        said: What has changed most, in words.
+    """
+
+    name: str
+    against: str
+    now: np.ndarray
+    then: np.ndarray
+    distance: Distance
+    said: str
+    bars: tuple[Bar, ...]
+
+
+def _pairs(traffic: Traffic, reference: Reference) -> Iterator[_Pair]:
     for level in sorted(reference.levels, key=_place):
         of = reference.levels[level]
         if level == features.ATTRIBUTES:
@@ -222,12 +242,13 @@ def _pairs(
             if attributes and attributes.labels and sum(of.counts.values()):
                 named = of.origin == ANSWERS_ON_TEST
                 # What is named is less than what is there; the scores tell of the rest.
-                yield level, attributes.labels if named else attributes.expected, of
+                given = attributes.labels if named else attributes.expected
+                yield _pair_of_labels(level, given, of)
         elif level in traffic.levels:
-            yield level, traffic.levels[level].labels, of
+            yield _pair_of_labels(level, traffic.levels[level].labels, of)
     for name, figure in reference.figures.items():
         if len(traffic.figures.get(name, ())) >= LEAST_PRODUCTS:
-            yield name, traffic.figures[name], figure
+            yield _pair_of_numbers(name, np.array(traffic.figures[name]), figure)
 
 
 def _scores(
@@ -237,7 +258,7 @@ def _scores(
         answers = traffic.levels[level]
         scores = np.array(answers.scores)
         of = reference.levels.get(level)
-        yield level, scores, np.ones(len(scores)), answers.unsure, of and of.scores
+        yield level, scores, np.ones(len(scores)), answers.unsure, of.scores if of else None
     attributes = traffic.attributes
     if attributes and any(attributes.named):
         yield (
@@ -261,41 +282,36 @@ def _attributes_on_test(reference: Reference, attributes: AttributeAnswers) -> S
     return attribute_scores(reference.evaluation, attributes.threshold)
 
 
-def _moved(
-    name: str,
-    now: Mapping[str, float] | list[float],
-    then: Level | Figure,
-    limit: float | None,
-    chance: float,
-) -> Moved:
-    if isinstance(then, Figure):
-        values = np.array(now)
-        counts = cells(values, then.edges, then.counts)
-        distance_of = jensen_shannon
-        against = "the pictures of the train part"
-        said = f"the median was {then.median:.3g} and is {np.median(values):.3g}"
-        bars = _ranges(*counts, then.edges)
-    else:
-        labels = sorted(now.keys() | then.counts.keys())
-        counts = tuple(
-            np.array([round(of.get(label, 0)) for label in labels], np.int64)
-            for of in (now, then.counts)
-        )
-        distance_of = largest_change
-        against = then.origin
-        bars = _labels(labels, *counts)
-        most = bars[0]
-        what = "answers" if then.origin == ANSWERS_ON_TEST else "labels"
-        said = f"'{most.name}' was {most.then:.1%} of the {what} and is {most.now:.1%}"
-    distance = float(distance_of(*counts))
-    by_chance = beyond_chance(*counts, distance_of, chance)
+def _pair_of_labels(name: str, given: Mapping[str, float], of: Level) -> _Pair:
+    labels = sorted(given.keys() | of.counts.keys())
+    now, then = (
+        np.array([round(counts.get(label, 0)) for label in labels], np.int64)
+        for counts in (given, of.counts)
+    )
+    bars = _labels(labels, now, then)
+    most = bars[0]
+    what = "answers" if of.origin == ANSWERS_ON_TEST else "labels"
+    said = f"'{most.name}' was {most.then:.1%} of the {what} and is {most.now:.1%}"
+    return _Pair(name, of.origin, now, then, largest_change, said, bars)
+
+
+def _pair_of_numbers(name: str, values: np.ndarray, of: Figure) -> _Pair:
+    now, then = cells(values, of.edges, of.counts)
+    against = "the pictures of the train part"
+    said = f"the median was {of.median:.3g} and is {np.median(values):.3g}"
+    return _Pair(name, against, now, then, jensen_shannon, said, _ranges(now, then, of.edges))
+
+
+def _moved(pair: _Pair, limit: float | None, chance: float) -> Moved:
+    distance = float(pair.distance(pair.now, pair.then))
+    by_chance = beyond_chance(pair.now, pair.then, pair.distance, chance)
     moved = limit is not None and distance > limit and distance > by_chance
     allowed = "no limit is set" if limit is None else f"{limit:g} is allowed"
     sentence = (
-        f"`{name}` has {'moved' if moved else 'not moved'}: {said} (distance {distance:.2f}; "
-        f"{allowed}, and chance makes up to {by_chance:.2f})"
+        f"`{pair.name}` has {'moved' if moved else 'not moved'}: {pair.said} (distance "
+        f"{distance:.2f}; {allowed}, and chance makes up to {by_chance:.2f})"
     )
-    return Moved(name, against, distance, by_chance, moved, sentence, bars)
+    return Moved(pair.name, pair.against, distance, by_chance, moved, sentence, pair.bars)
 
 
 def _labels(labels: list[str], now: np.ndarray, then: np.ndarray) -> tuple[Bar, ...]:

@@ -69,7 +69,9 @@ def beyond_chance(
     return float(np.sort(np.concatenate(drawn))[-_EXTREME])
 
 
-def cells(values: np.ndarray, edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, ...]:
+def cells(
+    values: np.ndarray, edges: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorts numbers into the cells that a recorded distribution's quantiles make.
 
     Histograms of equally wide buckets see nothing where one picture of 8,000 pixels makes the
@@ -110,10 +112,11 @@ def cells(values: np.ndarray, edges: np.ndarray, counts: np.ndarray) -> tuple[np
     of_cell = np.concatenate([[0], 1 + _merged(edges), [0]])
     of_cell[-1] = of_cell[-2] + 1
     recorded = np.concatenate([[0], counts, [0]])
-    return tuple(
+    now, then = (
         np.rint(np.bincount(of_cell, weights=numbers)).astype(np.int64)
         for numbers in (found, recorded)
     )
+    return now, then
 
 
 def _merged(edges: np.ndarray) -> np.ndarray:

@@ -211,7 +211,7 @@ def _count(traffic: Traffic, feature: Mapping[str, example_pb2.Feature]) -> None
         answers.unsure += scores[0] < (_threshold(feature, level) or 0.0)
     threshold = _threshold(feature, features.ATTRIBUTES)
     if features.ATTRIBUTE_SCORES in feature and threshold is not None:
-        answers = traffic.attributes = traffic.attributes or AttributeAnswers()
+        attributes = traffic.attributes = traffic.attributes or AttributeAnswers()
         scored = [
             (label.decode(errors="replace"), score)
             for label, score in zip(
@@ -221,12 +221,12 @@ def _count(traffic: Traffic, feature: Mapping[str, example_pb2.Feature]) -> None
             )
         ]
         for label, score in scored:
-            answers.expected[label] = answers.expected.get(label, 0.0) + score
+            attributes.expected[label] = attributes.expected.get(label, 0.0) + score
         named = [(label, score) for label, score in scored if score >= threshold]
-        answers.threshold = threshold
-        answers.labels.update(label for label, _ in named)
-        answers.named.append(len(named))
-        answers.scores.append(sum(score for _, score in named))
+        attributes.threshold = threshold
+        attributes.labels.update(label for label, _ in named)
+        attributes.named.append(len(named))
+        attributes.scores.append(sum(score for _, score in named))
 
 
 def _threshold(feature: Mapping[str, example_pb2.Feature], level: str) -> float | None:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar, overload
@@ -181,7 +181,7 @@ class CatalogClient:
         concurrency: int = CONCURRENCY,
         pictures_per_request: int = PICTURES_PER_REQUEST,
         timeout_s: float | None = None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """Asks the model about any number of pictures, some requests at a time.
 
         Takes from `images` only as results are taken: what is held at any time is twice
@@ -198,7 +198,8 @@ class CatalogClient:
 
         Yields:
             One result a picture, in their order: a `Prediction`, or `Refused` with the reason for
-            a picture that cannot be read, sent or decoded, which costs itself alone.
+            a picture that cannot be read, sent or decoded, which costs itself alone. Who stops in
+            the middle closes the generator, which gives up what is still asked.
 
         Raises:
             RequestFailed: as in `predict`; results of earlier pictures were given.
@@ -215,7 +216,7 @@ class CatalogClient:
         everything: bool,
         concurrency: int,
         timeout_s: float | None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         deadline = self._conversation.deadline(timeout_s)
         in_flight = _InFlight()
 

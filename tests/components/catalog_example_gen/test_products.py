@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from components.catalog_example_gen.products import gathered
 from components.catalog_example_gen.rejects import Reason
-from components.catalog_example_gen.rows import Columns, Product, Row
+from components.catalog_example_gen.rows import Columns, Product, ProductRow
 
 
 def columns(product: str | None = "handle", picture_separator: str | None = None) -> Columns:
@@ -17,10 +17,10 @@ def columns(product: str | None = "handle", picture_separator: str | None = None
     )
 
 
-def row(number: int, *pictures: str, kind: str = "", name: str = "p", **more: str) -> Row:
+def row(number: int, *pictures: str, kind: str = "", name: str = "p", **more: str) -> ProductRow:
     first, *further = pictures or [""]
     product = Product(number, f"sku{number}", kind, kind, (), (), product=name, **more)
-    return Row(first, product, tuple(further))
+    return ProductRow(first, product, tuple(further))
 
 
 # Which pictures and labels each row of a product has.
