@@ -14,7 +14,7 @@ Products whose label is `features.NOT_GIVEN` are left out of that label's figure
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -321,6 +321,26 @@ def per_attribute(counts: np.ndarray) -> list[dict[str, float]]:
         {"support": int(n), "precision": float(p), "recall": float(r), "f1": float(f)}
         for n, p, r, f in zip(support, *_attribute_precision_recall_f1(counts), strict=True)
     ]
+
+
+def counts_at(scores: np.ndarray, truth: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Counts each attribute's decisions at several thresholds.
+
+    Args:
+        scores: float (N, A); NaN, where a model does not know the attribute, is never said.
+        truth: bool (N, A).
+        thresholds: Scores from which on (>=) an attribute counts as predicted.
+
+    Returns:
+        int64 (A, T, 3): true positives, false positives, false negatives.
+    """
+    counts = np.zeros((scores.shape[1], len(thresholds), 3), np.int64)
+    for place, threshold in enumerate(thresholds):
+        said = scores >= threshold
+        counts[:, place, 0] = np.count_nonzero(said & truth, axis=0)
+        counts[:, place, 1] = np.count_nonzero(said & ~truth, axis=0)
+        counts[:, place, 2] = np.count_nonzero(~said & truth, axis=0)
+    return counts
 
 
 def _attribute_precision_recall_f1(

@@ -70,6 +70,23 @@ def threshold(
     return None if found is None else float(ordered[found - 1])
 
 
+def curve(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How right the surest answers are, by how many of all they are.
+
+    Args:
+        scores: float (N,), of the answers, at least one.
+        right: bool (N,).
+
+    Returns:
+        The share of all answers and the share of right ones among them, float (K,), for each of the
+        K scores from the highest down: answers of one score are taken together.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], np.cumsum(right[order])
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    return (last + 1) / len(scores), hits[last] / (last + 1)
+
+
 def automatic(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str, Any]:
     """What the candidate can label without a person, as plain types.
 
@@ -90,8 +107,8 @@ def automatic(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str, 
         if isinstance(answers, ClassAnswers):
             counted = answers.counted
             units = eval_part.units(counted)
-            right = _right(eval_part, level)[counted]
-            chosen = threshold(answers.score[counted].astype(np.float64), right, wanted, units)
+            rights = right(eval_part, level)[counted]
+            chosen = threshold(answers.score[counted].astype(np.float64), rights, wanted, units)
             levels[level] = {"threshold": chosen} | _of_level(test_part, level, chosen)
     found = {"wanted": wanted, "confidence": CONFIDENCE, "levels": levels}
     found["attributes"] = _attributes(eval_part, test_part, wanted)
@@ -119,7 +136,7 @@ def lanes(judged: Judged, thresholds: Mapping[str, float | None]) -> dict[str, A
     assert isinstance(subcategory, ClassAnswers)
     fine = _accepted(subcategory, thresholds[features.SUBCATEGORY])
     coarse = _accepted(category, thresholds[features.CATEGORY]) & ~fine
-    both = _right(judged, features.SUBCATEGORY)
+    both = right(judged, features.SUBCATEGORY)
     return {
         SUBCATEGORY_LANE: _share(judged, np.ones(len(judged), bool), fine, both),
         CATEGORY_LANE: _share(judged, np.ones(len(judged), bool), coarse, category.right),
@@ -135,12 +152,12 @@ def _of_level(judged: Judged, level: str, chosen: float | None) -> dict[str, Any
     answers = judged.candidate.levels[level]
     assert isinstance(answers, ClassAnswers)
     accepted, counted = _accepted(answers, chosen), answers.counted
-    right = _right(judged, level)
+    rights = right(judged, level)
     return {
-        **_share(judged, counted, accepted, right),
+        **_share(judged, counted, accepted, rights),
         "slices": {
             column: {
-                value: _share(judged, counted & where, accepted, right)
+                value: _share(judged, counted & where, accepted, rights)
                 for value, where in judged.slices[column].items()
             }
             for column in judged.columns
@@ -172,13 +189,13 @@ def _attributes(eval_part: Judged, test_part: Judged, wanted: float) -> dict[str
     return found
 
 
-def _right(judged: Judged, level: str) -> np.ndarray:
+def right(judged: Judged, level: str) -> np.ndarray:
     """Right answers, bool (N,); a sub-category is taken with its category, so both must be."""
     levels: Mapping[str, Any] = judged.candidate.levels
-    right = levels[level].right
+    found = levels[level].right
     if level == features.SUBCATEGORY and features.CATEGORY in levels:
-        right = right & levels[features.CATEGORY].right
-    return right
+        found = found & levels[features.CATEGORY].right
+    return found
 
 
 def _accepted(answers: ClassAnswers, chosen: float | None) -> np.ndarray:

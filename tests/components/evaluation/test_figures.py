@@ -117,3 +117,20 @@ def test_nothing_judged_is_nothing_reached():
     assert set(figures.decoding_figures(np.zeros((0, 4))).values()) == {0}
     assert figures.per_class(nothing) == {}
     assert figures.per_attribute(nothing) == []
+
+
+def test_decisions_at_several_thresholds_are_scikit_learns():
+    random = np.random.default_rng(3)
+    scores = random.integers(0, 5, (40, 6)) / 4
+    has = random.random((40, 6)) < 0.4
+    thresholds = [0.25, 0.5, 1.0]
+    counts = figures.counts_at(scores, has, thresholds)
+    for place, threshold in enumerate(thresholds):
+        matrices = truth.multilabel_confusion_matrix(has, scores >= threshold)
+        expected = np.stack([matrices[:, 1, 1], matrices[:, 0, 1], matrices[:, 1, 0]], axis=1)
+        np.testing.assert_array_equal(counts[:, place], expected)
+
+
+def test_an_attribute_that_a_model_does_not_know_is_never_said():
+    counts = figures.counts_at(np.full((3, 1), np.nan), np.array([[True], [True], [False]]), [0.1])
+    assert counts.tolist() == [[[0, 0, 2]]]

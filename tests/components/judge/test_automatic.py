@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from components.judge.answers import Judged, masks
-from components.judge.automatic import automatic, lanes, threshold
+from components.judge.automatic import automatic, curve, lanes, threshold
 from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
 
 
@@ -149,3 +149,11 @@ def test_a_small_eval_part_promises_nothing() -> None:
     found = automatic(part(1, count=60), part(2), 0.98)
     assert [of["threshold"] for of in found["levels"].values()] == [None, None]
     assert found["lanes"]["person"]["share"] == 1
+
+
+def test_the_curve_says_how_right_the_surest_answers_are():
+    scores = np.array([0.5, 0.9, 0.7, 0.9])
+    share, precision = curve(scores, np.array([True, True, False, False]))
+    # Both answers of .9 are taken together, one of them right; then two more, one by one.
+    np.testing.assert_allclose(share, [0.5, 0.75, 1.0])
+    np.testing.assert_allclose(precision, [1 / 2, 1 / 3, 2 / 4])
