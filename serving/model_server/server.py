@@ -40,6 +40,13 @@ _Result = TypeVar("_Result")
 
 _OPEN_FILES = 1 << 16
 
+_LONGER_THAN_GRACE_S = 5.0
+"""How long stopping may take beyond what callers are waited for."""
+
+_SIGNALS_ARE_SEEN_S = 0.2
+"""A signal that comes in the moment before the main thread waits does not wake it (CPython looks
+for signals before it gives up the interpreter, and then only sleeps); so it never waits longer."""
+
 _UNSPECIFIED = ("", "0.0.0.0", "::")
 
 
@@ -200,7 +207,8 @@ class ModelServer:
 
     def wait_for_termination(self) -> None:
         """Waits until another thread stops the server, or Ctrl-C interrupts."""
-        self._stopped.wait()
+        while not self._stopped.wait(_SIGNALS_ARE_SEEN_S):
+            pass
 
     def stop(self, grace_s: float | None = None) -> None:
         """Closes the ports, and ends when the last call is answered and no thread is left.
@@ -316,7 +324,9 @@ def serve(server: ModelServer, announce: Callable[[], None]) -> None:
         finally:
             stopping = threading.Thread(target=server.stop, name="stop", daemon=True)
             stopping.start()
-            stopping.join(server.options.stop_grace_s + 5.0)
+            deadline = time.monotonic() + server.options.stop_grace_s + _LONGER_THAN_GRACE_S
+            while stopping.is_alive() and time.monotonic() < deadline:
+                stopping.join(_SIGNALS_ARE_SEEN_S)
             if stopping.is_alive() and was_signaled():
                 _log.warning("what is still computed, and nobody waits for, is given up")
                 _exit_at_once(0)

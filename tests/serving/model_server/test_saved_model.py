@@ -286,6 +286,31 @@ def test_a_request_larger_than_a_batch_is_divided_or_refused_as_told(folder):
     model.close()
 
 
+def test_a_request_of_just_the_most_rows_is_computed_and_one_more_costs_itself_alone(folder):
+    model = SavedModel(folder, batching=Batching(max_batch_size=8, max_request_size=12))
+    sizes = [12, 13, 2, 2]
+    asked = [{"x": np.arange(size, dtype=np.float32)} for size in sizes]
+    answers = together(model, "counted", ["y"], *asked)
+    assert isinstance(answers[1], RequestError)
+    assert answers[1].code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Task size 13 is larger than maximum input batch size 12" in str(answers[1])
+    for place in (0, 2, 3):
+        assert answers[place][0].tolist() == list(range(1, sizes[place] + 1))
+    # 8 and 4 of the first one, then the two of 2 as one.
+    assert seen(model) == [3, 8]
+    model.close()
+
+
+def test_without_a_word_large_requests_are_divided_up_to_a_million_rows(folder):
+    model = SavedModel(folder, batching=Batching(max_batch_size=8))
+    (y,) = model.run({"x": np.arange(9, dtype=np.float32)}, ["y"], signature_name="counted")
+    assert y.tolist() == list(range(1, 10))
+    assert seen(model) == [2, 8]
+    with pytest.raises(RequestError, match=f"maximum input batch size {2**20}"):
+        model.run({"x": np.zeros(2**20 + 1, np.float32)}, ["y"], signature_name="counted")
+    model.close()
+
+
 def test_batches_are_filled_up_to_the_allowed_sizes(folder):
     batching = Batching(max_batch_size=8, allowed_batch_sizes=(4, 8))
     model = SavedModel(folder, batching=batching)

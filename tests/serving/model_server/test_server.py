@@ -431,6 +431,100 @@ def test_a_signal_ends_it_well_and_who_had_asked_is_answered(root):
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
 
 
+class _Hanging:
+    """A server that is asked to stop as soon as it runs, and then does not, or not in time."""
+
+    def __init__(self, signals: list[int], takes_s: float = 60) -> None:
+        self.options = ServerOptions(single_model("/m"), stop_grace_s=0.1)
+        self.stopping = threading.Event()
+        self.over = threading.Event()
+        self._signals = signals
+        self._takes_s = takes_s
+
+    def start(self) -> None:
+        pass
+
+    def wait_until_ready(self, timeout_s: float | None) -> None:
+        assert timeout_s is None
+
+    def wait_for_termination(self) -> None:
+        first, *later = self._signals
+        threading.Thread(target=self._signal_while_stopping, args=(later,), daemon=True).start()
+        os.kill(os.getpid(), first)
+        self.over.wait(30)
+
+    def _signal_while_stopping(self, later: list[int]) -> None:
+        assert self.stopping.wait(30)
+        for number in later:
+            os.kill(os.getpid(), number)
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.over.wait(self._takes_s)
+
+
+class _Exited(BaseException):
+    """What `os._exit` is here, so that the tests go on."""
+
+
+@pytest.fixture
+def exits(monkeypatch) -> list[int]:
+    """The statuses that the process would have ended with."""
+    statuses: list[int] = []
+
+    def leave(status: int) -> None:
+        statuses.append(status)
+        raise _Exited
+
+    monkeypatch.setattr(server_module.os, "_exit", leave)
+    monkeypatch.setattr(server_module, "_LONGER_THAN_GRACE_S", 0.2)
+    # The tests that follow are to be collected as ever.
+    monkeypatch.setattr(server_module.gc, "freeze", lambda: None)
+    return statuses
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_server_at_once_that_hangs_while_it_stops(exits, second):
+    server = _Hanging([signal.SIGTERM, second])
+    server.options = ServerOptions(single_model("/m"), stop_grace_s=60)
+    before = time.monotonic()
+    with pytest.raises(_Exited):
+        server_module.serve(server, announce=lambda: None)
+    server.over.set()
+    assert exits == [128 + second]
+    assert time.monotonic() - before < 30
+
+
+def test_a_server_that_hangs_while_it_stops_is_left_once_nobody_is_waited_for(exits):
+    server = _Hanging([signal.SIGTERM])
+    before = time.monotonic()
+    with pytest.raises(_Exited):
+        server_module.serve(server, announce=lambda: None)
+    server.over.set()
+    assert exits == [0]
+    # A tenth for the callers, two for what else there is to close.
+    assert 0.3 <= time.monotonic() - before < 30
+
+
+def test_a_server_that_stops_in_time_is_not_left(exits):
+    server = _Hanging([signal.SIGINT], takes_s=0.3)
+    server.options = ServerOptions(single_model("/m"), stop_grace_s=60)
+    server_module.serve(server, announce=lambda: None)
+    assert exits == []
+
+
+def test_a_mistake_at_the_start_is_told_though_stopping_hangs(exits, monkeypatch):
+    def start() -> None:
+        raise UserError("The port is taken.")
+
+    server = _Hanging([])
+    monkeypatch.setattr(server, "start", start)
+    with pytest.raises(UserError, match="The port is taken"):
+        server_module.serve(server, announce=lambda: None)
+    server.over.set()
+    assert exits == []
+
+
 @pytest.fixture
 def process(root: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]]]:
     """Starts `python -m serving.model_server` on the model; gives it and its gRPC address."""
