@@ -51,6 +51,7 @@ setup(
         "keras-tuner>=1.4.8,<2",
         "kfp>=2.6,<2.17",
         "numpy>=2.1,<3",
+        "packaging>=23",
         "pandas>=2.2,<3",
         "pillow>=11",
         "plotly>=6,<8",
@@ -91,6 +92,8 @@ setup(
             # queries against Prometheus' grammar.
             *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),
             "promql-parser>=0.12",
+            # Brings the schema that a pushed model's ML-BOM is held against.
+            "cyclonedx-python-lib>=9,<12",
         ],
     },
     entry_points={"console_scripts": ["seamline = pipeline.cli:main"]},

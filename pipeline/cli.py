@@ -571,19 +571,32 @@ def versions_command(
     workspace: WorkspaceArgument,
     model: ModelName = "catalog",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Print the live version's model card, Markdown.")
+    ] = False,
 ) -> None:
     """List the versions that were pushed: where each came from, how good it is, which is live.
 
-    The live one is that which servers answer with, the largest number that can be loaded.
+    The live one is that which servers answer with, the largest number that can be loaded. Each has
+    its model card in its folder, `assets.extra/model_card.md`.
 
     Example: `seamline versions workspace/demo`
     """
     with _clear_errors():
-        from components.atomic_pusher.versions import find_versions
-        from pipeline.versions_table import versions_json, versions_table
+        from components.atomic_pusher.versions import find_versions, live_version
+        from pipeline.versions_table import card_of, versions_json, versions_table
 
         folder = _serving_folder(workspace, model)
-        rows = versions_json(find_versions(folder))
+        found = find_versions(folder)
+        if card:
+            live = live_version(found)
+            file = card_of(live) if live else None
+            if file is None:
+                told = f"Version {live.number} came without" if live else "There is no version with"
+                raise UserError(f"{told} a model card in {folder}. `seamline run` pushes one.")
+            typer.echo(file.read_text(encoding="utf-8"), nl=False)
+            return
+        rows = versions_json(found)
         if as_json:
             typer.echo(json.dumps(rows, indent=2))
         else:

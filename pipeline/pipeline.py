@@ -21,6 +21,7 @@ from components.evaluation.component import Evaluator
 from components.evaluation.eval_config import eval_config
 from components.judge.component import Judge
 from components.model_canary.component import ModelCanary
+from components.model_card.component import ModelCard
 from components.predictions.component import Predictions
 from components.report.component import Report
 from components.warm_start.base_model import base_model_resolver
@@ -46,6 +47,7 @@ STEPS = (
     "Evaluator",
     "Judge",
     "ModelCanary",
+    "ModelCard",
     "Pusher",
     "Report",
 )
@@ -207,12 +209,30 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         },
         code=source_fingerprint("components.model_canary", "serving.client"),
     )
+    model_card = ModelCard(
+        examples=examples,
+        rejects=example_gen.outputs["rejects"],
+        conflicts=example_gen.outputs["conflicts"],
+        verdict=data_gate.outputs["verdict"],
+        transform_graph=transform.outputs["transform_graph"],
+        model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        judgement=judge.outputs["judgement"],
+        infra_blessing=canary.outputs["blessing"],
+        name=config.name,
+        attribute_threshold=config.evaluation.attribute_threshold,
+        license=config.serving.license,
+        contact=config.serving.contact,
+        code=source_fingerprint("components.model_card"),
+    )
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
         model_blessing=judge.outputs["blessing"],
         infra_blessing=canary.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
         judgement=judge.outputs["judgement"],
+        model_card=model_card.outputs["model_card"],
         base_directory=str(workspace.serving / config.serving.model_name),
         keep_versions=config.serving.keep_versions,
     ).with_id("Pusher")
@@ -242,7 +262,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *([tuner] if config.tuning.enabled else []),
             *([base_model] if config.training.warm_start else []),
             *(trainer, resolver, predictions, baseline_predictions),
-            *(evaluator, judge, canary, pusher, report),
+            *(evaluator, judge, canary, model_card, pusher, report),
         ],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

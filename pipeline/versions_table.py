@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from components.atomic_pusher.records import PAPERS_FOLDER
 from components.atomic_pusher.versions import Version, live_version, rolled_back_versions
+from components.model_card.files import CARD_FILE
 
 _TITLES = {
     "category/accuracy": "category",
@@ -30,8 +33,8 @@ def versions_json(found: Sequence[Version]) -> list[dict[str, Any]]:
         For each version "version", "live", "pushed" (ISO 8601 in UTC), "model" (URI of the trained
         model's artifact), "run" (id of the pipeline run), "metrics" (by `level/metric`, on the test
         part), "bytes", "copy_of", "in_place_of", "rolled_back" (ISO 8601, when its model was taken
-        back), "fault" (why it cannot be loaded), "note" and "folder". What is not known or not the
-        case is None, or empty in "metrics", "fault" and "note".
+        back), "fault" (why it cannot be loaded), "note", "folder" and "model_card" (its file). What
+        is not known or not the case is None, or empty in "metrics", "fault" and "note".
     """
     live = live_version(found)
     rolled_back = rolled_back_versions(found)
@@ -54,9 +57,16 @@ def versions_json(found: Sequence[Version]) -> list[dict[str, Any]]:
                 "fault": version.fault,
                 "note": version.note,
                 "folder": str(version.folder),
+                "model_card": str(card) if (card := card_of(version)) else None,
             }
         )
     return rows
+
+
+def card_of(version: Version) -> Path | None:
+    """Where a version's model card is; None where it came without one."""
+    card = version.folder / PAPERS_FOLDER / CARD_FILE
+    return card if card.is_file() else None
 
 
 def versions_table(rows: Sequence[Mapping[str, Any]]) -> Group:

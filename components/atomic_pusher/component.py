@@ -12,10 +12,12 @@ from components.atomic_pusher.executor import (
     EVALUATION_KEY,
     JUDGEMENT_KEY,
     KEEP_VERSIONS_KEY,
+    MODEL_CARD_KEY,
     SERVING_STATE_KEY,
     AtomicPusherExecutor,
 )
 from components.judge.artifacts import Judgement
+from components.model_card.artifacts import ModelCard
 
 
 class AtomicPusherSpec(types.ComponentSpec):
@@ -38,6 +40,7 @@ class AtomicPusherSpec(types.ComponentSpec):
         ),
         EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
         JUDGEMENT_KEY: ChannelParameter(type=Judgement, optional=True),
+        MODEL_CARD_KEY: ChannelParameter(type=ModelCard, optional=True),
     }
     OUTPUTS = {
         standard_component_specs.PUSHED_MODEL_KEY: ChannelParameter(
@@ -55,6 +58,7 @@ class AtomicPusher(base_component.BaseComponent):
         infra_blessing: the canary's.
         evaluation: the Evaluator's figures, of which the version keeps the most telling.
         judgement: the Judge's, of which the version keeps from which scores on nobody must look.
+        model_card: what is told of the model, which the version keeps whole.
         base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher
             copies the model and no version is ever removed.
         keep_versions: how many of the newest versions stay; see `versions.push`.
@@ -76,6 +80,7 @@ class AtomicPusher(base_component.BaseComponent):
         keep_versions: int,
         evaluation: types.BaseChannel | None = None,
         judgement: types.BaseChannel | None = None,
+        model_card: types.BaseChannel | None = None,
         serving_state: str = "",
     ):
         super().__init__(
@@ -85,6 +90,7 @@ class AtomicPusher(base_component.BaseComponent):
                 infra_blessing=infra_blessing,
                 evaluation=evaluation,
                 judgement=judgement,
+                model_card=model_card,
                 push_destination=pusher_pb2.PushDestination(
                     filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
                 ),

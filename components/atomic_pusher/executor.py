@@ -10,18 +10,20 @@ from typing import Any
 from tfx import types
 from tfx.components.pusher import executor
 from tfx.components.util import model_utils
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
+from tfx.utils import io_utils, proto_utils
 
 from components.atomic_pusher import versions
-from components.atomic_pusher.records import Origin
+from components.atomic_pusher.records import PAPERS_FOLDER, Origin
 from components.evaluation.results import read_evaluation
 from components.judge import judgement
 from schema import features
 
 EVALUATION_KEY = "evaluation"
 JUDGEMENT_KEY = "judgement"
+MODEL_CARD_KEY = "model_card"
 KEEP_VERSIONS_KEY = "keep_versions"
 SERVING_STATE_KEY = "serving_state"
 
@@ -54,6 +56,11 @@ class AtomicPusherExecutor(executor.Executor):
         # No object store can rename a folder; there, TFX's own order of copying must do.
         if "://" in serving_root:
             super().Do(input_dict, output_dict, exec_properties)
+            if pushed_model.get_int_custom_property("pushed"):
+                destination_folder = pushed_model.get_string_custom_property("pushed_destination")
+                for paper in _papers(input_dict):
+                    target = os.path.join(destination_folder, PAPERS_FOLDER, Path(paper).name)
+                    io_utils.copy_file(paper, target, overwrite=True)
             summary = _summary(pushed_model, input_dict)
         elif self.CheckBlessing(input_dict):
             outcome = self._push(input_dict, exec_properties, pushed_model, Path(serving_root))
@@ -87,6 +94,7 @@ class AtomicPusherExecutor(executor.Executor):
                     serving_state=exec_properties.get(SERVING_STATE_KEY, ""),
                 ),
                 keep=exec_properties.get(KEEP_VERSIONS_KEY),
+                papers=[Path(paper) for paper in _papers(input_dict)],
             )
         if outcome.state == "rolled back":
             self._MarkNotPushed(pushed_model)
@@ -97,6 +105,14 @@ class AtomicPusherExecutor(executor.Executor):
                 pushed_version=str(outcome.version.number),
             )
         return outcome
+
+
+def _papers(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
+    """The files of the model's card."""
+    folders = [card.uri for card in input_dict.get(MODEL_CARD_KEY) or []]
+    return [
+        os.path.join(folder, name) for folder in folders for name in sorted(fileio.listdir(folder))
+    ]
 
 
 def _telling_metrics(input_dict: dict[str, list[types.Artifact]]) -> dict[str, float]:

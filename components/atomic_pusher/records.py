@@ -20,6 +20,9 @@ from schema import features
 
 RECORD_FILE = Path(features.VERSION_FILE)
 
+PAPERS_FOLDER = RECORD_FILE.parent
+"""Of what a version has beside its model, and no server reads."""
+
 NEEDED_FILES = ("saved_model.pb", "variables/", "assets/")
 """What a server loads of a model; the rest, such as warm-up requests, is others' to change."""
 

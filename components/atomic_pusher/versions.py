@@ -22,6 +22,7 @@ from typing import Literal
 
 from components.atomic_pusher.records import (
     NEEDED_FILES,
+    PAPERS_FOLDER,
     RECORD_FILE,
     FileMark,
     Origin,
@@ -215,7 +216,11 @@ def expected_outcome(model: Path, serving_root: Path) -> Outcome:
 
 
 def push(
-    model: Path, serving_root: Path, origin: Origin | None = None, keep: int | None = None
+    model: Path,
+    serving_root: Path,
+    origin: Origin | None = None,
+    keep: int | None = None,
+    papers: Sequence[Path] = (),
 ) -> Outcome:
     """Copies a SavedModel into the serving folder as its newest version.
 
@@ -230,6 +235,9 @@ def push(
         keep: how many of the newest versions to keep; all by default. Counted are those that can be
             loaded. The live one is the first of them, and the one that was live before it, which
             a server may still be loading or draining, the second, so 2 is the least.
+        papers: files about the model, such as its card, for the new version's `PAPERS_FOLDER`. They
+            are no part of the model: one that is live already does not get others, and a rollback
+            takes them along.
 
     Returns:
         What became of the model. A new version's number is the time in seconds since 1970, or the
@@ -250,7 +258,8 @@ def push(
             if outcome.state == "new":
                 record = Record(files, now(), origin or Origin(), rolled_back=_rolled_back(found))
                 place = serving_root / str(_next_number(found))
-                outcome = replace(outcome, version=_add(model, place, record, _copy_to_disk))
+                version = _add(model, place, record, _copy_to_disk, papers)
+                outcome = replace(outcome, version=version)
             if keep is not None and outcome.state != "rolled back":
                 removed, left = _remove_all_but(keep, serving_root)
                 outcome = replace(outcome, removed=removed, left=left)
@@ -474,9 +483,13 @@ def _next_number(found: Sequence[Version]) -> int:
 
 
 def _add(
-    source: Path, place: Path, record: Record, copy_file: Callable[[str, str], None]
+    source: Path,
+    place: Path,
+    record: Record,
+    copy_file: Callable[[str, str], None],
+    papers: Sequence[Path] = (),
 ) -> Version:
-    """Makes a version out of a model's files and its record; the rename at the end is the push."""
+    """Makes a version out of a model's files, its record and papers; the rename is the push."""
     unfinished = place.with_name(f"{_UNFINISHED}{place.name}")
     try:
         # Not one that is there: what a killed push left must not become part of this version.
@@ -489,6 +502,8 @@ def _add(
             copy_function=copy_file,
             dirs_exist_ok=True,
         )
+        for paper in papers:
+            _copy_to_disk(str(paper), str(unfinished / PAPERS_FOLDER / paper.name))
         for folder, _, _ in os.walk(unfinished):
             _write_through(folder)
         unfinished.rename(place)

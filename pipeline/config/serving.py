@@ -42,6 +42,15 @@ class Serving(Section):
         "one among them; at least 2, so that there is one to go back to.",
     )
 
+    license: str | None = Field(
+        None,
+        description="License of the model, an SPDX identifier, as its card tells it; not told by "
+        "default.",
+    )
+    contact: str | None = Field(
+        None, description="Whom to ask about the model, as its card tells it; not told by default."
+    )
+
     @model_validator(mode="after")
     def _canary_has_one_server(self) -> Serving:
         if self.canary_binary and self.canary_address:

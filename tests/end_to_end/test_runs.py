@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from benchmarks import published
 from pipeline.pipeline import LOOK_UPS, STEPS
@@ -71,6 +74,33 @@ def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_run
     assert sum(counts) == metrics["example_count"]
 
 
+def test_the_pushed_versions_card_has_the_figures_of_the_metrics_file(demo_runs):
+    [version] = versions(demo_runs)
+    metrics = json.loads((demo_runs.workspace.report / "metrics.json").read_text())
+    text = (version / "assets.extra" / "model_card.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---\n")[1])
+    told = {
+        metric["name"]: metric["value"]
+        for result in head["model-index"][0]["results"]
+        for metric in result["metrics"]
+    }
+    assert {"category/accuracy", "subcategory/macro_f1", "attributes/overall_f1"} <= set(told)
+    for name, value in told.items():
+        assert value == metrics["figures"][name]["value"] == pytest.approx(metrics["metrics"][name])
+    bom = (version / "assets.extra" / "bom.cdx.json").read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bom) is None
+    of_model = json.loads(bom)["metadata"]["component"]
+    listed = of_model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    overall = {one["type"]: float(one["value"]) for one in listed if "slice" not in one}
+    assert overall == {
+        name: of["value"] for name, of in metrics["figures"].items() if of["value"] is not None
+    }
+    assert len(listed) > len(overall)
+    record = json.loads((version / "assets.extra" / "seamline_version.json").read_text())
+    assert {f"{file['name']}" for file in of_model["components"]} <= set(record["files"])
+    assert re.search(r"\| trained until \| \d{4}-\d\d-\d\dT[\d&#;]+Z", text)
+
+
 def test_a_second_run_computes_nothing(demo_runs):
     assert demo_runs.run() == set()
     assert len(versions(demo_runs)) == 1
@@ -122,7 +152,7 @@ def test_other_gates_judge_again_and_ask_and_train_nothing(demo_runs):
         "evaluation.gates=[{metric: category/accuracy, at_least: 1}, "
         "{metric: subcategory/accuracy, at_least: 1}]"
     )
-    assert computed == {"Judge", "Pusher", "Report"}
+    assert computed == {"Judge", "ModelCard", "Pusher", "Report"}
     assert demo_runs.results["Judge"].summary.startswith("not blessed: 2 bounds held")
     assert len(versions(demo_runs)) == 1, "a model that was not blessed must not go live"
 
@@ -131,7 +161,7 @@ def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
     computed = demo_runs.run("training.epochs=4")
     assert computed == {
         *("Trainer", "Predictions", "BaselinePredictions", "Evaluator", "Judge"),
-        *("ModelCanary", "Pusher", "Report"),
+        *("ModelCanary", "ModelCard", "Pusher", "Report"),
     }
     assert len(versions(demo_runs)) == 2
     assert "compared with blessed model" in demo_runs.results["Resolver"].summary

@@ -56,6 +56,26 @@ def work(tmp_path) -> Path:
     return tmp_path / "work"
 
 
+def test_the_live_versions_card_is_printed_as_it_is(work, push, tmp_path):
+    status, said = seamline("versions", work, "--card")
+    assert status == 1
+    number = push(10)
+    status, said = seamline("versions", work, "--card")
+    assert (status, f"Version {number} came without a model card" in said) == (1, True)
+
+    card = tmp_path / "model_card.md"
+    card.write_text("# Model card: shop\n\n| a | b |\n", encoding="utf-8")
+    model = tmp_path / "model-11"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(bytes(11))
+    versions.push(model, work / "serving" / "catalog", papers=[card])
+    result = CliRunner().invoke(app, ["versions", str(work), "--card"])
+    assert (result.exit_code, result.stdout) == (0, card.read_text(encoding="utf-8"))
+    live, first = json.loads(CliRunner().invoke(app, ["versions", str(work), "--json"]).stdout)
+    assert Path(live["model_card"]) == Path(live["folder"]) / "assets.extra" / "model_card.md"
+    assert first["model_card"] is None
+
+
 def test_every_version_is_a_row_with_its_model_its_figures_and_what_became_of_it(work, push, utc):
     first, second = push(1_000_000, 0.91), push(2_500_000, 0.87)
     assert seamline("rollback", work)[0] == 0
@@ -105,6 +125,7 @@ def test_json_has_the_same_for_programs(work, push):
         "fault": "",
         "note": "",
         "folder": str(work / "serving" / "catalog" / str(first)),
+        "model_card": None,
     }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rows[2]["pushed"])
 

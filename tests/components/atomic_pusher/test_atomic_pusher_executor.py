@@ -23,6 +23,7 @@ from components.atomic_pusher.executor import AtomicPusherExecutor
 from components.atomic_pusher.records import RECORD_FILE
 from components.judge import judgement
 from components.judge.artifacts import Judgement
+from components.model_card.artifacts import ModelCard
 from schema.errors import UserError
 from serving.client import Automatic
 
@@ -40,6 +41,7 @@ def _push(
     serving_root: str | None = None,
     evaluation: standard_artifacts.ModelEvaluation | None = None,
     judged: Judgement | None = None,
+    model_card: ModelCard | None = None,
 ):
     saved_model = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
     saved_model.parent.mkdir(parents=True)
@@ -60,7 +62,8 @@ def _push(
             "infra_blessing": [_blessing(standard_artifacts.InfraBlessing, canary)],
         }
         | ({"evaluation": [evaluation]} if evaluation else {})
-        | ({"judgement": [judged]} if judged else {}),
+        | ({"judgement": [judged]} if judged else {})
+        | ({"model_card": [model_card]} if model_card else {}),
         {"pushed_model": [pushed_model]},
         {
             "push_destination": proto_utils.proto_to_json(destination),
@@ -129,6 +132,28 @@ def test_the_scores_from_which_on_nobody_must_look_travel_with_the_version(tmp_p
     assert Automatic.of_version(version) == Automatic(0.98, {"category": 0.8}, {"fit=Slim": 0.7})
 
 
+@pytest.fixture
+def model_card(tmp_path) -> ModelCard:
+    """A card's artifact."""
+    card = ModelCard()
+    card.uri = str(tmp_path / "card")
+    Path(card.uri).mkdir()
+    for name in ("model_card.md", "bom.cdx.json"):
+        (Path(card.uri) / name).write_text(name)
+    return card
+
+
+def test_the_card_travels_with_the_version(tmp_path, model_card):
+    pushed_model = _push(tmp_path, model_card=model_card)
+    version = Path(pushed_model.get_string_custom_property("pushed_destination"))
+    assert sorted(path.name for path in (version / "assets.extra").iterdir()) == [
+        "bom.cdx.json",
+        "model_card.md",
+        RECORD_FILE.name,
+    ]
+    assert (version / "assets.extra" / "model_card.md").read_text() == "model_card.md"
+
+
 def test_older_versions_than_the_option_allows_are_removed(tmp_path):
     for number in ("1", "2"):
         folder = tmp_path / "serving" / "catalog" / number
@@ -163,6 +188,17 @@ def test_an_object_store_is_left_to_tfx_own_executor(tmp_path, monkeypatch):
     assert pushed_model.get_string_custom_property("summary") == (
         "version 5 pushed to gs://bucket/catalog"
     )
+
+
+def test_the_card_goes_to_an_object_store_as_well(tmp_path, monkeypatch, model_card):
+    # TFX' own file system, with a folder of this machine as if it was one of a bucket.
+    def push_there(self, input_dict, output_dict, exec_properties):
+        self._MarkPushed(output_dict["pushed_model"][0], str(tmp_path / "bucket" / "5"), "5")
+
+    monkeypatch.setattr(PusherExecutor, "Do", push_there)
+    _push(tmp_path, serving_root="gs://bucket/catalog", model_card=model_card)
+    card = tmp_path / "bucket" / "5" / "assets.extra" / "model_card.md"
+    assert card.read_text() == "model_card.md"
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,35 @@ def test_a_live_model_is_compared_to_the_last_byte_and_without_what_others_added
     assert versions.push(model, serving_root).state == "new"
 
 
+@pytest.fixture
+def paper(tmp_path: Path) -> Path:
+    """A file about a model."""
+    path = tmp_path / "model_card.md"
+    path.write_text("what it is")
+    return path
+
+
+def test_papers_come_with_the_version_and_stay_with_it(make_model, serving_root, paper):
+    a = make_model("a")
+    first = versions.push(a, serving_root, papers=[paper]).version.folder
+    assert (first / "assets.extra" / paper.name).read_text() == "what it is"
+    assert _contents(first).keys() - _contents(a).keys() == {Path("assets.extra", paper.name)}
+
+    paper.write_text("what it is now")
+    assert versions.push(a, serving_root, papers=[paper]).state == "live"
+    assert (first / "assets.extra" / paper.name).read_text() == "what it is"
+
+    _push(make_model("b"), serving_root)
+    back = versions.roll_back(serving_root).live.folder
+    assert (back / "assets.extra" / paper.name).read_text() == "what it is"
+
+
+def test_a_paper_that_cannot_be_copied_leaves_no_version(model, serving_root, tmp_path):
+    with pytest.raises(UserError, match="Cannot copy the model"):
+        versions.push(model, serving_root, papers=[tmp_path / "missing.md"])
+    assert list(serving_root.iterdir()) == []
+
+
 def test_a_version_of_a_seamline_without_records_is_known_by_its_files(model, serving_root):
     shutil.copytree(model, serving_root / "17")
 

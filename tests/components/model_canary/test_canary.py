@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components.model_canary import canary
+from components.atomic_pusher import versions
+from components.model_canary import canary, production
 from components.model_canary.servers import Server
 from schema.errors import UserError
 from serving.model_server import ModelServer
@@ -43,6 +44,17 @@ def test_a_sound_model_is_blessed_with_its_latency(candidate, questions):
         "3 questions answered by TensorFlow's C++ and by the embedded server alike, "
     )
     assert [p.category for p in verdict.predictions] == ["red", "green", "blue"]
+
+
+def test_a_version_with_its_papers_is_loaded_by_tensorflows_c(candidate, questions, tmp_path):
+    paper = tmp_path / "model_card.md"
+    paper.write_text("---\nlicense: unknown\n---\n")
+    version = versions.push(candidate(), tmp_path / "serving", papers=[paper]).version.folder
+    assert (version / "assets.extra" / paper.name).is_file()
+    [question, *_] = questions
+    call = production.Call("serving_default", {"image_bytes": [question.image]})
+    [answer] = production.ask(version, [call])
+    assert [label.decode() for label in answer["category"]] == ["red"]
 
 
 def _overwritten(name: str, value: float):
