@@ -71,7 +71,9 @@ def fill(table: CatalogTable, predictions: Path, out: Path) -> Filled:
     """
     named = [table.category, table.subcategory, *(table.attributes or ())]
     required = [table.id, *(column for column in named if column)]
-    catalog = CatalogCsv(table.csv, table.encoding, list(dict.fromkeys(required)), table.category)
+    catalog = CatalogCsv(
+        table.csv, table.encoding, list(dict.fromkeys(required)), table.category, table.delimiter
+    )
     for other in (table.csv, predictions):
         if out.exists() and os.path.samefile(out, other):
             raise UserError(f"{out} is {other} itself. Name another file with --fill.")

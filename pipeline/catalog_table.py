@@ -19,7 +19,6 @@ from components.catalog_example_gen.csv_records import DELIMITERS, CsvRecords, R
 from components.catalog_example_gen.rejects import printable
 from pipeline.config import Catalog
 from schema.errors import UserError
-from schema.labels import normalized
 
 # Encodings that begin with a mark, and what each mark says the rest is written in.
 _MARKS = {
@@ -37,6 +36,8 @@ class CatalogTable:
         csv: The file.
         images: The folder of pictures.
         encoding: Text encoding of the CSV.
+        delimiter: One of `DELIMITERS`, which separates the CSV's cells if it gives as many columns
+            as any.
         id: Column that identifies a product.
         picture: Column with the picture's path below `images`; without it the picture is the file
             of the product's id.
@@ -53,6 +54,7 @@ class CatalogTable:
     csv: Path
     images: Path
     encoding: str = "utf-8-sig"
+    delimiter: str = ","
     id: str = "id"
     picture: str | None = None
     picture_separator: str | None = None
@@ -79,6 +81,7 @@ class CatalogTable:
             csv=Path(catalog.folder, catalog.labels_csv),
             images=Path(catalog.folder, catalog.images),
             encoding=catalog.encoding,
+            delimiter=catalog.delimiter,
             id=catalog.id,
             picture=catalog.picture,
             picture_separator=catalog.picture_separator,
@@ -95,10 +98,12 @@ class CatalogCsv:
     """A catalog's CSV: its header, its dialect, and its rows as often as they are asked for.
 
     Args:
-        path: The file; its cells may be separated by any of `DELIMITERS`.
+        path: The file; its cells are separated by that of `DELIMITERS` by which its header has most
+            of the required columns.
         encoding: A text encoding of Python.
         required: Columns that it must have, each once; the first says what a row is about.
         category: The column of the first level, where somebody named it.
+        delimiter: The one of those that is taken where several are equal.
 
     Attributes:
         header: The columns' names, as `labels.normalized` has them.
@@ -111,18 +116,27 @@ class CatalogCsv:
     """
 
     def __init__(
-        self, path: Path, encoding: str, required: Sequence[str], category: str | None = None
+        self,
+        path: Path,
+        encoding: str,
+        required: Sequence[str],
+        category: str | None = None,
+        delimiter: str = ",",
     ):
         self.path = path
         self._encoding = encoding
         self._required = required
         self._category = category
-        self._delimiter = ","
         with self._open() as file:
-            records = self._records(file)
-            self._delimiter = _delimiter(records.head, required)
+
+            def columns_by(name: str) -> int:
+                file.seek(0)
+                header = self._records(file, name).header
+                return sum(column in header for column in required)
+
+            self._delimiter = max((delimiter, *DELIMITERS), key=columns_by)
             file.seek(0)
-            records = self._records(file)
+            records = self._records(file, self._delimiter)
             self.header, self.delimiter = records.header, records.delimiter
             file.seek(0)
             self.mark, self.written_encoding = _begins(file.read(4), encoding)
@@ -146,7 +160,7 @@ class CatalogCsv:
             UserError: The file is not in its encoding.
         """
         with self._open() as file:
-            records = self._records(file)
+            records = self._records(file, self._delimiter)
             category = self._category if self._category in self.header else None
             records.look_at(self._required[0], category)
             yield Record(1, records.header, 1, records.lines.header, records.head)
@@ -166,9 +180,9 @@ class CatalogCsv:
         """
         return text.encode(self.written_encoding, "surrogateescape")
 
-    def _records(self, file: io.BufferedReader) -> CsvRecords:
+    def _records(self, file: io.BufferedReader, delimiter: str) -> CsvRecords:
         options = "--encoding, or catalog.encoding", None
-        return CsvRecords(file, self._encoding, self._delimiter, str(self.path), options)
+        return CsvRecords(file, self._encoding, delimiter, str(self.path), options)
 
     def _open(self) -> io.BufferedReader:
         try:
@@ -191,22 +205,6 @@ def _begins(content: bytes, encoding: str) -> tuple[bytes, str]:
         if content.startswith(mark):
             return mark, follows
     return b"", name
-
-
-def _delimiter(head: str, required: Sequence[str]) -> str:
-    """The one of `DELIMITERS` by which the first line has most of the required columns."""
-
-    def there(name: str) -> int:
-        try:
-            fields = next(csv.reader([first], delimiter=DELIMITERS[name]), [])
-        except csv.Error:
-            return 0
-        header = [normalized(column) for column in fields]
-        return sum(column in header for column in required)
-
-    first = next(iter(head.lstrip("\ufeff").splitlines(keepends=True)), "")
-    # The first of equals, and so the comma.
-    return max(DELIMITERS, key=there)
 
 
 def padded(fields: list[str], count: int) -> list[str]:

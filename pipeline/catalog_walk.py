@@ -96,7 +96,7 @@ def walk(
         UserError: the catalog, the file or the server is of no use; what was written is kept.
     """
     required = [table.id, table.picture] if table.picture else [table.id]
-    catalog = CatalogCsv(table.csv, table.encoding, required, table.category)
+    catalog = CatalogCsv(table.csv, table.encoding, required, table.category, table.delimiter)
     if out.exists() and (os.path.samefile(out, table.csv) or not out.is_file()):
         found = "no file" if not out.is_file() else "the catalog itself"
         raise UserError(f"{out} is {found}. Name another file with --out.")

@@ -12,7 +12,7 @@ from tfx.utils import io_utils
 
 from components.evaluation.results import read_evaluation
 from schema import features
-from schema.vocabulary import vocabulary_labels
+from schema.vocabulary import file_labels
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
@@ -63,10 +63,7 @@ def _previous(outputs: Outputs) -> str:
 
 def _transform(outputs: Outputs) -> str:
     assets = Path(outputs["transform_graph"][0].uri) / "transform_fn" / "assets"
-    sizes = {
-        file.name: len(vocabulary_labels(file.read_bytes().splitlines()))
-        for file in sorted(assets.iterdir())
-    }
+    sizes = {file.name: len(file_labels(file.read_bytes())) for file in sorted(assets.iterdir())}
     found = [
         f"{sizes.pop(level, 0)} {words}"
         for level, words in (

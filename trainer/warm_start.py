@@ -10,7 +10,7 @@ import numpy as np
 
 from schema import features
 from schema.errors import UserError
-from schema.vocabulary import vocabulary_labels
+from schema.vocabulary import file_labels
 from trainer.hierarchical_model import HEADS
 from trainer.label_space import LabelSpace
 from trainer.signatures import keras_file
@@ -74,11 +74,7 @@ def _exported_labels(directory: str, labels: Labels) -> dict[str, list[str]]:
     """The labels that the exported model has, of the levels that the new one has as well."""
     # A SavedModel brings its Transform graph's vocabularies along as assets, a file a level.
     files = {level: Path(directory, "assets", level) for level in labels}
-    return {
-        level: vocabulary_labels(file.read_bytes().splitlines())
-        for level, file in files.items()
-        if file.exists()
-    }
+    return {level: file_labels(file.read_bytes()) for level, file in files.items() if file.exists()}
 
 
 def _labels_of_units(labels: Labels) -> dict[str, list[str]]:

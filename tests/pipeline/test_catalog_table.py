@@ -35,6 +35,28 @@ def test_the_delimiter_is_the_one_that_gives_the_columns(written, delimiter):
     assert (catalog.delimiter, catalog.header) == (delimiter, ["id", "a b"])
 
 
+@pytest.mark.parametrize(
+    "heading", ['"long\nname";a b', "x\u2028y;a b", "x\x85y;a b", 'x;"in\r\ntwo";a b']
+)
+def test_the_delimiter_is_found_in_headings_of_several_lines(written, heading):
+    content = f"{heading};id\n{'x;' * heading.count(';')}y;1\n"
+    catalog = CatalogCsv(written(content), "utf-8-sig", ["id", "a b"])
+    assert (catalog.delimiter, catalog.header[-2:]) == (";", ["a b", "id"])
+    assert [row.fields[-1] for row in catalog.rows()] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "header"),
+    [(",", ["x;id;a", "id"]), (";", ["x", "id", "a,id"]), ("|", ["x;id;a", "id"])],
+)
+def test_where_several_would_do_it_is_the_config_s(written, configured, header):
+    path = written("x;id;a,id\n1;2;3,4\n")
+    options = {"folder": "/shop", "category": "kind", "subcategory": "type"}
+    table = CatalogTable.from_options(Catalog(**options, delimiter=configured))
+    catalog = CatalogCsv(path, "utf-8", ["id"], delimiter=table.delimiter)
+    assert catalog.header == header
+
+
 @pytest.mark.parametrize("above", ["", "\ufeff", "\ufeff\ufeff", "sep=;\r\n", "\ufeffsep=;\n"])
 @pytest.mark.parametrize("heading", ["a b", "a\u00a0b\u200b", " a b", '"a b"'])
 def test_what_nobody_sees_and_the_line_above_the_header_do_not_matter(written, above, heading):

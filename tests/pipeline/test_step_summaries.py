@@ -28,3 +28,19 @@ def test_what_the_trainer_has_to_note_is_told(tmp_path):
     found.uri = str(tmp_path)
     told = summarize("Trainer", {"model_run": [found]})
     assert told == "1,234 parameters; epoch 2 is the best of 2; mind the gap"
+
+
+def test_labels_are_counted_whatever_letters_they_have(tmp_path):
+    assets = tmp_path / "transform_fn" / "assets"
+    assets.mkdir(parents=True)
+    for level, labels in (
+        ("category", ["a\rb"]),
+        ("subcategory", ["c\u2028d", "e\x85"]),
+        ("attributes", ["49d0cd50-04bb-48c0-bc6f-5b575dce351a"]),
+        ("gender", ["Men", "Women", "Boys"]),
+    ):
+        (assets / level).write_bytes("".join(f"{label}\n" for label in labels).encode())
+    found = standard_artifacts.TransformGraph()
+    found.uri = str(tmp_path)
+    told = summarize("Transform", {"transform_graph": [found]})
+    assert told == "1 categories, 2 sub-categories, 0 attributes, 3 labels of gender"
