@@ -7,8 +7,8 @@ figure is NaN where nothing was counted, and 0 only where it is as bad as can be
 
 A class level's table of sums has three cells a product that are not 0, and the attributes' some
 three for each attribute that the product has or is said to have, so they are sparse: 40,000
-products of 500 classes take 2 MB, and not 480. Measures of the same table share its function, see
-`together`, so that it is made and drawn again once for all of them.
+products of 500 classes take 2 MB, and not 480. Measures of the same table share its function
+(`sums`), so that who keeps what it gave makes it once for all of them.
 
 Sources: precision, recall and F1 are scikit-learn's with `zero_division=0`, their overall averages
 as in `components.evaluation.figures`. The calibration error is that of Guo et al. 2017 (arXiv
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
@@ -221,14 +221,6 @@ def measures(
     if {features.CATEGORY, features.SUBCATEGORY} <= set(answers.levels):
         found += _pair_measures(known_pairs)
     return {measure.name: measure for measure in found}
-
-
-def together(chosen: Iterable[Measure]) -> list[list[Measure]]:
-    """Sorts measures into those of the same sums, in the order in which those come first."""
-    tables: dict[int, list[Measure]] = {}
-    for measure in chosen:
-        tables.setdefault(id(measure.sums), []).append(measure)
-    return list(tables.values())
 
 
 def totals(sums: Sums, chosen: np.ndarray | None = None) -> np.ndarray:
