@@ -261,3 +261,19 @@ def test_an_override_that_cannot_be_applied_is_shown(write_config, override):
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(path):
     load_config(path)
+
+
+def test_the_two_configs_of_the_real_catalog_learn_alike_but_for_the_heads():
+    """None builds on the other, so this holds them together."""
+    products, articles = (
+        load_config(CONFIGS / f"fashion_{name}.yaml").model_dump()
+        for name in ("products", "articles")
+    )
+    for section in ("split", "checks", "augmentation", "training", "tuning"):
+        assert products[section] == articles[section], section
+    heads = {"heads": ("message_passing", "plain")}
+    assert heads == {
+        option: (value, articles["model"][option])
+        for option, value in products["model"].items()
+        if value != articles["model"][option]
+    }
