@@ -20,6 +20,7 @@ from trainer import calibration, preprocessing, signatures
 from trainer.callbacks import EpochLogs, MeanOfLevels
 from trainer.fitting import compiled_for_training, fit
 from trainer.frozen_features import FrozenFeatures
+from trainer.label_pairs import write_label_pairs
 from trainer.label_space import LabelSpace
 from trainer.network import network
 from trainer.options import Options, hyperparameter_values, override
@@ -72,6 +73,7 @@ def run_fn(fn_args: FnArgs) -> None:
         temperatures=temperatures,
         thresholds=fn_args.custom_config.get("thresholds"),
     )
+    write_label_pairs(splits.train.pairs, splits.labels, fn_args.serving_model_dir)
     last = stages_of(options)[-1]
     steps = (last.end_epoch - last.first_epoch) * splits.steps_per_epoch(options)
     note = short_of_steps(options["training"]["ema"], steps)

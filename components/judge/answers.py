@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,6 +38,8 @@ class Judged:
             columns; `features.ATTRIBUTES`, of whose values a product may have several; and what
             `PICTURES` makes of the picture figures.
         columns: Those of `slices` that are the catalog's slice columns.
+        known_pairs: Category and sub-category that the candidate's training saw together; None
+            where nobody knows.
     """
 
     candidate: Answers
@@ -45,6 +47,7 @@ class Judged:
     groups: np.ndarray
     slices: Mapping[str, Mapping[str, np.ndarray]]
     columns: tuple[str, ...]
+    known_pairs: Collection[tuple[str, str]] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -37,8 +37,10 @@ class View:
         seed: int = 0,
     ) -> None:
         self.judged = judged
-        self.measures = measures(judged.candidate)
-        self._of_last = measures(judged.last) if judged.last is not None else {}
+        # Both by what is known today, so that they can be compared.
+        known = judged.known_pairs
+        self.measures = measures(judged.candidate, known)
+        self._of_last = measures(judged.last, known) if judged.last is not None else {}
         self._draws = (judged.groups, replicates, seed)
         self._bootstrap: intervals.Bootstrap | None = None
         self._kept: dict[tuple[int, int], Any] = {}

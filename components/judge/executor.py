@@ -14,7 +14,7 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import io_utils
+from tfx.utils import io_utils, path_utils
 
 from components.judge import answers, judgement
 from components.judge.automatic import automatic
@@ -24,6 +24,7 @@ from components.judge.overview import overview
 from components.predictions import table
 from schema import features
 from schema.errors import UserError
+from trainer.label_pairs import read_label_pairs
 
 PREDICTIONS = "predictions"
 BASELINE_PREDICTIONS = "baseline_predictions"
@@ -69,9 +70,11 @@ class Executor(base_executor.BaseExecutor):
             last = _read(given[0].uri, features.TEST)
         threshold = exec_properties[ATTRIBUTE_THRESHOLD]
         of_test = tables[features.TEST]
+        model = artifact_utils.get_single_instance(input_dict[MODEL])
+        known = read_label_pairs(path_utils.serving_model_path(model.uri))
         products = Products(
-            answers.judged(of_test, last, slices, threshold),
-            answers.judged_by_product(of_test, last, slices, threshold)
+            replace(answers.judged(of_test, last, slices, threshold), known_pairs=known),
+            replace(answers.judged_by_product(of_test, last, slices, threshold), known_pairs=known)
             if exec_properties[SEVERAL_PICTURES]
             else None,
             _known(tables[features.EVAL], slices),

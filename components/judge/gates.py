@@ -180,7 +180,7 @@ def metric_names(levels: Sequence[str], several_pictures: bool) -> list[str]:
         else ClassAnswers([], none, none, nobody, none, nobody)
         for level in levels
     }
-    names = list(measures(Answers(answers)))
+    names = list(measures(Answers(answers), known_pairs=()))
     if several_pictures:
         for name in list(names):
             level, _, figure = name.partition("/")

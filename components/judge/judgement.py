@@ -33,7 +33,7 @@ class Judgement:
     Attributes:
         lines: One a gate and slice, in the gates' order.
         figures: All figures of all products, see `overview.overview`.
-        slices: Each level's main figure in each slice, see there.
+        slices: The telling figures in each slice, see there.
         automatic: What can be labelled without a person, see `automatic.automatic`; empty where
             nobody asked.
     """

@@ -43,6 +43,10 @@ TOP = (3, 5)
 EDGES_WITHIN, EDGES_ACROSS = 2, 4
 """Edges of the label tree between two sub-categories of one category, and of two categories."""
 
+CONSISTENCY = f"{features.SUBCATEGORY}/hierarchical_consistency"
+"""The share of answers whose sub-category is known below the answered category. Where the model
+decides both levels jointly it is 1; the mean of several pictures' scores may be less."""
+
 _CHUNK_CELLS = 1 << 22
 """Scores that are looked at a time."""
 
@@ -337,9 +341,8 @@ def _pair_measures(known_pairs: Collection[tuple[str, str]] | None) -> list[Meas
         ),
     ]
     if known_pairs is not None:
-        name = f"{features.SUBCATEGORY}/hierarchical_consistency"
         sums = partial(_consistent, frozenset(known_pairs))
-        found.append(Measure(name, True, False, sums, _ratio))
+        found.append(Measure(CONSISTENCY, True, False, sums, _ratio))
     return found
 
 

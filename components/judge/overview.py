@@ -12,6 +12,7 @@ from components.judge import intervals
 from components.judge.certainty import CONFIDENCE, Interval, PValue, Uncertain, View
 from components.judge.gates import main_figure
 from components.judge.measures import (
+    CONSISTENCY,
     Answers,
     AttributeAnswers,
     Measure,
@@ -21,25 +22,27 @@ from schema import features
 
 
 def overview(view: View) -> dict[str, Any]:
-    """Every figure of all products, and the main one of each level in each slice, as plain types.
+    """Every figure of all products, and the telling ones in each slice, as plain types.
 
     Args:
         view: Two models' answers.
 
     Returns:
         `figures`: metric to `value`, `interval` ([low, high] or None), `products`, and, where the
-        last blessed model has it, `last`. `slices`: column to value to metric to the same, and
-        `low`: whether the slice is surely below all products together, all slices of the column
-        taken as one question.
+        last blessed model has it, `last`. `slices`: column to value to metric to the same, of each
+        level's main figure and of the hierarchy's consistency where it is known, and `low`: whether
+        the slice is surely below all products together, all slices of the column taken as one
+        question.
     """
     candidate = view.judged.candidate
     figures = {name: _uncertain(view, measure)[0] for name, measure in view.measures.items()}
     figures |= _average_precisions(candidate, view.judged.last)
     slices: dict[str, Any] = {}
+    names = [*map(main_figure, candidate.levels), CONSISTENCY]
+    telling = [view.measures[name] for name in names if name in view.measures]
     for column, of_column in view.judged.slices.items():
         slices[column] = {value: {} for value in of_column}
-        for level in candidate.levels:
-            measure = view.measures[main_figure(level)]
+        for measure in telling:
             for value, told in _of_slices(view, measure, of_column).items():
                 slices[column][value][measure.name] = told
     return {"figures": figures, "slices": slices}

@@ -12,6 +12,7 @@ from components.judge.component import Judge
 from components.judge.measures import measures
 from components.predictions import answering, table
 from schema.errors import UserError
+from trainer.label_pairs import write_label_pairs
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +52,14 @@ def judge(tmp_path):
     from components.judge.artifacts import Judgement
     from components.predictions.artifacts import Predictions
 
-    def run(candidate, last=None, gates=(), **options):
+    def run(candidate, last=None, gates=(), model="/the/model", **options):
         def artifact(kind, uri, number):
             made = kind()
             made.uri, made.id = str(uri), number
             return made
 
         inputs = {
-            "model": [artifact(standard_artifacts.Model, "/the/model", 17)],
+            "model": [artifact(standard_artifacts.Model, model, 17)],
             "baseline_model": [],
             "predictions": [artifact(Predictions, candidate, 2)],
             "baseline_predictions": [],
@@ -224,6 +225,30 @@ def test_what_can_be_labelled_without_a_person_is_chosen_on_eval(judge, tables, 
     assert of_category["precision"] == right[accepted].mean() >= 0.6
     assert judge(tmp_path / "both")[0].automatic == {}
     assert judge(tables["model"], automatic=0.6)[0].automatic == {}
+
+
+def test_answers_below_a_category_that_training_never_saw_them_with_are_inconsistent(
+    judge, tables, judged, tmp_path
+):
+    labels = {level: judged.vocabularies[level] for level in ("category", "subcategory")}
+    pairs = np.zeros([len(of) for of in labels.values()], np.int64)
+    said = [judged.scores[level].argmax(axis=1) for level in labels]
+    # What is answered for the first product is the only pair that training saw.
+    pairs[said[0][0], said[1][0]] = 3
+    write_label_pairs(pairs, labels, str(tmp_path / "model" / "Format-Serving"))
+    told, _ = judge(tables["model"], tables["model"], model=tmp_path / "model")
+    name = "subcategory/hierarchical_consistency"
+    consistent = pairs[tuple(said)] > 0
+    assert 0 < consistent.mean() < 1
+    assert told.figures[name]["value"] == told.figures[name]["last"] == consistent.mean()
+    for value in ("Women", "Men"):
+        of_slice = told.slices["gender"][value][name]
+        assert of_slice["value"] == consistent[judged.gender == value].mean()
+    gates = [gate(name, at_least=1.0)]
+    assert not judge(tables["model"], gates=gates, model=tmp_path / "model")[0].blessed
+    assert name not in judge(tables["model"])[0].figures
+    with pytest.raises(UserError, match="cannot be asked of this model"):
+        judge(tables["model"], gates=gates)
 
 
 def test_a_test_part_without_products_is_named(judge, tmp_path):
