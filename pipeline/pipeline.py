@@ -187,6 +187,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         resolver.outputs["model"],
         predictions.outputs["predictions"],
         baseline_predictions.outputs["predictions"],
+        baseline_judgement=resolver.outputs["judgement"],
         gates=[gate.options() for gate in config.evaluation.gates],
         guards=config.evaluation.guards,
         automatic=config.evaluation.automatic,

@@ -6,6 +6,8 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.types import standard_artifacts
 
+from components.judge.artifacts import JUDGED_MODEL_ID, Judgement
+
 
 class LatestOtherBlessedModel(resolver.ResolverStrategy):
     """The model that was blessed last and is not the candidate itself.
@@ -13,8 +15,10 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
     TFX's own strategy takes the latest blessed model, which after a blessed run is the candidate:
     a second run with nothing changed would see a new baseline and judge everything again.
 
-    Inputs: `model` and `model_blessing` with all artifacts of the pipeline, and `candidate` with
-    the model of this run. Outputs the same keys with at most one model and its blessing.
+    Inputs: `model`, `model_blessing` and `judgement` with all artifacts of the pipeline, and
+    `candidate` with the model of this run. Outputs the same keys with at most one model, its
+    blessing and its first judgement: of several, which differ by the gates alone, always the same,
+    so that nothing is computed anew where only the baseline was judged again.
     """
 
     def resolve_artifacts(
@@ -22,11 +26,21 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]]:
         """Returns the baseline, or empty lists where no other model was ever blessed."""
         candidates = {model.id for model in input_dict["candidate"]}
-        baseline = {"model": [], "model_blessing": [], "candidate": input_dict["candidate"]}
+        found: dict[str, list[types.Artifact]] = {
+            **{"model": [], "model_blessing": [], "judgement": []},
+            "candidate": input_dict["candidate"],
+        }
         for model, blessing in latest_blessed(input_dict["model"], input_dict["model_blessing"]):
             if model.id not in candidates:
-                return baseline | {"model": [model], "model_blessing": [blessing]}
-        return baseline
+                judged = [
+                    of
+                    for of in input_dict["judgement"]
+                    if of.get_int_custom_property(JUDGED_MODEL_ID) == model.id
+                ]
+                found |= {"model": [model], "model_blessing": [blessing]}
+                found["judgement"] = sorted(judged, key=lambda artifact: artifact.id)[:1]
+                break
+        return found
 
 
 def latest_blessed(
@@ -46,5 +60,6 @@ def baseline_resolver(candidate: types.BaseChannel) -> resolver.Resolver:
         strategy_class=LatestOtherBlessedModel,
         model=types.Channel(type=standard_artifacts.Model),
         model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+        judgement=types.Channel(type=Judgement),
         candidate=candidate,
     ).with_id("Resolver")

@@ -33,6 +33,7 @@ class JudgeSpec(ComponentSpec):
         executor.BASELINE_MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True),
         executor.PREDICTIONS: ChannelParameter(type=Predictions),
         executor.BASELINE_PREDICTIONS: ChannelParameter(type=Predictions, optional=True),
+        executor.BASELINE_JUDGEMENT: ChannelParameter(type=artifacts.Judgement, optional=True),
     }
     OUTPUTS = {
         executor.BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -48,6 +49,7 @@ class Judge(base_component.BaseComponent):
         baseline_model: The last blessed model.
         predictions: The candidate's answers.
         baseline_predictions: Those of the last blessed model, about the same products.
+        baseline_judgement: What the Judge said of that one, on the products of its own run.
         gates: Fields of `gates.Gate`, in the order in which they are told.
         guards: Whether `gates.guards` hold beside them.
         automatic: The share of right answers that is wanted of what is labelled without a person;
@@ -69,6 +71,7 @@ class Judge(base_component.BaseComponent):
         predictions: types.BaseChannel,
         baseline_predictions: types.BaseChannel,
         *,
+        baseline_judgement: types.BaseChannel | None = None,
         gates: Sequence[Mapping[str, Any]],
         guards: bool = True,
         automatic: float | None = None,
@@ -85,6 +88,7 @@ class Judge(base_component.BaseComponent):
                     executor.BASELINE_MODEL: baseline_model,
                     executor.PREDICTIONS: predictions,
                     executor.BASELINE_PREDICTIONS: baseline_predictions,
+                    executor.BASELINE_JUDGEMENT: baseline_judgement,
                     executor.GATES: json.dumps([dict(gate) for gate in gates], sort_keys=True),
                     executor.GUARDS: int(guards),
                     executor.AUTOMATIC: automatic,

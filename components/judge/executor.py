@@ -17,10 +17,11 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.judge import answers, judgement
+from components.judge.artifacts import JUDGED_MODEL_ID
 from components.judge.automatic import automatic
 from components.judge.certainty import View
 from components.judge.gates import Gate, Products, guards, judge
-from components.judge.overview import overview
+from components.judge.overview import gone, overview
 from components.predictions import table
 from schema import features
 from schema.errors import UserError
@@ -28,6 +29,7 @@ from trainer.label_pairs import read_label_pairs
 
 PREDICTIONS = "predictions"
 BASELINE_PREDICTIONS = "baseline_predictions"
+BASELINE_JUDGEMENT = "baseline_judgement"
 MODEL = "model"
 BASELINE_MODEL = "baseline_model"
 BLESSING = "blessing"
@@ -88,6 +90,8 @@ class Executor(base_executor.BaseExecutor):
         beside = guards(own, levels) if exec_properties[GUARDS] else []
         lines = judge([*own, *beside], products)
         told = judgement.Judgement(tuple(lines), **overview(View(products.judged)))
+        if before := input_dict.get(BASELINE_JUDGEMENT):
+            told = replace(told, gone=gone(judgement.read(before[0].uri), products.judged))
         wanted = exec_properties.get(AUTOMATIC)
         if wanted and tables[features.EVAL] is not None:
             of_eval = answers.judged(tables[features.EVAL], None, slices, threshold)
@@ -95,6 +99,7 @@ class Executor(base_executor.BaseExecutor):
 
         verdict = artifact_utils.get_single_instance(output_dict[JUDGEMENT])
         judgement.write(told, verdict.uri)
+        verdict.set_int_custom_property(JUDGED_MODEL_ID, model.id)
         verdict.set_string_custom_property(
             "summary", f"{'blessed' if told.blessed else 'not blessed'}: {told.summary}"
         )

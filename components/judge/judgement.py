@@ -36,12 +36,15 @@ class Judgement:
         slices: The telling figures in each slice, see there.
         automatic: What can be labelled without a person, see `automatic.automatic`; empty where
             nobody asked.
+        gone: Slices that the last blessed model was judged on and that have no product any more:
+            column to value to the number that there were.
     """
 
     lines: tuple[Line, ...]
     figures: dict[str, Any] = field(default_factory=dict)
     slices: dict[str, Any] = field(default_factory=dict)
     automatic: dict[str, Any] = field(default_factory=dict)
+    gone: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def blessed(self) -> bool:
@@ -55,12 +58,20 @@ class Judgement:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each slice that vanished."""
+        """A sentence for each slice that vanished, from the test part or since an earlier run."""
         vanished = dict.fromkeys(line.where for line in self.lines if line.verdict == VANISHED)
-        return [
+        told = [
             f"no product of the test part is of {where}, so no gate holds there"
             for where in vanished
         ]
+        for column, values in self.gone.items():
+            for value, products in values.items():
+                if (where := f"{column} {value}") not in vanished:
+                    told.append(
+                        f"no product of the test part is of {where}; the last blessed model was "
+                        f"judged on {products:,} of them"
+                    )
+        return told
 
     @property
     def summary(self) -> str:
@@ -136,6 +147,7 @@ def write(judgement: Judgement, folder: str | Path) -> None:
         "figures": judgement.figures,
         "slices": judgement.slices,
         "automatic": judgement.automatic,
+        "gone": judgement.gone,
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
     Path(folder, FILE).write_text(
@@ -166,4 +178,11 @@ def read(folder: str | Path) -> Judgement:
         if given["interval"] is not None:
             given["interval"] = tuple(given["interval"])
         lines.append(Line(**given))
-    return Judgement(tuple(lines), content["figures"], content["slices"], content["automatic"])
+    return Judgement(
+        tuple(lines),
+        content["figures"],
+        content["slices"],
+        content["automatic"],
+        # A run before this one may have been of a Seamline that did not look for them.
+        content.get("gone", {}),
+    )

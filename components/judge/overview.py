@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from components.judge import intervals
+from components.judge.answers import Judged
 from components.judge.certainty import CONFIDENCE, Interval, PValue, Uncertain, View
 from components.judge.gates import main_figure
+from components.judge.judgement import Judgement
 from components.judge.measures import (
     CONSISTENCY,
     Answers,
@@ -46,6 +48,29 @@ def overview(view: View) -> dict[str, Any]:
             for value, told in _of_slices(view, measure, of_column).items():
                 slices[column][value][measure.name] = told
     return {"figures": figures, "slices": slices}
+
+
+def gone(before: Judgement, judged: Judged) -> dict[str, dict[str, int]]:
+    """Slices of an earlier judgement that no product is of any more.
+
+    Args:
+        before: What was said of an earlier model on the products of its own run.
+        judged: Answers about today's.
+
+    Returns:
+        Column to value to the number of products that it had, of the slice columns that both have.
+    """
+    found = {}
+    for column in judged.columns:
+        values = {
+            value: products
+            for value, metrics in before.slices.get(column, {}).items()
+            if value not in judged.slices[column]
+            and (products := max((of["products"] for of in metrics.values()), default=0))
+        }
+        if values:
+            found[column] = values
+    return found
 
 
 def _of_slices(

@@ -45,6 +45,7 @@ class Executor(base_executor.BaseExecutor):
             "version": METRICS_VERSION,
             "blessed": contents.judgement.blessed,
             "failures": contents.judgement.failures,
+            "warnings": contents.judgement.warnings,
             **metrics_json(contents.evaluation, contents.labels),
             "gates": judgement.to_json(contents.judgement.lines),
             "figures": contents.judgement.figures,

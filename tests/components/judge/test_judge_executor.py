@@ -52,7 +52,7 @@ def judge(tmp_path):
     from components.judge.artifacts import Judgement
     from components.predictions.artifacts import Predictions
 
-    def run(candidate, last=None, gates=(), model="/the/model", **options):
+    def run(candidate, last=None, gates=(), model="/the/model", before=None, **options):
         def artifact(kind, uri, number):
             made = kind()
             made.uri, made.id = str(uri), number
@@ -67,6 +67,9 @@ def judge(tmp_path):
         if last:
             inputs["baseline_model"] = [artifact(standard_artifacts.Model, "/the/last", 11)]
             inputs["baseline_predictions"] = [artifact(Predictions, last, 3)]
+        if before:
+            judgement.write(before, tmp_path / "before")
+            inputs["baseline_judgement"] = [artifact(Judgement, tmp_path / "before", 6)]
         channels = [types.Channel(type=standard_artifacts.Model)] * 2
         channels += [types.Channel(type=Predictions)] * 2
         component = Judge(
@@ -209,6 +212,34 @@ def test_a_slice_that_only_the_eval_part_has_is_told(judge, tables, tmp_path):
         f"no product of the test part is of gender {value}, so no gate holds there"
         for value in ("Kids", "Men")
     ]
+
+
+def test_a_slice_that_the_last_model_was_judged_on_and_that_is_gone_is_told(judge, tables):
+    def value(*products):
+        return {f"level{number}/accuracy": {"products": of} for number, of in enumerate(products)}
+
+    before = judgement.Judgement(
+        (),
+        slices={
+            "gender": {"Women": value(70), "Elders": value(48, 1000), "Nobody": {}},
+            "season": {"Summer": value(5)},
+        },
+    )
+    told, _ = judge(tables["model"], before=before, guards=False)
+    # Of what nobody knew the labels, nobody was judged.
+    assert told.gone == {"gender": {"Elders": 1000}}
+    assert told.warnings == [
+        "no product of the test part is of gender Elders; the last blessed model was judged on "
+        "1,000 of them"
+    ]
+    assert told.blessed
+    # Where a gate names it, the gate's own warning is enough.
+    gates = [gate("category/accuracy", at_least=0.0, slices="gender=Elders")]
+    told, _ = judge(tables["model"], before=before, gates=gates, guards=False)
+    assert told.warnings == [
+        "no product of the test part is of gender Elders, so no gate holds there"
+    ]
+    assert judge(tables["model"])[0].gone == {}
 
 
 def test_what_can_be_labelled_without_a_person_is_chosen_on_eval(judge, tables, tmp_path):
