@@ -52,18 +52,20 @@ def report_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.report.csv")
 
 
-def fill(table: CatalogTable, predictions: Path, out: Path) -> Filled:
+def fill(table: CatalogTable, predictions: Path, out: Path, known_too: bool = False) -> Filled:
     """Writes the CSV of `table` again to `out`, and beside it which cells were filled.
 
-    A cell is filled where it is empty and the model's score reaches the model's own threshold; a
-    sub-category only where the row's category is empty too, or is what the model says. All else
-    stays to the byte. The report has one row a filled cell: `row`, `id`, `column`, `value`,
-    `score`; of several values in a cell, their scores in the same order.
+    A cell is filled where it is empty and the answer needs no person, as `predictions` says; where
+    that does not say, or with `known_too`, where the score reaches the model's own threshold. A
+    sub-category is filled only where the row's category is empty too, or is what the model says.
+    All else stays to the byte. The report has one row a filled cell: `row`, `id`, `column`,
+    `value`, `score`; of several values in a cell, their scores in the same order.
 
     Args:
         table: the catalog.
         predictions: what `catalog_walk.walk` wrote about it, to the end.
         out: the file to write; it appears whole or not at all.
+        known_too: whether answers that somebody should look at are filled in as well.
 
     Raises:
         UserError: the model has no thresholds, a named column is missing, or `predictions` is
@@ -84,7 +86,7 @@ def fill(table: CatalogTable, predictions: Path, out: Path) -> Filled:
         _whole(report_of(out)) as reported,
     ):
         answers = csv.DictReader(answered, restval="")
-        filler = _Filler(table, catalog, answers.fieldnames or ())
+        filler = _Filler(table, catalog, answers.fieldnames or (), known_too)
         text = io.TextIOWrapper(reported, "utf-8", newline="")
         report = csv.writer(text, lineterminator="\n")
         report.writerow(REPORT_COLUMNS)
@@ -121,8 +123,11 @@ class _Cell(NamedTuple):
 class _Filler:
     """Fills one row after the other."""
 
-    def __init__(self, table: CatalogTable, catalog: CatalogCsv, answered: Sequence[str]):
+    def __init__(
+        self, table: CatalogTable, catalog: CatalogCsv, answered: Sequence[str], known_too: bool
+    ):
         self.done = Filled()
+        self._sure_alone = tables.LANE in answered and not known_too
         self._catalog = catalog
         self._separator = table.separator
         self._at = {
@@ -157,7 +162,7 @@ class _Filler:
             )
         cells = [
             cell
-            for cell in (*self._labels(fields, answer), *self._attributes(answer))
+            for cell in (*self._labels(fields, answer), *self._attributes(fields, answer))
             if not fields[self._at[cell.column]].strip() and self._can_be_written(cell.value)
         ]
         if not cells:
@@ -174,7 +179,12 @@ class _Filler:
         category = self._levels.get(features.CATEGORY)
         given = normalized(fields[self._at[category]]) if category else ""
         for level, column in self._levels.items():
-            if answer[tables.known(level)] != tables.YES:
+            known = answer[tables.known(level)] == tables.YES
+            if self._sure_alone and answer[tables.automatic(level)] != tables.YES:
+                if known:
+                    self._leave_to_a_person(fields, column)
+                continue
+            if not (known or self._sure_alone):
                 continue
             if level == features.SUBCATEGORY and given not in ("", answer[features.CATEGORY]):
                 # It would contradict what is there.
@@ -183,11 +193,22 @@ class _Filler:
                 continue
             yield _Cell(column, answer[level], answer[features.score(level)])
 
-    def _attributes(self, answer: Mapping[str, str]) -> Iterator[_Cell]:
+    def _leave_to_a_person(self, fields: list[str], column: str) -> None:
+        if column in self._at and not fields[self._at[column]].strip():
+            self.done.left["not sure enough to need no person"] += 1
+
+    def _attributes(self, fields: list[str], answer: Mapping[str, str]) -> Iterator[_Cell]:
         of_group: dict[str, list[tuple[str, str]]] = {}
-        for label, score in self._attributes_with_scores(answer):
+        unsure: dict[str, str] = {}
+        for label, score, sure in self._attributes_with_scores(answer):
             group, value = features.split_attribute_label(label)
-            of_group.setdefault(group, []).append((value, score))
+            if sure or not self._sure_alone:
+                of_group.setdefault(group, []).append((value, score))
+            elif self._has_column_of(group):
+                unsure[value if group in self._flags else group] = group
+        for column, group in unsure.items():
+            if group in self._flags or group not in of_group:
+                self._leave_to_a_person(fields, column)
         for group, found in of_group.items():
             if group in self._flags:
                 for value, score in found:
@@ -198,9 +219,11 @@ class _Filler:
                 joined = self._separator.join(values)
                 yield _Cell(group, joined, tables.SEPARATOR.join(scores))
 
-    def _attributes_with_scores(self, answer: Mapping[str, str]) -> list[tuple[str, str]]:
+    def _attributes_with_scores(self, answer: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+        """Each attribute's label and score, and whether it needs no person."""
         if not answer[features.ATTRIBUTE_SCORES]:
             return []
+        needs_none = answer.get(tables.automatic(features.ATTRIBUTES), "").split(tables.SEPARATOR)
         scores = answer[features.ATTRIBUTE_SCORES].split(tables.SEPARATOR)
         pieces = answer[features.ATTRIBUTES].split(tables.SEPARATOR)
         # A label is `group=value`, and a value may hold the separator, even with a `=` behind it:
@@ -216,7 +239,8 @@ class _Filler:
                 else:
                     labels[-1] += tables.SEPARATOR + piece
             if len(labels) == len(scores):
-                return list(zip(labels, scores, strict=True))
+                sure = [word == tables.YES for word in needs_none]
+                return list(zip(labels, scores, sure + [False] * len(labels), strict=False))
         self.done.left["attributes in whose text one does not end where the next begins"] += 1
         return []
 

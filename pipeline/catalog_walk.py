@@ -26,7 +26,7 @@ from components.catalog_example_gen.rejects import IN_WORDS, Reason
 from pipeline.catalog_table import CatalogCsv, CatalogTable, padded
 from pipeline.product_pictures import NoPicture, ProductPictures
 from schema.errors import UserError
-from serving.client import CatalogClient, Prediction, Refused, Result, tables
+from serving.client import Automatic, CatalogClient, Prediction, Refused, Result, tables
 
 ROW, ID = "row", "id"
 
@@ -42,6 +42,7 @@ class Tally:
         total: products in the catalog.
         answered: rows with an answer.
         known: of these, by level, those whose score reaches the model's threshold.
+        lanes: of these, those that need no person, or one; empty where nobody knows.
         refused: rows without, by the reason's first words.
         resumed: rows that were there before this walk began.
     """
@@ -50,6 +51,7 @@ class Tally:
     rows: int = 0
     answered: int = 0
     known: Counter[str] = field(default_factory=Counter)
+    lanes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
 
@@ -60,8 +62,10 @@ class Tally:
             self.refused[reason.partition(":")[0]] += 1
             return
         self.answered += 1
+        if lane := row.get(tables.LANE):
+            self.lanes[lane] += 1
         for column, cell in row.items():
-            if cell == tables.YES:
+            if cell == tables.YES and column.endswith(tables.known("")):
                 self.known[column] += 1
 
 
@@ -78,6 +82,7 @@ def walk(
     anew: bool = False,
     concurrency: int = 4,
     on_progress: Callable[[Tally], None] = lambda tally: None,
+    scores_of: Callable[[int | None], Automatic | None] = lambda version: None,
 ) -> Tally:
     """Writes the model's answer about every product of `table` to `out`.
 
@@ -91,6 +96,8 @@ def walk(
         anew: whether to begin again what is there.
         concurrency: requests that travel at a time.
         on_progress: is told after every row.
+        scores_of: from the version that answers to the scores from which on its answers need no
+            person; None where nobody knows. With them the file says which do.
 
     Raises:
         UserError: the catalog, the file or the server is of no use; what was written is kept.
@@ -107,7 +114,9 @@ def walk(
         raise UserError(f"{table.csv} has no rows. Put a row for each product into it.")
 
     first = client.predict([_gray_picture()])[0]
-    columns = [ROW, ID, tables.PICTURE, *tables.columns(first.extra_labels)]
+    scores = scores_of(first.version)
+    columns = [ROW, ID, tables.PICTURE]
+    columns += tables.columns(first.extra_labels, lanes=scores is not None)
     if doubled := sorted({column for column in columns if columns.count(column) > 1}):
         raise UserError(
             f"The model names an extra label whose column {doubled[0]!r} {out.name} has for "
@@ -129,7 +138,7 @@ def walk(
                 record.check_version(_text(result.version), asked.number)
             row = {
                 **{ROW: str(asked.number), ID: asked.id, tables.PICTURE: asked.picture},
-                **tables.written(tables.cells(result)),
+                **tables.written(tables.cells(result, scores)),
             }
             record.add(row)
             tally.add(row)

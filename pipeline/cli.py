@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from pipeline.catalog_table import CatalogTable
-    from serving.client import Result
+    from serving.client import Automatic, Result
 
 NOT_BLESSED = 3
 """Exit status of a run whose model was trained and judged, and did not deserve to go live."""
@@ -356,6 +356,22 @@ def predict(
             metavar="FILE",
         ),
     ] = None,
+    fill_known: Annotated[
+        bool,
+        typer.Option(
+            "--fill-known",
+            help="With --fill: fill in as well what reaches the model's own thresholds and "
+            "somebody should look at.",
+        ),
+    ] = False,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --csv: the workspace whose versions the server serves; its scores say which "
+            "answers need no person. By default workspace/<name> of --config.",
+            metavar="DIR",
+        ),
+    ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Begin the file of --out again.")] = False,
     id_column: Annotated[
         str | None, typer.Option("--id", help="Column of the product's id; `id` by default.")
@@ -402,6 +418,8 @@ def predict(
             "--images": pictures,
             "--out": out,
             "--fill": fill,
+            "--fill-known": fill_known,
+            "--workspace": workspace,
             "--anew": anew,
             "--id": id_column,
             "--picture": picture_column,
@@ -439,7 +457,10 @@ def predict(
                 # Whoever ends it with SIGTERM, as service managers do, deserves the same good end.
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
                 try:
-                    walk_in_console(client, table, out, fill, anew, concurrency)
+                    scores_of = _scores_of(workspace, config, model)
+                    walk_in_console(
+                        client, table, out, fill, anew, concurrency, scores_of, fill_known
+                    )
                 except WalkStopped as stopped:
                     _fail(str(stopped), 130)
                 return
@@ -474,6 +495,41 @@ def _catalog_table(
         "encoding": options["--encoding"],
     }
     return replace(table, **{name: value for name, value in named.items() if value is not None})
+
+
+def _scores_of(
+    workspace: Path | None, config: Path | None, model: str
+) -> Callable[[int | None], Automatic | None]:
+    """From a version to the scores from which on its answers need no person, where they are known.
+
+    Raises, when it is called:
+        UserError: a workspace was named and the version is none of it.
+    """
+    from pipeline.config import load_config
+    from pipeline.workspace import Workspace
+    from serving.client import Automatic
+
+    named = workspace is not None
+    if workspace is None and config:
+        workspace = Path("workspace") / load_config(config).name
+
+    def scores_of(version: int | None) -> Automatic | None:
+        if workspace is None:
+            return None
+        versions = Workspace(workspace.absolute()).serving / model
+        try:
+            found = Automatic.of_version(versions / str(version))
+        except UserError as error:
+            if not named:
+                return None
+            raise UserError(
+                f"The server answers with version {version}, and {versions} has no such version "
+                "that Seamline pushed. Name the workspace that it serves with --workspace, or "
+                "leave it out: then answers are taken by the model's own thresholds."
+            ) from error
+        return found if found.wanted is not None else None
+
+    return scores_of
 
 
 def _api_key(file: Path | None) -> str | None:

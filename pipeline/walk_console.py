@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,15 @@ from pipeline.catalog_table import CatalogTable
 from pipeline.catalog_walk import Tally, walk
 from pipeline.session import shown
 from schema.errors import UserError
-from serving.client import CatalogClient
+from serving.client import Automatic, CatalogClient
 
 _MOST_REASONS = 5
+
+_LANES = {
+    "subcategory": "nobody",
+    "category": "nobody the category, somebody the rest",
+    "person": "somebody",
+}
 
 # Drawing takes longer than a row does.
 _SHOWN_EVERY_S = 0.1
@@ -46,8 +52,20 @@ def walk_in_console(
     filled: Path | None = None,
     anew: bool = False,
     concurrency: int = 4,
+    scores_of: Callable[[int | None], Automatic | None] = lambda version: None,
+    known_too: bool = False,
 ) -> None:
     """Walks a catalog, shows how it goes, and fills what is empty if `filled` is named.
+
+    Args:
+        client: asks the server.
+        table: the catalog.
+        out: see `walk`.
+        filled: see `fill`.
+        anew: see `walk`.
+        concurrency: see `walk`.
+        scores_of: see `walk`.
+        known_too: see `fill`.
 
     Raises:
         UserError: it cannot go on; what was written is kept.
@@ -63,7 +81,7 @@ def walk_in_console(
                 tally = current
                 show(current)
 
-            walk(client, table, out, anew, concurrency, on_progress)
+            walk(client, table, out, anew, concurrency, on_progress, scores_of)
     except KeyboardInterrupt:
         raise WalkStopped(f"Interrupted. {_how_far(tally, out)}") from None
     except UserError as error:
@@ -73,10 +91,17 @@ def walk_in_console(
     for line in _summary(tally, out):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if filled:
-        done = fill(table, out, filled)
+        done = fill(table, out, filled, known_too)
         columns = ", ".join(f"{column} {count:,}" for column, count in done.cells.most_common())
         lines = [f"{shown(filled)}: {done.cells.total():,} empty cells filled ({columns or '-'})"]
         lines.append(f"which, with which score: {shown(report_of(filled))}")
+        if not tally.lanes:
+            lines.append(
+                "by the model's own thresholds, for which answers need no person is not known; "
+                "--workspace names where the served versions are"
+            )
+        elif known_too:
+            lines.append("answers that somebody should look at are filled in as well")
         lines += [f"left empty, {count:,}: {reason}" for reason, count in done.left.most_common()]
         if done.without_column:
             names = ", ".join(done.without_column)
@@ -100,6 +125,11 @@ def _summary(tally: Tally, out: Path) -> Iterator[str]:
             for column, count in sorted(tally.known.items())
         )
         yield f"sure enough by the model's own thresholds: {', '.join(known)}"
+    if tally.lanes:
+        lanes = ", ".join(
+            f"{words} {tally.lanes[lane] / tally.answered:.1%}" for lane, words in _LANES.items()
+        )
+        yield f"who labels the products: {lanes}"
     if tally.refused:
         reasons = tally.refused.most_common(_MOST_REASONS)
         told = ", ".join(f"{reason} ({count:,})" for reason, count in reasons)

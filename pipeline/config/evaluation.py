@@ -75,7 +75,7 @@ class Evaluation(Section):
     label_threshold: Fraction = Field(
         0.75,
         description="Score from which a category, sub-category or extra label counts as known: "
-        "part of every answer, and what `seamline predict --fill` fills in. Changing it or "
+        "part of every answer, and what `seamline predict --fill-known` fills in. Changing it or "
         "`attribute_threshold` trains anew, since they are part of the model.",
     )
     gates: list[Gate] = Field(

@@ -15,6 +15,8 @@ from serving.client.errors import UserError
 if TYPE_CHECKING:
     import pandas
 
+    from serving.client.automatic import Automatic
+
 PICTURE = "picture"
 MODEL_VERSION = "model_version"
 REFUSED = "refused"
@@ -23,7 +25,11 @@ SEPARATOR = "|"
 """Between several attributes in one cell, and between their scores in the next."""
 
 YES, NO = "yes", "no"
-"""Whether an answer reaches the model's own threshold; empty where the model has none."""
+"""Whether an answer reaches the model's own threshold, empty where the model has none; and whether
+it needs no person."""
+
+LANE = "lane"
+"""The column that says who labels the product; see `Automatic.lane`."""
 
 _SCORE = "{:.4f}"
 
@@ -35,23 +41,42 @@ def known(level: str) -> str:
     return f"{level}_known"
 
 
-def columns(extra_labels: Iterable[str]) -> list[str]:
-    """The columns that `cells` has for a model with these extra labels."""
+def automatic(level: str) -> str:
+    """The column that says whether the answer can be taken as it is.
+
+    Of the attributes one word each, in their order.
+    """
+    return f"{level}_automatic"
+
+
+def columns(extra_labels: Iterable[str], lanes: bool = False) -> list[str]:
+    """The columns that `cells` has for a model with these extra labels.
+
+    Args:
+        extra_labels: their names.
+        lanes: whether it is known which answers need no person.
+    """
     levels = (features.CATEGORY, features.SUBCATEGORY, *extra_labels)
     return [
         *(column for level in levels for column in (level, features.score(level), known(level))),
         features.ATTRIBUTES,
         features.ATTRIBUTE_SCORES,
+        *(map(automatic, (*levels, features.ATTRIBUTES)) if lanes else ()),
+        *([LANE] if lanes else ()),
         MODEL_VERSION,
         REFUSED,
     ]
 
 
-def cells(result: Result) -> dict[str, Any]:
+def cells(result: Result, scores: Automatic | None = None) -> dict[str, Any]:
     """One result as plain values by column; of a refused picture, `refused` alone.
 
     Attributes are those that reach the model's own threshold, highest first. Labels stay text,
     scores numbers.
+
+    Args:
+        result: an answer, or why there is none.
+        scores: from which on answers need no person, of the version that answered.
     """
     if not isinstance(result, Prediction):
         return {REFUSED: result.reason}
@@ -70,6 +95,14 @@ def cells(result: Result) -> dict[str, Any]:
     attributes = result.attributes_above()
     row[features.ATTRIBUTES] = SEPARATOR.join(attributes)
     row[features.ATTRIBUTE_SCORES] = SEPARATOR.join(map(_SCORE.format, attributes.values()))
+    if scores is not None:
+        sure = scores.labels(result)
+        for level, *_ in answers:
+            row[automatic(level)] = YES if level in sure else NO
+        row[automatic(features.ATTRIBUTES)] = SEPARATOR.join(
+            YES if label in sure.get(features.ATTRIBUTES, ()) else NO for label in attributes
+        )
+        row[LANE] = scores.lane(result)
     row[MODEL_VERSION] = "" if result.version is None else result.version
     return row
 

@@ -31,16 +31,19 @@ def answer(row, product, category="", subcategory="", gender="", attributes=(), 
 def filled(tmp_path):
     """Fills a CSV, given as text, by answers; returns its bytes, the report and what was done."""
 
-    def run(text, answers, encoding="utf-8-sig", **columns):
+    def run(text, answers, encoding="utf-8-sig", lanes=False, known_too=False, **columns):
         labels, predictions = tmp_path / "labels.csv", tmp_path / "predictions.csv"
         labels.write_bytes(text if isinstance(text, bytes) else text.encode())
         with open(predictions, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+            names = COLUMNS
+            if lanes:
+                names = ["row", "id", "picture", *tables.columns(["gender"], lanes=True)]
+            writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(answers)
         out = tmp_path / "filled.csv"
         table = dataclasses.replace(CatalogTable(labels, tmp_path, encoding=encoding), **columns)
-        done = fill(table, predictions, out)
+        done = fill(table, predictions, out, known_too)
         with open(report_of(out), encoding="utf-8", newline="") as file:
             report = list(csv.DictReader(file))
         return out.read_bytes(), report, done
@@ -76,6 +79,56 @@ def test_below_the_models_threshold_a_cell_stays_empty(filled):
     )
     assert content.decode().splitlines()[1] == "1,,,"
     assert report == []
+
+
+def sure(row, *levels, attributes=""):
+    """A row of which these levels need no person, and of the attributes those with a `yes`."""
+    found = answer(row, str(row - 1), "Shoes", "Boot", "Men?", ["season=Fall", "usage=Home"])
+    for level in ("category", "subcategory", "gender"):
+        found[f"{level}_automatic"] = "yes" if level in levels else "no"
+    lane = next((level for level in ("subcategory", "category") if level in levels), "person")
+    return found | {"attributes_automatic": attributes or "no|no", "lane": lane}
+
+
+LANES = [
+    sure(2, "category", "subcategory", attributes="yes|no"),
+    sure(3, "category", "gender"),
+    sure(4),
+]
+EMPTY = "id,category,subcategory,gender,season,usage\n1,,,,,\n2,,,,,\n3,,,,,given\n"
+
+
+def test_only_what_needs_no_person_is_filled_where_that_is_known(filled):
+    content, report, done = filled(EMPTY, LANES, lanes=True)
+    assert content.decode().splitlines()[1:] == [
+        *("1,Shoes,Boot,,Fall,", "2,Shoes,,Men,,", "3,,,,,given"),
+    ]
+    assert [(of["row"], of["column"]) for of in report] == [
+        *(("2", "category"), ("2", "subcategory"), ("2", "season")),
+        *(("3", "category"), ("3", "gender")),
+    ]
+    # Known by the model's own thresholds and empty: usage; subcategory, season, usage; three more.
+    assert done.left == {"not sure enough to need no person": 7}
+
+
+def test_what_somebody_should_look_at_is_filled_where_that_is_asked_for(filled):
+    content, _, done = filled(EMPTY, LANES, lanes=True, known_too=True)
+    assert content.decode().splitlines()[1:] == [
+        *("1,Shoes,Boot,,Fall,Home", "2,Shoes,Boot,,Fall,Home", "3,Shoes,Boot,,Fall,given"),
+    ]
+    assert not done.left
+
+
+def test_of_flags_those_that_need_no_person_are_set(filled):
+    text = "id,category,Fall,Home\n1,x,,\n2,x,,\n"
+    content, _, done = filled(
+        text,
+        [sure(2, attributes="yes|no"), sure(3)],
+        lanes=True,
+        flags={"season": ["Fall"], "usage": ["Home"]},
+    )
+    assert content.decode().splitlines()[1:] == ["1,x,1,", "2,x,,"]
+    assert done.left == {"not sure enough to need no person": 3}
 
 
 def test_a_sub_category_never_contradicts_the_category_that_is_there(filled):

@@ -110,6 +110,65 @@ def test_a_catalog_is_walked_filled_and_summed_up(predict, shop):
     assert (status, "300 products, 300 of them from before" in out) == (0, True)
 
 
+@pytest.fixture
+def push(shop):
+    """Pushes a version with scores from which on answers need no person, numbered as it answers."""
+
+    def call(root: Path, levels, number=1):
+        folder = root / "serving" / "catalog" / str(number) / "assets.extra"
+        folder.mkdir(parents=True)
+        automatic = {"wanted": 0.98, "levels": levels, "attributes": {}} if levels else {}
+        record = {"origin": {"automatic": automatic}}
+        (folder / "seamline_version.json").write_text(json.dumps(record))
+
+    return call
+
+
+def test_of_a_catalog_whose_version_has_scores_only_what_needs_no_person_is_filled(
+    predict, shop, push, words
+):
+    push(shop / "workspace" / "catalog", {"category": 0.7501}, words.version)
+    fill = ("--config", "shop.yaml", "--out", "out.csv", "--fill", "full.csv")
+    status, out, _ = predict(*fill)
+    assert status == 0
+    assert (
+        "who labels the products: nobody 0.0%, nobody the category, somebody the rest 0.0%" in out
+    )
+    assert "full.csv: 0 empty cells filled" in out
+    assert "left empty, 149: not sure enough to need no person" in out
+    assert "kind" not in (shop / "full.report.csv").read_text()
+    status, out, _ = predict(*fill, "--fill-known")
+    assert "149 empty cells filled (kind 149)" in out
+    assert "answers that somebody should look at are filled in as well" in out
+
+
+def test_a_score_that_the_answers_reach_fills_them(predict, shop, push, words):
+    push(shop / "elsewhere", {"category": 0.75}, words.version)
+    status, out, _ = predict(
+        *WALK, "--fill", "full.csv", "--category", "kind", "--workspace", "elsewhere"
+    )
+    assert status == 0
+    assert "full.csv: 149 empty cells filled (kind 149)" in out
+    row = (shop / "out.csv").read_text().splitlines()[1]
+    assert ",category," in row
+
+
+def test_without_scores_the_models_own_thresholds_count_and_it_says_so(predict, shop, push, words):
+    push(shop / "workspace" / "catalog", {}, words.version)
+    status, out, _ = predict("--config", "shop.yaml", "--out", "out.csv", "--fill", "full.csv")
+    assert (status, "149 empty cells filled" in out) == (0, True)
+    assert "by the model's own thresholds, for which answers need no person is not known" in out
+
+
+def test_a_workspace_without_the_version_that_answers_is_named(predict, shop, push, words):
+    push(shop / "elsewhere", {"category": 0.75}, words.version + 1)
+    status, _, err = predict(*WALK, "--workspace", "elsewhere")
+    assert status == 1
+    assert f"The server answers with version {words.version}, and " in err
+    assert "Name the workspace that it serves with --workspace" in err
+    assert predict("red.jpg", "--workspace", "elsewhere")[0] == 1
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_whole_rows_and_says_how_to_go_on(predict, shop, words, sign):
     go_on = threading.Event()

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from schema.errors import UserError
-from serving.client import ExtraLabel, Prediction, Refused, tables, to_frame, write_csv
+from serving.client import Automatic, ExtraLabel, Prediction, Refused, tables, to_frame, write_csv
 
 BOOT = Prediction(
     category="Shoes",
@@ -52,6 +52,19 @@ def test_a_row_has_labels_scores_and_whether_they_are_known():
     }
     assert {column for column, cell in torn.items() if cell} == {"picture", "refused"}
     assert torn["refused"] == "cannot be decoded: torn"
+
+
+def test_with_scores_a_row_says_what_needs_no_person():
+    scores = Automatic(0.98, {"category": 0.9, "gender": 0.7001}, {"season=Fall": 0.9})
+    row = tables.written(tables.cells(BOOT, scores))
+    assert list(row) == tables.columns(["gender"], lanes=True)[:-1]
+    assert (row["category_automatic"], row["subcategory_automatic"]) == ("yes", "no")
+    assert (row["gender_automatic"], row["attributes_automatic"]) == ("no", "yes|no")
+    assert row["lane"] == "category"
+    # A sub-category is taken with its category.
+    finer = tables.cells(BOOT, Automatic(0.98, {"subcategory": 0.4}, {}))
+    assert (finer["category_automatic"], finer["lane"]) == ("yes", "subcategory")
+    assert tables.cells(TORN, scores) == {"refused": TORN.reason}
 
 
 def test_refusals_before_the_first_answer_wait_for_its_columns():
