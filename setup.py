@@ -54,7 +54,6 @@ setup(
         "packaging>=23",
         "pandas>=2.2,<3",
         "pillow>=11",
-        "plotly>=6,<8",
         "prometheus-client>=0.21,<1",
         "pyarrow>=18.1",
         "pydantic>=2.10,<3",
@@ -92,6 +91,8 @@ setup(
             # queries against Prometheus' grammar.
             *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),
             "promql-parser>=0.12",
+            # The report is tried in a browser, and asked for what keeps people out.
+            *("axe-playwright-python>=0.1.8", "playwright>=1.50"),
             # Brings the schema that a pushed model's ML-BOM is held against.
             "cyclonedx-python-lib>=9,<12",
         ],

@@ -25,6 +25,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components.atomic_pusher import versions
 from components.atomic_pusher.executor import SERVING_STATE_KEY
+from components.report.page import FILES
 from pipeline.config import Config
 from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
 from pipeline.step_summaries import summarize
@@ -198,12 +199,25 @@ def measure(config: Config, workspace: Workspace, observer: StepObserver) -> Ste
 
 
 def publish_report(source: Path, destination: Path) -> None:
-    """Puts the files of a report where people look for the last run's, each whole or not at all."""
+    """Puts a report where people look for the last run's.
+
+    The folder that the page reads comes first and its page then, each whole or not at all, so that
+    a page never lacks what it shows; those of earlier pages go last.
+    """
     destination.mkdir(parents=True, exist_ok=True)
-    for file in source.iterdir():
-        unfinished = destination / f".{file.name}"
+    for file in sorted(source.iterdir(), key=lambda file: file.is_file()):
+        placed, unfinished = destination / file.name, destination / f".{file.name}"
+        if file.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if not placed.exists():
+                shutil.copytree(file, unfinished)
+                unfinished.replace(placed)
+            continue
         shutil.copyfile(file, unfinished)
-        unfinished.replace(destination / file.name)
+        unfinished.replace(placed)
+    for old in destination.glob(f"{FILES}*"):
+        if not (source / old.name).exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def forget_killed_steps(workspace: Workspace) -> None:

@@ -238,6 +238,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         keep_versions=config.serving.keep_versions,
     ).with_id("Pusher")
     report = Report(
+        examples=examples,
         rejects=example_gen.outputs["rejects"],
         conflicts=example_gen.outputs["conflicts"],
         statistics=statistics_gen.outputs["statistics"],
@@ -246,6 +247,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         transform_graph=transform.outputs["transform_graph"],
         model_run=trainer.outputs["model_run"],
         tuner_results=tuner.outputs["tuner_results"] if config.tuning.enabled else None,
+        predictions=predictions.outputs["predictions"],
+        baseline_predictions=baseline_predictions.outputs["predictions"],
         evaluation=evaluator.outputs["evaluation"],
         judgement=judge.outputs["judgement"],
         infra_blessing=canary.outputs["blessing"],
@@ -253,6 +256,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         name=config.name,
         code=source_fingerprint("components.report"),
         attribute_threshold=config.evaluation.attribute_threshold,
+        slices=config.catalog.slices,
     )
     return Pipeline(
         pipeline_name=config.name,

@@ -34,6 +34,7 @@ class Evaluation:
         metrics: `level/metric` to its value over all products.
         baseline: The same of the last blessed model on the same products; empty without one.
         slices: Slice column to its values to `metrics` of that slice, with "example_count".
+        baseline_slices: The same of the last blessed model, without the count.
         confusion: For each level with one label a product an int64 (K, 3) array with a row
             [truth, prediction, count] for every pair of class indices that occurs; truth is
             `features.NOT_IN_TRAIN` for a class that is not in the vocabulary.
@@ -52,6 +53,9 @@ class Evaluation:
     attribute_counts: np.ndarray
     reliability: dict[str, np.ndarray]
     uncalibrated_reliability: dict[str, np.ndarray]
+    baseline_slices: dict[str, dict[str, dict[str, float]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def read_evaluation(evaluation_uri: str) -> Evaluation:
@@ -66,6 +70,7 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
     overall: dict[str, float] = {}
     baseline: dict[str, float] = {}
     slices: dict[str, dict[str, dict[str, float]]] = {}
+    before: dict[str, dict[str, dict[str, float]]] = {}
     tables: dict[str, np.ndarray] = {}
     for record in tfma.load_metrics(evaluation_uri):
         candidate, of_slice = _values(record, of_baseline=False)
@@ -84,6 +89,8 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
             continue
         count = int(candidate[EXAMPLE_COUNT])
         slices.setdefault(column, {})[value] = {EXAMPLE_COUNT: count} | _ordered(candidate)
+        if of_last := _values(record, of_baseline=True)[0]:
+            before.setdefault(column, {})[value] = of_last
     if not overall:
         raise UserError(
             f"{evaluation_uri} holds no metrics, so no product of the test part was judged. "
@@ -100,6 +107,7 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
         ),
         reliability=_by_level(tables, figures.RELIABILITY),
         uncalibrated_reliability=_by_level(tables, figures.UNCALIBRATED_RELIABILITY),
+        baseline_slices=before,
     )
 
 

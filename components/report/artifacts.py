@@ -6,6 +6,6 @@ from tfx.types import artifact
 
 
 class HtmlReport(artifact.Artifact):
-    """A folder with index.html, the page, and metrics.json, its figures."""
+    """A folder with index.html, the page, `files-*`, what it shows when asked, and metrics.json."""
 
     TYPE_NAME = "HtmlReport"

@@ -1,338 +1,375 @@
-"""The charts as Plotly figures: plain dicts with `data` and `layout`, made from plain data.
+"""The charts as SVG, made from plain data.
 
-Colors are written as the names of the page's CSS variables (`--accent`). The page puts the values
-in when it draws, so that every chart follows the reader's light or dark scheme.
+Colors are the page's CSS variables (`var(--accent)`), so that every chart follows the reader's
+light or dark scheme. Every chart has its numbers, for those who would rather read than look.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
-from components.evaluation.results import class_name, number
-from schema import features
+from components.evaluation.results import number
 
-Figure = dict[str, Any]
+WIDTH, HEIGHT = 380, 250
+"""Of the plot with its axes; a legend stands below it."""
 
-MOST_BARS = 30
-"""Classes of a distribution that get a bar; the remaining ones are summed up in words."""
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 40
 
-MOST_CLASSES = 30
-"""Classes of a confusion matrix; of more, those with the most errors are shown."""
-
-_MOST_WRITTEN = 12
-"""Classes up to which a confusion matrix has its shares written into the cells."""
-
-_AXIS_SIDE = 150
-"""Pixels that the labels and the title take beside and below a confusion matrix."""
+_LINE = 16
+"""Pixels between lines of text."""
 
 _SERIES = 6
 """Colors for levels that the page has; further levels begin with the first again."""
 
 
-def distribution(counts: Mapping[str, int]) -> Figure:
-    """Bars of how many products each label has, the most frequent on top, at most `MOST_BARS`."""
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_BARS]
-    labels, values = zip(*ranked, strict=True)
-    return {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": values,
-                # Positions, because two labels may look the same once they are shortened.
-                "y": list(range(len(labels))),
-                "text": [f"{value:,}" for value in values],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "customdata": labels,
-                "hovertemplate": "%{customdata}: %{x:,} products<extra></extra>",
-                "marker": {"color": "--accent"},
-            }
-        ],
-        "layout": {
-            "height": 16 + 22 * len(labels),
-            "margin": {"t": 8, "r": 56, "b": 8, "l": 8},
-            "bargap": 0.3,
-            # The bars carry their numbers.
-            "xaxis": {"visible": False, "range": [0, max(values)]},
-            "yaxis": {
-                "tickvals": list(range(len(labels))),
-                "ticktext": [_short(label) for label in labels],
-                "autorange": "reversed",
-                "showgrid": False,
-                "zeroline": False,
-                "automargin": True,
-            },
-        },
-    }
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart and its numbers.
+
+    Attributes:
+        name: What it is called among the page's charts, and as a file.
+        title: What it shows, for those who do not see it.
+        svg: The drawing.
+        heads: Headings of the table of its numbers.
+        rows: The table's rows, in text.
+    """
+
+    name: str
+    title: str
+    svg: Markup
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def losses(history: Mapping[str, Any]) -> Figure:
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """From where to where an axis goes.
+
+    Attributes:
+        title: What it measures.
+        low: Its least value.
+        high: Its largest, above `low`.
+        ticks: Values with a number and a line.
+        words: What stands at the ticks instead of their numbers.
+    """
+
+    title: str
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    words: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Attributes:
+        name: Of the legend; empty leaves it out there.
+        points: x and y, by x; None is a gap.
+        color: A CSS variable's name.
+        dashed: Whether it is drawn dashed.
+        dots: Radius of each point's dot; empty for none.
+        intervals: Low and high of each point; empty for none.
+    """
+
+    name: str
+    points: Sequence[tuple[float, float | None]]
+    color: str
+    dashed: bool = False
+    dots: Sequence[float] = ()
+    intervals: Sequence[tuple[float, float] | None] = ()
+
+
+def losses(history: Mapping[str, Any]) -> Chart:
     """The loss of every epoch, on the train part dashed, on the eval part solid."""
+    epochs = history["epochs"]
     lines = [
-        _line(history["epochs"], "loss", "train", "--muted", "dash"),
-        _line(history["epochs"], "val_loss", "eval", "--series-1", "solid"),
+        _of_epochs(epochs, "loss", "train", "--muted", dashed=True),
+        _of_epochs(epochs, "val_loss", "eval", "--series-1"),
     ]
-    return _curves(lines, history)
+    top = max((y for line in lines for _, y in line.points if y is not None), default=1.0)
+    y = Axis("", 0, top * 1.05 or 1.0, ticks(0, top or 1.0))
+    return _by_epoch("losses", "Loss by epoch, train and eval part", lines, y, history)
 
 
-def training_metrics(history: Mapping[str, Any], levels: Iterable[str]) -> Figure:
+def training_metrics(history: Mapping[str, Any], levels: Iterable[str]) -> Chart:
     """Each level's figure of every epoch, on the train part dashed, on the eval part solid."""
-    lines = []
+    epochs, lines = history["epochs"], []
     for index, level in enumerate(levels):
         color = f"--series-{index % _SERIES + 1}"
         for metric in (f"{level}_accuracy", f"{level}_f1"):
-            if metric in history["epochs"][0]:
-                name = metric.replace("_", " ")
+            if metric in epochs[0]:
+                name = metric.replace("_", " ").replace("f1", "F1")
                 lines += [
-                    _line(history["epochs"], f"val_{metric}", name, color, "solid"),
-                    _line(history["epochs"], metric, f"{name}, train", color, "dash")
+                    _of_epochs(epochs, f"val_{metric}", name, color),
                     # The legend would be twice as long and say the same twice.
-                    | {"showlegend": False},
+                    _of_epochs(epochs, metric, "", color, dashed=True),
                 ]
     # From the tenth below the lowest figure, so that good ones are not all one line at the top.
-    lowest = min((value for line in lines for value in line["y"] if value is not None), default=0)
+    lowest = min((y for line in lines for _, y in line.points if y is not None), default=0)
     bottom = min(math.floor(10 * lowest) / 10, 0.9)
-    return _curves(lines, history, range_=[bottom, 1 + 0.02 * (1 - bottom)])
+    y = Axis("", bottom, 1, ticks(bottom, 1))
+    title = "Figure of each level by epoch, train and eval part"
+    return _by_epoch("training-metrics", title, lines, y, history)
 
 
-def reliability(served: np.ndarray, uncalibrated: np.ndarray | None) -> Figure:
+def reliability(name: str, title: str, served: np.ndarray, before: np.ndarray | None) -> Chart:
     """How often answers are right against the score that they come with, a point a bin of scores.
 
     Args:
+        name: The chart's.
+        title: What it is of.
         served: float64 (bins, 3), rows of answers, sum of their scores, right ones.
-        uncalibrated: The same as it would be without calibration, drawn dashed; None leaves it out.
+        before: The same as it would be without calibration, drawn dashed; None leaves it out.
     """
-    lines = [] if uncalibrated is None else [("without calibration", uncalibrated, "--muted")]
-    lines.append(("as served", served, "--accent"))
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": [0, 1],
-            "y": [0, 1],
-            "line": {"color": "--rule", "width": 2},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    ]
-    for name, bins, color in lines:
+    lines = [Line("", [(0, 0), (1, 1)], "--rule")]
+    rows = []
+    told = [("as served", served, "--accent")]
+    if before is not None:
+        told.insert(0, ("without calibration", before, "--muted"))
+    for of, bins, color in told:
         answers, scores, right = bins[bins[:, 0] > 0].T
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": name,
-                "cliponaxis": False,
-                "x": (scores / answers).tolist(),
-                "y": (right / answers).tolist(),
-                "customdata": answers.tolist(),
-                "line": {"color": color, "dash": "solid" if bins is served else "dot", "width": 2},
-                # By area, and never too small to be seen.
-                "marker": {
-                    "color": color,
-                    "size": (6 + 18 * (answers / answers.sum()) ** 0.5).tolist(),
-                },
-                "hovertemplate": f"{name}: %{{customdata:,}} answers with a score of %{{x:.2f}}, "
-                "%{y:.2f} of them right<extra></extra>",
-            }
-        )
-    return {
-        "data": data,
-        "layout": {
-            "height": 340,
-            "margin": {"t": 8, "r": 8, "b": 80, "l": 48},
-            "xaxis": {"title": {"text": "score", "standoff": 8}, "range": [0, 1.02]},
-            "yaxis": {"title": {"text": "right", "standoff": 8}, "range": [0, 1.02]},
-            "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-        },
-    }
-
-
-def confusion(pairs: np.ndarray, vocabulary: Sequence[str]) -> Figure:
-    """A heat map of where each true class went, in shares of its products.
-
-    Args:
-        pairs: int64 (K, 3), rows [truth, prediction, count].
-        vocabulary: The labels by index.
-    """
-    rows, columns = confusion_classes(pairs)
-    support: dict[int, int] = {}
-    cells: dict[tuple[int, int], int] = {}
-    for truth, prediction, count in pairs.tolist():
-        support[truth] = support.get(truth, 0) + count
-        cells[truth, prediction] = count
-    shares: list[list[float | None]] = []
-    hovers: list[list[str]] = []
-    for truth in rows:
-        shares.append([])
-        hovers.append([])
-        for prediction in columns:
-            count = cells.get((truth, prediction), 0)
-            share = count / support[truth]
-            # Errors go below zero: the color scale has another color there.
-            shares[-1].append(share if truth == prediction else -share)
-            hovers[-1].append(
-                f"{class_name(vocabulary, truth)}<br>taken for "
-                f"{class_name(vocabulary, prediction)}<br>{count:,} of {support[truth]:,}"
-                if truth != prediction
-                else f"{class_name(vocabulary, truth)}<br>recognized"
-                f"<br>{count:,} of {support[truth]:,}"
-            )
-    written = max(len(rows), len(columns)) <= _MOST_WRITTEN
-    cell_width, cell_height = (64, 36) if written else (24, 22)
-    names = [[_short(class_name(vocabulary, index)) for index in axis] for axis in (columns, rows)]
-    axes = [
-        {
-            "tickvals": list(range(len(axis))),
-            "ticktext": axis,
-            "showgrid": False,
-            "zeroline": False,
-            "automargin": True,
-            "ticks": "",
-            "tickfont": {"size": 12 if written else 11},
-        }
-        for axis in names
-    ]
-    return {
-        "data": [
-            {
-                "type": "heatmap",
-                "z": shares,
-                "x": list(range(len(columns))),
-                "y": list(range(len(rows))),
-                "hovertext": hovers,
-                "hovertemplate": "%{hovertext}<extra></extra>",
-                **(
-                    {
-                        "text": [
-                            [number(abs(share), 2) if share else "" for share in row]
-                            for row in shares
-                        ],
-                        "texttemplate": "%{text}",
-                    }
-                    if written
-                    else {}
-                ),
-                "zmin": -1,
-                "zmax": 1,
-                # Steep below zero, so that an error of a few percent is seen.
-                "colorscale": [
-                    [0, "--error-strong"],
-                    [0.4, "--error"],
-                    [0.49, "--error-soft"],
-                    [0.5, "--surface"],
-                    [0.55, "--accent-soft"],
-                    [1, "--accent"],
-                ],
-                "showscale": False,
-                "xgap": 1,
-                "ygap": 1,
-            }
-        ],
-        "layout": {
-            # A fixed width, which a narrow window scrolls: cells of five pixels say nothing.
-            "width": _AXIS_SIDE + 40 + cell_width * len(columns),
-            "height": _AXIS_SIDE + cell_height * len(rows),
-            "margin": {"t": 8, "r": 8, "b": 8, "l": 8},
-            "xaxis": {
-                **axes[0],
-                "title": {"text": "predicted", "standoff": 12},
-                "tickangle": -45,
-            },
-            "yaxis": {
-                **axes[1],
-                "title": {"text": "true", "standoff": 12},
-                "autorange": "reversed",
-            },
-        },
-    }
-
-
-def confusion_classes(pairs: np.ndarray) -> tuple[list[int], list[int]]:
-    """Chooses the true (rows) and predicted (columns) classes of a confusion matrix.
-
-    All that occur, by support, if there are at most `MOST_CLASSES`; otherwise those that have the
-    most errors, as truth or as prediction. Truths unknown to the vocabulary are the last row.
-
-    Args:
-        pairs: int64 (K, 3), rows [truth, prediction, count].
-    """
-    support: dict[int, int] = {}
-    errors: dict[int, int] = {}
-    for truth, prediction, count in pairs.tolist():
-        for index in (truth, prediction):
-            support.setdefault(index, 0)
-            errors[index] = errors.get(index, 0) + count * (truth != prediction)
-        support[truth] += count
-    known = [index for index in support if index != features.NOT_IN_TRAIN]
-    chosen = sorted(known, key=lambda index: (-errors[index], index))[:MOST_CLASSES]
-    chosen.sort(key=lambda index: (-support[index], index))
-    rows = [index for index in chosen if support[index]]
-    return rows + [features.NOT_IN_TRAIN] * (features.NOT_IN_TRAIN in support), chosen
-
-
-def _line(
-    epochs: Sequence[Mapping[str, float]], metric: str, name: str, color: str, dash: str
-) -> Figure:
-    return {
-        "type": "scatter",
-        # A single epoch has no line to be seen.
-        "mode": "lines+markers" if len(epochs) < 3 else "lines",
-        "name": name,
-        "x": [epoch["epoch"] for epoch in epochs],
-        "y": [_finite(epoch.get(metric)) for epoch in epochs],
-        "line": {"color": color, "dash": dash, "width": 2},
-        "hovertemplate": f"{name}, epoch %{{x}}: %{{y:.4f}}<extra></extra>",
-    }
-
-
-def _curves(
-    lines: list[Figure], history: Mapping[str, Any], range_: list[float] | None = None
-) -> Figure:
-    best = history.get("best_epoch")
-    shapes, annotations = [], []
-    if best:
-        line = {"color": "--muted", "width": 1, "dash": "dot"}
-        span = {"x0": best, "x1": best, "y0": 0, "y1": 1}
-        shapes = [{"type": "line", "yref": "paper", "line": line, **span}]
-        annotations = [
-            {
-                "text": f"best: epoch {best}",
-                "x": best,
-                "y": 1,
-                "yref": "paper",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "font": {"size": 11, "color": "--muted"},
-            }
+        points = [*zip((scores / answers).tolist(), (right / answers).tolist(), strict=True)]
+        # By area, and never too small to be seen.
+        dots = (2.5 + 8 * (answers / answers.sum()) ** 0.5).tolist()
+        lines.append(Line(of, points, color, dashed=bins is not served, dots=dots))
+        rows += [
+            (of, f"{score:.2f}", f"{share:.2f}", f"{int(count):,}")
+            for (score, share), count in zip(points, answers, strict=True)
         ]
-    return {
-        "data": lines,
-        "layout": {
-            "height": 340,
-            "margin": {"t": 24, "r": 8, "b": 80, "l": 40},
-            "xaxis": {
-                "title": {"text": "epoch", "standoff": 8},
-                # There is no epoch 1.5.
-                "dtick": math.ceil(len(history["epochs"]) / 10),
-                "tick0": 0,
-            },
-            "yaxis": {"range": range_} if range_ else {"rangemode": "tozero"},
-            "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-            "shapes": shapes,
-            "annotations": annotations,
-        },
-    }
+    whole = (0.0, 0.25, 0.5, 0.75, 1.0)
+    svg = draw(title, lines, Axis("score", 0, 1, whole), Axis("right", 0, 1, whole))
+    return Chart(name, title, svg, ("Scores", "Mean score", "Right", "Answers"), tuple(rows))
+
+
+def coverage(curves: Mapping[str, Mapping[str, Any]], wanted: float) -> Chart:
+    """How right the surest answers are against how many of all they are, a line a level.
+
+    Args:
+        curves: Level's title to `points`, of share and precision in falling order of score, and
+            `chosen`, the point of the score that eval chose, or None.
+        wanted: The share of right answers that is asked of what nobody looks at.
+    """
+    lines = [Line(f"wanted: {number(wanted, 2)}", [(0, wanted), (1, wanted)], "--muted", True)]
+    rows = []
+    for index, (title, of) in enumerate(curves.items()):
+        color = f"--series-{index % _SERIES + 1}"
+        lines.append(Line(title, of["points"], color))
+        if of["chosen"]:
+            lines.append(Line("", [of["chosen"]], color, dots=[5]))
+        rows += [(title, f"{share:.0%}", number(right)) for share, right in of["points"][9::10]]
+    lowest = min((y for line in lines for _, y in line.points if y is not None), default=0)
+    bottom = min(math.floor(10 * lowest) / 10, 0.9)
+    title = "Share of right answers among the surest, by how many of all they are"
+    svg = draw(
+        title,
+        lines,
+        Axis("share of all answers", 0, 1, (0, 0.25, 0.5, 0.75, 1)),
+        Axis("right", bottom, 1, ticks(bottom, 1)),
+    )
+    return Chart("coverage", title, svg, ("Level", "Surest", "Right"), tuple(rows))
+
+
+def runs(figures: Mapping[str, Sequence[tuple[float, list[float] | None] | None]]) -> Chart:
+    """The main figure of each level in every run that left a report, the oldest first.
+
+    Args:
+        figures: Level's title to each run's figure and its interval; None where a run had none.
+    """
+    lines = []
+    for index, (title, values) in enumerate(figures.items()):
+        points = [
+            (float(run), None if of is None else of[0]) for run, of in enumerate(values, start=1)
+        ]
+        intervals = [None if of is None or of[1] is None else (of[1][0], of[1][1]) for of in values]
+        color = f"--series-{index % _SERIES + 1}"
+        lines.append(Line(title, points, color, dots=[3] * len(points), intervals=intervals))
+    count = max(map(len, figures.values()))
+    lowest = min((y for line in lines for _, y in line.points if y is not None), default=0)
+    bottom = min(math.floor(10 * lowest) / 10, 0.9)
+    whole = tuple(tick for tick in ticks(1, max(count, 2)) if tick == int(tick))
+    svg = draw(
+        "Main figure of each level, run by run",
+        lines,
+        Axis("run", 0.5, count + 0.5, whole),
+        Axis("", bottom, 1, ticks(bottom, 1)),
+    )
+    return Chart("runs", "Main figure of each level, run by run", svg, (), ())
+
+
+def draw(
+    title: str,
+    lines: Sequence[Line],
+    x: Axis,
+    y: Axis,
+    marks: Mapping[str, float] | None = None,
+) -> Markup:
+    """Draws lines.
+
+    Args:
+        title: What they show, for those who do not see them.
+        lines: At least one.
+        x: The axis below.
+        y: The axis on the left.
+        marks: Words to the x at which a dotted upright line carries them.
+    """
+    left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
+
+    def at_x(value: float) -> float:
+        return left + (value - x.low) / (x.high - x.low) * (right - left)
+
+    def at_y(value: float) -> float:
+        return bottom - (value - y.low) / (y.high - y.low) * (bottom - top)
+
+    parts = []
+    for tick, words in zip(y.ticks, y.words or map(_tick, y.ticks), strict=True):
+        place = at_y(tick)
+        parts.append(_stroke(left, place, right, place, "--rule"))
+        parts.append(_text(left - 6, place + 4, words, "end"))
+    for tick, words in zip(x.ticks, x.words or map(_tick, x.ticks), strict=True):
+        parts.append(_text(at_x(tick), bottom + _LINE, words, "middle"))
+    if x.title:
+        parts.append(_text((left + right) / 2, bottom + 2 * _LINE, x.title, "middle"))
+    if y.title:
+        parts.append(_text(left - 6, top - 6, y.title, "end"))
+    for words, value in (marks or {}).items():
+        place = at_x(value)
+        parts.append(_stroke(place, top, place, bottom, "--muted", "1 3"))
+        parts.append(_text(min(max(place, left + 40), right - 40), top - 6, words, "middle"))
+    for line in lines:
+        parts += _drawn(line, at_x, at_y)
+    legend, height = _legend([line for line in lines if line.name], HEIGHT + 6)
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDTH, height, title, Markup("").join([*parts, *legend]))
+
+
+def ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
+    """Round numbers from `low` to `high`, at most about `most`, steps of 1, 2 or 5 times a ten."""
+    if not high > low:
+        return (low,)
+    rough = (high - low) / most
+    ten = 10 ** math.floor(math.log10(rough))
+    step = next(ten * of for of in (1, 2, 5, 10) if ten * of >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple(round(place * step, 10) for place in range(first, last + 1))
+
+
+def _of_epochs(
+    epochs: Sequence[Mapping[str, float]],
+    metric: str,
+    name: str,
+    color: str,
+    *,
+    dashed: bool = False,
+) -> Line:
+    points = [(epoch["epoch"], _finite(epoch.get(metric))) for epoch in epochs]
+    # A single epoch has no line to be seen.
+    return Line(name, points, color, dashed, dots=[3] * len(points) if len(points) < 3 else ())
+
+
+def _by_epoch(
+    name: str, title: str, lines: Sequence[Line], y: Axis, history: Mapping[str, Any]
+) -> Chart:
+    epochs = [epoch["epoch"] for epoch in history["epochs"]]
+    first, last = min(epochs), max(epochs)
+    # There is no epoch 1.5.
+    whole = tuple(tick for tick in ticks(first, last, 8) if tick == int(tick)) or (first,)
+    x = Axis("epoch", first - 0.5 * (first == last), last + 0.5 * (first == last), whole)
+    best = history.get("best_epoch")
+    marks = {f"best: epoch {best}": best} if best and first <= best <= last else {}
+    named = [(line.name or f"{lines[at - 1].name}, train", line) for at, line in enumerate(lines)]
+    rows = tuple(
+        (str(epoch), *(_cell(line.points[place][1]) for _, line in named))
+        for place, epoch in enumerate(epochs)
+    )
+    heads = ("Epoch", *(of for of, _ in named))
+    return Chart(name, title, draw(title, lines, x, y, marks), heads, rows)
+
+
+def _drawn(line: Line, at_x: Any, at_y: Any) -> list[Markup]:
+    """A line's strokes, one for each stretch without a gap, its intervals and its dots."""
+    color, parts = f"var({line.color})", []
+    for (x, _), interval in zip(line.points, line.intervals, strict=False):
+        if interval:
+            low, high = map(at_y, interval)
+            parts.append(_stroke(at_x(x), low, at_x(x), high, line.color))
+    stretch: list[str] = []
+    for x, y in [*line.points, (0.0, None)]:
+        if y is not None:
+            stretch.append(f"{at_x(x):.1f},{at_y(y):.1f}")
+            continue
+        if len(stretch) > 1:
+            dash = ' stroke-dasharray="5 4"' if line.dashed else ""
+            parts.append(
+                Markup(
+                    f'<polyline points="{" ".join(stretch)}" fill="none" stroke="{color}" '
+                    f'stroke-width="2"{dash}/>'
+                )
+            )
+        stretch = []
+    for (x, y), radius in zip(line.points, line.dots, strict=False):
+        if y is not None:
+            parts.append(
+                Markup(
+                    f'<circle cx="{at_x(x):.1f}" cy="{at_y(y):.1f}" r="{radius:.1f}" '
+                    f'fill="{color}"/>'
+                )
+            )
+    return parts
+
+
+def _legend(lines: Sequence[Line], top: float) -> tuple[list[Markup], int]:
+    """The lines' names, as many beside each other as fit; and how high it all is."""
+    parts, x, y = [], 8.0, top + 8
+    for line in lines:
+        width = 34 + _width(line.name)
+        if x > 8 and x + width > WIDTH:
+            x, y = 8.0, y + _LINE
+        dash = "5 4" if line.dashed else ""
+        parts.append(_stroke(x, y - 4, x + 20, y - 4, line.color, dash, 2))
+        parts.append(_text(x + 25, y, line.name, "start"))
+        x += width
+    return parts, round(y + 8) if lines else HEIGHT
+
+
+def _stroke(
+    x1: float, y1: float, x2: float, y2: float, color: str, dash: str = "", width: int = 1
+) -> Markup:
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    return Markup(
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="var({color})" '
+        f'stroke-width="{width}"{dashes}/>'
+    )
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> Markup:
+    return Markup(
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="var(--muted)" '
+        f'font-size="11">{escape(words)}</text>'
+    )
+
+
+def _width(words: str) -> float:
+    """About how many pixels the words take; letters of East Asian scripts are twice as wide."""
+    return sum(11 if unicodedata.east_asian_width(of) in "WF" else 6.2 for of in words)
+
+
+def _tick(value: float) -> str:
+    return number(value, 6).rstrip("0").rstrip(".") or "0"
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _short(label: str, most: int = 24) -> str:
-    return label if len(label) <= most else f"{label[: most - 1]}…"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
@@ -10,6 +13,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from components.catalog_example_gen.artifacts import Conflicts, Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.judge.artifacts import Judgement
+from components.predictions.artifacts import Predictions
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
 
@@ -21,8 +25,10 @@ class ReportSpec(types.ComponentSpec):
         "name": ExecutionParameter(type=str),
         "code": ExecutionParameter(type=str),
         "attribute_threshold": ExecutionParameter(type=float),
+        "slices": ExecutionParameter(type=str),
     }
     INPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
         "rejects": ChannelParameter(type=Rejects),
         "conflicts": ChannelParameter(type=Conflicts, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -31,6 +37,8 @@ class ReportSpec(types.ComponentSpec):
         "transform_graph": ChannelParameter(type=standard_artifacts.TransformGraph),
         "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
+        "predictions": ChannelParameter(type=Predictions),
+        "baseline_predictions": ChannelParameter(type=Predictions, optional=True),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),
         "judgement": ChannelParameter(type=Judgement),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
@@ -43,17 +51,21 @@ class Report(base_component.BaseComponent):
     """Tells in one HTML page what came in, what was learned, how good it is and whether it is live.
 
     Args:
+        examples: What the model was trained and judged on; the test part's pictures are shown.
         rejects: CatalogExampleGen's rejects.
         statistics: StatisticsGen's output.
         schema: What the data must look like.
         verdict: DataGate's output.
         transform_graph: Has the vocabularies of the labels.
         model_run: Has the Trainer's history.json.
+        predictions: The model's answers about single products.
         evaluation: The Evaluator's output.
         judgement: The Judge's.
         name: The pipeline's name, the page's title.
         code: Fingerprint of this package's sources; another one writes the report anew.
         attribute_threshold: Score from which on (>=) an attribute counts as predicted.
+        slices: The catalog's slice columns.
+        baseline_predictions: The last blessed model's answers.
         conflicts: CatalogExampleGen's conflicts.
         tuner_results: The Tuner's trials.
         infra_blessing: The canary's output.
@@ -66,17 +78,21 @@ class Report(base_component.BaseComponent):
     def __init__(
         self,
         *,
+        examples: types.BaseChannel,
         rejects: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         verdict: types.BaseChannel,
         transform_graph: types.BaseChannel,
         model_run: types.BaseChannel,
+        predictions: types.BaseChannel,
         evaluation: types.BaseChannel,
         judgement: types.BaseChannel,
         name: str,
         code: str,
         attribute_threshold: float,
+        slices: Sequence[str],
+        baseline_predictions: types.BaseChannel | None = None,
         conflicts: types.BaseChannel | None = None,
         tuner_results: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
@@ -84,6 +100,7 @@ class Report(base_component.BaseComponent):
     ):
         super().__init__(
             ReportSpec(
+                examples=examples,
                 rejects=rejects,
                 conflicts=conflicts,
                 statistics=statistics,
@@ -92,6 +109,8 @@ class Report(base_component.BaseComponent):
                 transform_graph=transform_graph,
                 model_run=model_run,
                 tuner_results=tuner_results,
+                predictions=predictions,
+                baseline_predictions=baseline_predictions,
                 evaluation=evaluation,
                 judgement=judgement,
                 infra_blessing=infra_blessing,
@@ -99,6 +118,7 @@ class Report(base_component.BaseComponent):
                 name=name,
                 code=code,
                 attribute_threshold=attribute_threshold,
+                slices=json.dumps(list(slices)),
                 report=types.Channel(type=HtmlReport),
             )
         )

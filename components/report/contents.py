@@ -81,6 +81,13 @@ class Contents:
         trials: Of each trial of the hyperparameter search its "score" and what it tried, by option,
             the best first; empty where nothing was searched.
         answers: The canary's questions and the candidate's answers.
+        products: What the page knows of single products, see `products.told`; empty where the
+            table of answers is not at hand.
+        attribute_decisions: Each attribute's decisions by score, see `products.attribute_counts`.
+        coverage: How right the surest answers are, see `products.coverages`.
+        parents: The category of each sub-category, see `products.parents`.
+        runs: The workspace's runs that left a report, the oldest first, this one last; see
+            `runs.read`.
     """
 
     name: str
@@ -105,3 +112,8 @@ class Contents:
     history: dict[str, Any] = dataclasses.field(default_factory=dict)
     trials: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     answers: list[Answer] = dataclasses.field(default_factory=list)
+    products: dict[str, Any] = dataclasses.field(default_factory=dict)
+    attribute_decisions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    coverage: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parents: dict[str, str] = dataclasses.field(default_factory=dict)
+    runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import glob
 import json
 import os
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
-from tfx.utils import io_utils
 
+from components import sprites
 from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
-from components.judge import judgement
-from components.report import gather
+from components.judge import answers, judgement
+from components.predictions import table
+from components.report import gather, products, runs
 from components.report.contents import Contents
-from components.report.page import render_page
+from components.report.page import PAGE_FILE, data_script, render_page
+from schema import features
 
-PAGE_FILE = "index.html"
-METRICS_FILE = "metrics.json"
+METRICS_FILE = runs.METRICS_FILE
 
 METRICS_VERSION = 1
 """Of the shape of `metrics.json`, which `metrics.schema.json` beside this file describes."""
@@ -35,38 +40,57 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the page and the metrics, and sets the property `summary`.
+        """Writes the page, what lies beside it and the metrics, and sets the property `summary`.
 
         Raises:
             UserError: The Evaluator judged no product.
         """
-        contents = _contents(input_dict, exec_properties)
-        metrics = {
-            "version": METRICS_VERSION,
-            "blessed": contents.judgement.blessed,
-            "failures": contents.judgement.failures,
-            "warnings": contents.judgement.warnings,
-            **metrics_json(contents.evaluation, contents.labels),
-            "gates": judgement.to_json(contents.judgement.lines),
-            "figures": contents.judgement.figures,
-            "slice_figures": contents.judgement.slices,
-            "automatic": contents.judgement.automatic,
-        }
-        metrics["training"] = contents.history
         report = artifact_utils.get_single_instance(output_dict["report"])
-        written = {
-            PAGE_FILE: render_page(contents),
-            METRICS_FILE: json.dumps(metrics, indent=2) + "\n",
-        }
-        for name, text in written.items():
-            io_utils.write_string_file(os.path.join(report.uri, name), text)
-        report.set_string_custom_property(
-            "summary", f"{PAGE_FILE}, {len(written[PAGE_FILE]) / 1e6:.1f} MB"
-        )
+        now = datetime.datetime.now(datetime.timezone.utc)
+        contents = _contents(input_dict, exec_properties, now)
+        metrics = _metrics(contents, now)
+        known = [*runs.read(report.uri), runs.told(metrics)]
+        page = render_page(dataclasses.replace(contents, runs=known))
+
+        folder = Path(report.uri)
+        beside = folder / page.folder
+        beside.mkdir(parents=True, exist_ok=True)
+        for name, data in page.data.items():
+            (beside / f"{name}.js").write_text(data_script(name, data), encoding="utf-8")
+        if contents.products:
+            shown = contents.products["ids"][: contents.products["pictures"]]
+            of_test = os.path.join(
+                artifact_utils.get_single_uri(input_dict["examples"]), f"Split-{features.TEST}"
+            )
+            found = products.read_pictures(sorted(glob.glob(os.path.join(of_test, "*"))), shown)
+            sprites.write_sheets(beside, (found.get(name, b"") for name in shown))
+        (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        (folder / PAGE_FILE).write_text(page.html, encoding="utf-8")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        report.set_string_custom_property("summary", f"{PAGE_FILE}, {size / 1e6:.1f} MB")
+
+
+def _metrics(contents: Contents, now: datetime.datetime) -> dict[str, Any]:
+    return {
+        "version": METRICS_VERSION,
+        "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "live": contents.pushed_version or None,
+        "blessed": contents.judgement.blessed,
+        "failures": contents.judgement.failures,
+        "warnings": contents.judgement.warnings,
+        **metrics_json(contents.evaluation, contents.labels),
+        "gates": judgement.to_json(contents.judgement.lines),
+        "figures": contents.judgement.figures,
+        "slice_figures": contents.judgement.slices,
+        "automatic": contents.judgement.automatic,
+        "training": contents.history,
+    }
 
 
 def _contents(
-    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    input_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    now: datetime.datetime,
 ) -> Contents:
     def uri(key: str) -> str:
         return artifact_utils.get_single_uri(input_dict[key])
@@ -96,13 +120,13 @@ def _contents(
                 "pushed_destination": model.get_string_custom_property("pushed_destination"),
             }
     labels = gather.read_labels(uri("transform_graph"))
-    now = datetime.datetime.now(datetime.timezone.utc)
+    verdict_of_judge = judgement.read(uri("judgement"))
     return Contents(
         name=exec_properties["name"],
         created=f"{now:%B} {now.day}, {now:%Y, %H:%M} UTC",
         attribute_threshold=exec_properties["attribute_threshold"],
         evaluation=read_evaluation(uri("evaluation")),
-        judgement=judgement.read(uri("judgement")),
+        judgement=verdict_of_judge,
         labels=labels,
         ingest=ingest,
         rejects=rejects,
@@ -115,4 +139,42 @@ def _contents(
         trials=trials,
         **canary,
         **pushed,
+        **_products(input_dict, exec_properties, verdict_of_judge),
+    )
+
+
+def _products(
+    input_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    verdict: judgement.Judgement,
+) -> dict[str, Any]:
+    """What is told of single test products; the fields of `Contents` that tell it."""
+    candidate = _answers(input_dict, "predictions")
+    if candidate is None:
+        return {}
+    judged = answers.judged(
+        candidate,
+        _answers(input_dict, "baseline_predictions"),
+        json.loads(exec_properties["slices"]),
+        exec_properties["attribute_threshold"],
+    )
+    levels = verdict.automatic.get("levels", {})
+    return {
+        "products": products.told(judged, candidate[features.ID].to_pylist()),
+        "attribute_decisions": products.attribute_counts(judged),
+        "coverage": products.coverages(
+            judged, {level: of["threshold"] for level, of in levels.items()}
+        ),
+        "parents": products.parents(judged),
+    }
+
+
+def _answers(input_dict: dict[str, list[types.Artifact]], key: str) -> pa.Table | None:
+    """A model's answers about the test part, without the embeddings, which are most of them."""
+    given = input_dict.get(key)
+    if not given:
+        return None
+    names = table.column_names(given[0].uri, features.TEST)
+    return table.read(
+        given[0].uri, features.TEST, [name for name in names if name != features.EMBEDDING]
     )

@@ -10,7 +10,10 @@ from components.data_gate.findings import Distance, Finding
 from components.evaluation import figures
 from components.evaluation.results import Evaluation
 from components.judge import gates
+from components.judge.answers import Judged, masks
 from components.judge.judgement import Judgement
+from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
+from components.report import products
 from components.report.contents import Answer, Contents, Expectation
 
 # One white pixel.
@@ -55,8 +58,50 @@ def accepted(threshold, number, **more):
     return told | {"precision": None, "interval": None} | right | more
 
 
+def class_answers(labels, pairs, seed):
+    """Answers whose confusions are `pairs`; truths that training never saw are the last label."""
+    random = np.random.default_rng(seed)
+    truth, answer, count = pairs.T
+    truth = np.where(truth < 0, len(labels), truth)
+    truth, answer = np.repeat(truth, count), np.repeat(answer, count)
+    score = np.where(truth == answer, 0.9, 0.4) + 0.1 * random.random(len(truth))
+    rank = np.where(truth == answer, 1, 2)
+    return ClassAnswers([*labels, "Novelty"], truth, answer, score, rank, np.zeros(len(truth)))
+
+
 @pytest.fixture
-def contents():
+def judged():
+    """100 products, whose sub-category the last model answered otherwise in three."""
+    labels = {"category": ["Apparel", "Footwear"], "subcategory": ["Tshirt", "Shoe", "Shirt"]}
+    levels = {
+        level: class_answers(of, CONFUSION[level], seed)
+        for seed, (level, of) in enumerate(labels.items())
+    }
+    attributes = np.arange(200).reshape(100, 2) % 10 / 10
+    levels["attributes"] = AttributeAnswers(
+        ["season=Summer", "usage=Sports"], attributes > 0.5, attributes, 0.75
+    )
+    before = levels["subcategory"]
+    other = dataclasses.replace(before, answer=np.where(np.arange(100) < 3, 1, before.answer))
+    return Judged(
+        Answers(levels),
+        Answers({**levels, "subcategory": other}),
+        np.arange(100),
+        {
+            "gender": masks(np.array(["Women", "Men", "Kids", "unknown"])[np.arange(100) % 4]),
+            "attributes": {"season=Summer": attributes[:, 0] > 0.5},
+        },
+        ("gender",),
+    )
+
+
+@pytest.fixture
+def ids():
+    return [f"p{place}" for place in range(100)]
+
+
+@pytest.fixture
+def contents(judged, ids):
     """A blessed and pushed model with everything there is to tell."""
     metrics = {
         f"{level}/{name}": value
@@ -280,6 +325,20 @@ def contents():
                 },
                 PNG,
             ),
+        ],
+        products=products.told(judged, ids),
+        attribute_decisions=products.attribute_counts(judged),
+        coverage=products.coverages(judged, {"category": 0.91, "subcategory": None}),
+        parents=products.parents(judged),
+        runs=[
+            {
+                "created": f"2026-11-{day} 20:00",
+                "live": str(day) if day == 20 else None,
+                "blessed": day != 19,
+                "products": 100,
+                "figures": {"category/accuracy": {"value": day / 25, "interval": None}},
+            }
+            for day in (19, 20, 21)
         ],
     )
 

@@ -1,73 +1,123 @@
-"""The charts show the numbers that they are given."""
+"""The charts show the numbers that they are given, at the places where those belong."""
+
+import re
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.report import charts
 
 
-def test_a_distribution_draws_the_most_frequent_labels_first():
-    chart = charts.distribution({f"label{n:03}": n + 1 for n in range(100)})
-    (bars,) = chart["data"]
-    assert bars["customdata"][0] == "label099"
-    assert list(bars["x"]) == list(range(100, 100 - charts.MOST_BARS, -1))
-
-
-def test_a_confusion_matrix_is_normalized_by_its_rows_with_errors_below_zero():
-    pairs = np.array([[0, 0, 3], [0, 1, 1], [1, 1, 8], [-1, 1, 2]])
-    (chart,) = charts.confusion(pairs, ["Shirt", "Shoe"])["data"]
-    # Rows by support, the classes unknown to the vocabulary last.
-    assert chart["z"] == [[1.0, -0.0], [-0.25, 0.75], [-1.0, -0.0]]
-    assert chart["hovertext"][1][0] == "Shirt<br>taken for Shoe<br>1 of 4"
-
-
-def test_every_row_of_a_whole_confusion_matrix_sums_to_one():
-    generator = np.random.default_rng(0)
-    matrix = generator.integers(0, 20, (9, 9))
-    pairs = np.array([[t, p, matrix[t, p]] for t in range(9) for p in range(9)])
-    (chart,) = charts.confusion(pairs, list("abcdefghi"))["data"]
-    np.testing.assert_allclose(np.abs(chart["z"]).sum(axis=1), 1)
-
-
-def test_of_many_classes_those_with_the_most_errors_are_shown():
-    clean = [[index, index, 1000] for index in range(60)]
-    wrong = [[index, 60 + index, 1] for index in range(10)]
-    rows, columns = charts.confusion_classes(np.array(clean + wrong))
-    assert len(columns) == charts.MOST_CLASSES
-    assert set(range(10)) <= set(rows)
-    assert set(range(60, 70)) <= set(columns)
-    assert not set(range(60, 70)) & set(rows)
-
-
-def test_training_curves_pair_train_and_eval_and_mark_the_best_epoch():
-    epochs = [
-        {"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "category_accuracy": 0.5,
-         "val_category_accuracy": 0.4, "category_loss": 1.0, "val_category_loss": 1.0,
-         "gender_accuracy": 0.3, "val_gender_accuracy": 0.2}
-        for e in (1, 2, 3)
-    ]  # fmt: skip
-    history = {"epochs": epochs, "best_epoch": 2}
-    chart = charts.training_metrics(history, ["category", "subcategory", "gender"])
-    assert [line["y"][0] for line in chart["data"]] == [0.4, 0.5, 0.2, 0.3]
-    assert [line["line"]["color"] for line in chart["data"][::2]] == ["--series-1", "--series-3"]
-    assert chart["layout"]["shapes"][0]["x0"] == 2
-    assert chart["layout"]["yaxis"]["range"] == pytest.approx([0.2, 1.016])
-    assert [line["y"] for line in charts.losses(history)["data"]] == [
-        [1, 1 / 2, 1 / 3],
-        [2, 1, 2 / 3],
+def lines(chart):
+    """The points of each line of a chart, in pixels, and how it is drawn."""
+    found = ElementTree.fromstring(str(chart.svg)).iter("polyline")
+    return [
+        ([tuple(map(float, point.split(","))) for point in line.get("points").split()], line)
+        for line in found
     ]
 
 
+def history(**more):
+    epochs = [
+        {"epoch": e, "loss": 1 / e, "val_loss": 2 / e, "category_accuracy": 0.5,
+         "val_category_accuracy": 0.4, "gender_accuracy": 0.3, "val_gender_accuracy": 0.2}
+        for e in (1, 2, 3)
+    ]  # fmt: skip
+    return {"epochs": epochs, "best_epoch": 2, **more}
+
+
+def test_training_curves_pair_train_and_eval_and_mark_the_best_epoch():
+    chart = charts.training_metrics(history(), ["category", "subcategory", "gender"])
+    assert chart.heads == (
+        *("Epoch", "category accuracy", "category accuracy, train"),
+        *("gender accuracy", "gender accuracy, train"),
+    )
+    assert chart.rows[0] == ("1", "0.4000", "0.5000", "0.2000", "0.3000")
+    drawn = lines(chart)
+    assert [line.get("stroke") for _, line in drawn] == [
+        *["var(--series-1)"] * 2,
+        *["var(--series-3)"] * 2,
+    ]
+    assert [line.get("stroke-dasharray") for _, line in drawn] == [None, "5 4"] * 2
+    # Higher figures are drawn higher up, and the lowest, .2, on the axis below.
+    heights = [points[0][1] for points, _ in drawn]
+    assert heights[1] < heights[0] < heights[3] < heights[2] == charts.HEIGHT - 40
+    assert "best: epoch 2" in chart.svg
+
+
+def test_losses_are_drawn_from_zero_on():
+    chart = charts.losses(history())
+    (train, _), (on_eval, _) = lines(chart)
+    bottom = charts.HEIGHT - 40
+    assert [(bottom - y) for _, y in train] == pytest.approx(
+        [(bottom - on_eval[0][1]) / 2 / epoch for epoch in (1, 2, 3)], abs=0.2
+    )
+
+
 def test_a_loss_that_is_no_number_leaves_a_gap():
-    history = {"epochs": [{"epoch": 1, "loss": float("nan"), "val_loss": 1.0}], "best_epoch": 1}
-    assert charts.losses(history)["data"][0]["y"] == [None]
+    broken = history()
+    broken["epochs"][1]["loss"] = float("nan")
+    chart = charts.losses(broken)
+    # Points without a neighbor are no line.
+    assert len(lines(chart)) == 1
+    assert chart.rows[1] == ("2", "", "1.0000")
+
+
+def test_a_single_epoch_is_drawn_as_dots():
+    single = {"epochs": history()["epochs"][:1], "best_epoch": 1}
+    assert charts.losses(single).svg.count("<circle") == 2
 
 
 def test_a_reliability_diagram_has_a_point_for_each_bin_with_answers():
     served = np.array([[10, 4.0, 5], [0, 0.0, 0], [30, 27.0, 24]])
-    straight, before, after = charts.reliability(served, served * [1, 1.1, 1])["data"]
-    assert straight["x"] == straight["y"] == [0, 1]
-    assert (after["x"], after["y"]) == ([0.4, 0.9], [0.5, 0.8])
-    assert before["x"] == pytest.approx([0.44, 0.99])
-    assert after["marker"]["size"][1] > after["marker"]["size"][0]
-    assert len(charts.reliability(served, None)["data"]) == 2
+    chart = charts.reliability("r", "Reliability", served, served * [1, 1.1, 1])
+    assert chart.rows == (
+        ("without calibration", "0.44", "0.50", "10"),
+        ("without calibration", "0.99", "0.80", "30"),
+        ("as served", "0.40", "0.50", "10"),
+        ("as served", "0.90", "0.80", "30"),
+    )
+    radii = [float(of) for of in re.findall(r'<circle[^>]* r="([\d.]+)"', chart.svg)]
+    assert radii[:2] == radii[2:] and radii[0] < radii[1]
+    assert len(charts.reliability("r", "R", served, None).rows) == 2
+
+
+def test_coverage_marks_the_score_that_was_chosen():
+    curves = {
+        "Category": {"points": [(0.5, 1.0), (1.0, 0.9)], "chosen": (0.8, 0.98)},
+        "Gender": {"points": [(1.0, 0.7)], "chosen": None},
+    }
+    chart = charts.coverage(curves, 0.98)
+    assert chart.svg.count("<circle") == 1
+    assert "wanted: .98" in chart.svg
+
+
+def test_runs_are_drawn_with_their_intervals_and_gaps():
+    chart = charts.runs(
+        {"Category accuracy": [(0.8, [0.75, 0.85]), None, (0.9, None), (0.92, [0.9, 0.94])]}
+    )
+    assert chart.svg.count("<circle") == 3
+    assert len(lines(chart)) == 1
+    assert len(re.findall(r'stroke="var\(--series-1\)" stroke-width="1"', chart.svg)) == 2
+
+
+def test_names_of_the_catalog_stay_text():
+    curves = {"<b>&": {"points": [(0.5, 1.0), (1.0, 0.9)], "chosen": None}}
+    svg = str(charts.coverage(curves, 0.9).svg)
+    assert "<b>" not in svg
+    ElementTree.fromstring(svg)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3), st.integers(2, 10))
+def test_ticks_are_round_numbers_within_the_axis(low, length, most):
+    ticks = charts.ticks(low, low + length, most)
+    assert len(ticks) <= most + 1
+    assert all(low - 1e-6 <= tick <= low + length + 1e-6 for tick in ticks)
+    steps = np.diff(ticks)
+    if len(steps):
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-9)
+        first = steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-9)
+        assert min(abs(first - of) for of in (1, 2, 5, 10)) < 1e-5

@@ -1,10 +1,17 @@
 """The step writes the page beside the artifact's own, whole, and says where it is."""
 
+import gzip
+import io
 import json
+import re
 from pathlib import Path
 
 import jsonschema
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
+from tensorflow.core.example.example_pb2 import Example
 from tfx import types
 from tfx.types import standard_artifacts
 
@@ -13,9 +20,12 @@ from components.data_gate.artifacts import DataGateVerdict
 from components.data_gate.verdict import Verdict
 from components.judge import judgement
 from components.judge.artifacts import Judgement
+from components.predictions import table
+from components.predictions.artifacts import Predictions
 from components.report import executor, gather
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
+from schema.records import framed
 
 SCHEMA = Path(executor.__file__).with_name("metrics.schema.json")
 
@@ -26,6 +36,46 @@ READERS = {
     "read_history": "history",
     "read_answers": "answers",
 }
+
+
+LABELS = {"category": ["Bags", "Shoes"], "subcategory": ["Handbag", "Boot"], "attributes": []}
+WRONG = 3
+"""The number of the product whose answers are wrong."""
+
+
+def write_answers(folder, count=8):
+    """A table of answers about so many test products; all right but for one."""
+    truth = np.arange(count) % 2
+    answer = np.where(np.arange(count) == WRONG, 1 - truth, truth)
+    scores = np.where(np.arange(2) == answer[:, None], 0.8, 0.2)
+    schema = table.file_schema(LABELS, ["gender"], 2)
+    ids = [f"p{place}" for place in range(count)]
+    told = {name: ids for name in ("id", "product", "group")}
+    told |= {"split": ["test"] * count, "slice/gender": ["Women"] * count}
+    told |= dict.fromkeys(("image_height", "image_width"), [80] * count)
+    rest = ("image_aspect", "image_brightness", "image_sharpness")
+    told |= {name: [0.5] * count for name in rest}
+    truths = {level: [of[code] for code in truth] for level, of in LABELS.items() if of}
+    answers = {level: scores for level in truths}
+    answers |= {"attributes": np.zeros((count, 0)), "embedding": np.ones((count, 2))}
+    rows = table.rows(schema, told, truths | {"attributes": [[]] * count}, answers)
+    file = table.split_folder(folder, "test") / "answers.parquet"
+    file.parent.mkdir(parents=True)
+    with pq.ParquetWriter(file, schema) as writer:
+        writer.write_batch(rows)
+
+
+def write_examples(folder, count=8):
+    """The products' pictures, each of a brightness of its own."""
+    folder.mkdir(parents=True)
+    with gzip.open(folder / "data_tfrecord-00000-of-00001.gz", "wb") as file:
+        for place in range(count):
+            picture = io.BytesIO()
+            Image.new("RGB", (96, 96), (20 * place,) * 3).save(picture, "PNG")
+            example = Example()
+            example.features.feature["id"].bytes_list.value.append(f"p{place}".encode())
+            example.features.feature["image"].bytes_list.value.append(picture.getvalue())
+            file.write(framed(example.SerializeToString()))
 
 
 @pytest.fixture
@@ -39,9 +89,13 @@ def do(contents, tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
     judgement.write(contents.judgement, tmp_path / "judgement")
+    write_answers(tmp_path / "predictions")
+    write_examples(tmp_path / "examples" / "Split-test")
 
-    def run(**properties):
+    def run(name="artifact", **properties):
         inputs = {
+            "examples": standard_artifacts.Examples(),
+            "predictions": Predictions(),
             "rejects": Rejects(),
             "conflicts": Conflicts(),
             "statistics": standard_artifacts.ExampleStatistics(),
@@ -56,12 +110,12 @@ def do(contents, tmp_path, monkeypatch):
         }
         for key, artifact in inputs.items():
             artifact.uri = str(tmp_path / key)
-        for name, value in properties.items():
-            key, name = name.split("__")
+        for of, value in properties.items():
+            key, property_name = of.split("__")
             setter = "set_int_custom_property" if isinstance(value, int) else None
-            getattr(inputs[key], setter or "set_string_custom_property")(name, value)
+            getattr(inputs[key], setter or "set_string_custom_property")(property_name, value)
         report = HtmlReport()
-        report.uri = str(tmp_path / "artifact")
+        report.uri = str(tmp_path / "Report" / name)
         executor.Executor().Do(
             {key: [artifact] for key, artifact in inputs.items()},
             {"report": [report]},
@@ -69,6 +123,7 @@ def do(contents, tmp_path, monkeypatch):
                 "name": "winter",
                 "code": "",
                 "attribute_threshold": 0.75,
+                "slices": '["gender"]',
             },
         )
         return report
@@ -76,12 +131,16 @@ def do(contents, tmp_path, monkeypatch):
     return run
 
 
-def test_the_page_and_the_metrics_are_written_and_nothing_else(do, tmp_path, contents):
+def test_the_page_its_data_and_the_metrics_are_written_and_nothing_else(do, tmp_path, contents):
     report = do(infra_blessing__blessed=1, pushed_model__pushed=0)
     assert report.get_string_custom_property("summary").startswith("index.html, ")
-    files = sorted(file.name for file in (tmp_path / "artifact").iterdir())
-    assert files == ["index.html", "metrics.json"]
-    metrics = json.loads((tmp_path / "artifact" / "metrics.json").read_text())
+    folder = tmp_path / "Report" / "artifact"
+    files = sorted(file.name for file in folder.iterdir())
+    assert [re.sub(r"-\w{12}$", "-", name) for name in files] == [
+        *("files-", "index.html", "metrics.json")
+    ]
+    assert f'"files":"{files[0]}"' in (folder / "index.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["metrics"] == pytest.approx(contents.evaluation.metrics)
     assert metrics["labels"]["category"]["Footwear"]["support"] == 34
     jsonschema.validate(metrics, json.loads(SCHEMA.read_text()))
@@ -90,8 +149,32 @@ def test_the_page_and_the_metrics_are_written_and_nothing_else(do, tmp_path, con
     assert metrics["training"]["temperatures"] == contents.history["temperatures"]
 
 
+def test_what_the_page_shows_of_products_lies_beside_it(do, tmp_path):
+    do()
+    [beside] = (tmp_path / "Report" / "artifact").glob("files-*")
+    assert sorted(file.name for file in beside.iterdir()) == [
+        *("0000.webp", "products.js", "slices.js")
+    ]
+    script = (beside / "products.js").read_text()
+    told = json.loads(re.fullmatch(r'seamline\.deliver\("products",(.*)\);\n', script)[1])
+    assert told["ids"][0] == f"p{WRONG}"
+    assert told["slices"]["gender"]["values"] == ["Women"]
+    sheet = np.asarray(Image.open(beside / "0000.webp"))
+    shades = [int(name[1:]) * 20 for name in told["ids"]]
+    assert sheet[48, 48 : 96 * 8 : 96, 0].tolist() == pytest.approx(shades, abs=6)
+
+
+def test_earlier_runs_of_the_workspace_are_told(do, tmp_path):
+    do("1", pushed_model__pushed=1, pushed_model__pushed_version="42")
+    do("2")
+    assert 'id="runs"' not in (tmp_path / "Report" / "1" / "index.html").read_text()
+    assert "live as 42" in (tmp_path / "Report" / "2" / "index.html").read_text()
+    metrics = json.loads((tmp_path / "Report" / "1" / "metrics.json").read_text())
+    assert metrics["live"] == "42"
+
+
 def test_properties_of_the_artifacts_decide_what_became_of_the_model(do, tmp_path):
-    page = tmp_path / "artifact" / "index.html"
+    page = tmp_path / "Report" / "artifact" / "index.html"
     do(
         infra_blessing__blessed=1,
         infra_blessing__summary="2 questions answered",
@@ -106,6 +189,8 @@ def test_properties_of_the_artifacts_decide_what_became_of_the_model(do, tmp_pat
 
 def test_canary_and_push_may_be_missing_from_the_pipeline():
     required = {
+        "examples": standard_artifacts.Examples,
+        "predictions": Predictions,
         "rejects": Rejects,
         "statistics": standard_artifacts.ExampleStatistics,
         "schema": standard_artifacts.Schema,
@@ -116,5 +201,5 @@ def test_canary_and_push_may_be_missing_from_the_pipeline():
         "judgement": Judgement,
     }
     channels = {key: types.Channel(type=kind) for key, kind in required.items()}
-    component = Report(**channels, name="winter", code="", attribute_threshold=0.75)
+    component = Report(**channels, name="winter", code="", attribute_threshold=0.75, slices=[])
     assert component.outputs["report"].type is HtmlReport

@@ -1,0 +1,5 @@
+slices();
+confusions();
+attributes();
+mistakes();
+changes();
