@@ -15,3 +15,12 @@ class Conflicts(artifact.Artifact):
     """A folder with conflicts.csv, one line for each, and conflicts.json, how many of each kind."""
 
     TYPE_NAME = "Conflicts"
+
+
+class Corrections(artifact.Artifact):
+    """A folder with corrections.csv, what became of every decision, and corrections.json, counts.
+
+    Empty where `catalog.corrections` names no file.
+    """
+
+    TYPE_NAME = "Corrections"

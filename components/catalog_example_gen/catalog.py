@@ -16,6 +16,18 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from components.catalog_example_gen.conflicts import CONFLICTS_FILE, SEVERAL_PICTURES
+from components.catalog_example_gen.corrections import (
+    CORRECTIONS_FILE,
+    Corrections,
+    Outcome,
+    check_corrections,
+    read_corrections,
+    sentences,
+    write_outcomes,
+)
+from components.catalog_example_gen.corrections import COUNTS_FILE as CORRECTIONS_COUNTS_FILE
+from components.catalog_example_gen.corrections import counts_json as corrections_json
+from components.catalog_example_gen.corrections import write_counts as write_correction_counts
 from components.catalog_example_gen.csv_records import Lines
 from components.catalog_example_gen.deepfashion import INSHOP
 from components.catalog_example_gen.ingestion import Plan, ingest, parts_of
@@ -24,7 +36,7 @@ from components.catalog_example_gen.preflight import check_folders
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, top_reasons
 from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sampling import quotas
-from components.catalog_example_gen.sources import CSV, source_of
+from components.catalog_example_gen.sources import CSV, Source, source_of
 from components.catalog_example_gen.storage import created, opened, remove_folder
 from components.progress import ProgressWatch
 from schema import features
@@ -41,6 +53,7 @@ def ingest_catalog(
     rejects: str,
     conflicts: str,
     make_pipeline: Callable[[], beam.Pipeline],
+    corrections: str | None = None,
 ) -> dict[str, Any]:
     """Writes a catalog's Examples, rejects.csv, summary.json, conflicts.csv and conflicts.json.
 
@@ -52,6 +65,8 @@ def ingest_catalog(
         rejects: Folder that gets rejects.csv and summary.json.
         conflicts: Folder that gets conflicts.csv and conflicts.json.
         make_pipeline: Gives an empty Beam pipeline.
+        corrections: Folder that gets corrections.csv and corrections.json, where
+            `catalog.corrections` names a file.
 
     Returns:
         What stands in summary.json: `rows` + `further_pictures` (more than one a row) = `accepted`
@@ -60,20 +75,23 @@ def ingest_catalog(
         `pictures_without_row`, `ambiguous` (products by whose name there are different pictures),
         `rejected_by_reason`, `products_by_split`, `products_by_category`,
         `looked_into_by_category`, `labels_outside_train` (by level, with their products), `lines`
-        of the CSV (of the header, of rows, blank; together all), `notes` and `hints` on rejects
+        of the CSV (of the header, of rows, blank; together all), `corrected` (products of each
+        split with a label that people corrected, by level), `notes` and `hints` on rejects
         (sentences), and `seconds`.
 
     Raises:
-        UserError: The catalog is missing, empty or unusable as a whole, which is found before
-            anything is written; or too little of it is left. Then rejects.csv and summary.json
-            are also in the folder `stopped` beside `rejects`, because TFX deletes the outputs of a
-            step that failed.
+        UserError: The catalog is missing, empty or unusable as a whole, or its corrections name
+            what it does not have, which is found before anything is written; or too little of it is
+            left. Then rejects.csv and summary.json are also in the folder `stopped` beside
+            `rejects`, because TFX deletes the outputs of a step that failed.
     """
     started = time.monotonic()
     source = source_of(catalog, split)
     images = os.path.join(catalog["folder"], catalog["images"])
     check_folders(catalog["folder"], source, images, catalog["links"])
     found = source.survey()
+    columns = Columns.from_options(catalog, split)
+    decided, outcomes = _decisions(catalog, source, columns, domains, split)
     kept = quotas(found.sizes, catalog["class_cap"], catalog["sample"])
     expected = sum(sampled for _, sampled in kept.values())
 
@@ -88,7 +106,7 @@ def ingest_catalog(
             images=images,
             links=catalog["links"],
             names=Names(bool(catalog["picture"]), catalog["images"]),
-            columns=Columns.from_options(catalog, split),
+            columns=columns,
             domains=domains,
             class_cap=catalog["class_cap"],
             sample=catalog["sample"],
@@ -105,16 +123,38 @@ def ingest_catalog(
             conflicts=conflicts,
             scratch=scratch,
             progress=os.path.join(marks, "progress"),
+            corrections=decided,
         )
         with ProgressWatch(plan.progress, expected, _READINGS), make_pipeline() as pipeline:
             ingest(pipeline, plan)
 
-    summary = _finished_summary(rejects, found.notes, found.lines, time.monotonic() - started)
+    notes = [*found.notes, *sentences(outcomes)]
+    summary = _finished_summary(rejects, notes, found.lines, time.monotonic() - started)
+    if corrections and outcomes:
+        with created(FileSystems.join(corrections, CORRECTIONS_FILE)) as file:
+            write_outcomes(outcomes, file)
+        with created(FileSystems.join(corrections, CORRECTIONS_COUNTS_FILE)) as file:
+            write_correction_counts(corrections_json(outcomes, summary["corrected"]), file)
     if problem := _problem(summary, catalog, split):
         stopped = _keep_rejects(rejects)
         told = " ".join([problem, *summary["hints"]])
         raise UserError(f"{source.name}: {told} Every rejected row is in {stopped}.")
     return summary
+
+
+def _decisions(
+    catalog: Mapping[str, Any],
+    source: Source,
+    columns: Columns,
+    domains: Mapping[str, Sequence[str]],
+    split: Mapping[str, Any],
+) -> tuple[Corrections, list[Outcome]]:
+    """What people decided on the labels, and what becomes of it."""
+    if not catalog.get("corrections"):
+        return Corrections("", {}), []
+    decided = read_corrections(catalog["corrections"], columns)
+    rows = source.rows(domains, split["seed"], split["eval"])
+    return decided, check_corrections(decided, rows, columns)
 
 
 def _finished_summary(

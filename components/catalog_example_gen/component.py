@@ -1,4 +1,4 @@
-"""CatalogExampleGen: from a catalog's CSV and pictures to Examples, rejects and conflicts."""
+"""CatalogExampleGen: from a catalog's CSV and pictures to Examples, and what was odd in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
 from components.catalog_example_gen import driver, executor
-from components.catalog_example_gen.artifacts import Conflicts, Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Corrections, Rejects
 
 
 class CatalogExampleGenSpec(component_spec.ComponentSpec):
@@ -28,6 +28,7 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
         executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.REJECTS: component_spec.ChannelParameter(type=Rejects),
         executor.CONFLICTS: component_spec.ChannelParameter(type=Conflicts),
+        executor.CORRECTIONS: component_spec.ChannelParameter(type=Corrections),
     }
 
 
@@ -67,6 +68,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
                     executor.EXAMPLES: channel.Channel(type=standard_artifacts.Examples),
                     executor.REJECTS: channel.Channel(type=Rejects),
                     executor.CONFLICTS: channel.Channel(type=Conflicts),
+                    executor.CORRECTIONS: channel.Channel(type=Corrections),
                 }
             )
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration import data_types_utils, metadata
@@ -37,9 +39,13 @@ class Driver(base_driver.BaseDriver, portable_base_driver.BaseDriver):
         data_types_utils.set_metadata_value(
             output.exec_properties[INPUT_FINGERPRINT],
             folder.fingerprint(
-                source_of(catalog, split).files,
+                [*source_of(catalog, split).files, *_corrections(catalog)],
                 os.path.join(catalog["folder"], catalog["images"]),
                 catalog["links"],
             ),
         )
         return output
+
+
+def _corrections(catalog: Mapping[str, Any]) -> list[str]:
+    return [catalog["corrections"]] if catalog.get("corrections") else []

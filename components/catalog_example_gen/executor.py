@@ -21,6 +21,7 @@ CODE = "code"
 EXAMPLES = "examples"
 REJECTS = "rejects"
 CONFLICTS = "conflicts"
+CORRECTIONS = "corrections"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -32,7 +33,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Fills the artifacts `examples`, `rejects` and `conflicts`; raises as `ingest_catalog`."""
+        """Fills the artifacts, which `ingest_catalog` describes; raises as it does."""
         del input_dict
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         rejects = artifact_utils.get_single_instance(output_dict[REJECTS])
@@ -44,6 +45,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             rejects=rejects.uri,
             conflicts=artifact_utils.get_single_instance(output_dict[CONFLICTS]).uri,
             make_pipeline=self._make_beam_pipeline,
+            corrections=artifact_utils.get_single_instance(output_dict[CORRECTIONS]).uri,
         )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)

@@ -42,6 +42,7 @@ from components.catalog_example_gen.conflicts import (
     write_conflicts,
     write_counts,
 )
+from components.catalog_example_gen.corrections import Corrections
 from components.catalog_example_gen.division import Candidates, Rules, divide
 from components.catalog_example_gen.examples import serialized_example, write_records
 from components.catalog_example_gen.label_coverage import (
@@ -130,6 +131,7 @@ class Plan:
         conflicts: Folder for conflicts.csv and conflicts.json.
         scratch: Folder for files that the pipeline needs only while it runs.
         progress: File that the workers mark their progress in.
+        corrections: What people have decided on the rows' labels.
     """
 
     source: Source
@@ -153,6 +155,7 @@ class Plan:
     conflicts: str
     scratch: str
     progress: str
+    corrections: Corrections = Corrections("", {})
 
     @property
     def rules(self) -> Rules:
@@ -375,7 +378,8 @@ class _ReadRows(beam.DoFn):
         labels = LabelConflicts(plan.columns.slices)
         rejects: list[Reject] = []
         spill = Spill(plan.scratch)
-        for row in plan.source.rows(plan.domains, plan.seed, plan.eval_part):
+        found = plan.source.rows(plan.domains, plan.seed, plan.eval_part)
+        for row in plan.corrections.corrected(found, plan.columns):
             picture, result, further = row
             rows += 1
             incomplete = isinstance(result, Reject) and result.reason in _INCOMPLETE
@@ -773,6 +777,9 @@ class _Write(beam.DoFn):
             counts["products", split, product.category] += 1
             for level, label in labels_of(product, self._plan.columns):
                 counts["label", split, level, label] += 1
+            if product.id == (product.product or product.id):
+                for level in product.corrected:
+                    counts["corrected", level, split] += 1
             slices = zip(self._plan.columns.slices, product.slices, strict=True)
             shared = {features.PRODUCT: product.product.encode()} if product.product else {}
             yield serialized_example(
@@ -896,6 +903,7 @@ def _summary(counts: Counter[tuple[str, ...]], by_reason: Counter[str]) -> dict[
     by_split = dict.fromkeys(features.SPLITS, 0)
     by_category: dict[str, dict[str, int]] = {}
     opened: dict[str, dict[str, int]] = {}
+    corrected: dict[str, dict[str, int]] = {}
     for key, number in sorted(counts.items()):
         if key[0] == "products":
             _, split, category = key
@@ -905,6 +913,9 @@ def _summary(counts: Counter[tuple[str, ...]], by_reason: Counter[str]) -> dict[
             _, category, end = key
             ends = {"opened": 0, "unusable": 0, "left_out": 0}
             opened.setdefault(category, ends)[end] = number
+        elif key[0] == "corrected":
+            _, level, split = key
+            corrected.setdefault(level, dict.fromkeys(features.SPLITS, 0))[split] = number
     return {
         "rows": counts[_ROWS],
         "further_pictures": counts[_FURTHER],
@@ -920,4 +931,5 @@ def _summary(counts: Counter[tuple[str, ...]], by_reason: Counter[str]) -> dict[
         "products_by_split": by_split,
         "products_by_category": by_category,
         "looked_into_by_category": opened,
+        "corrected": corrected,
     }

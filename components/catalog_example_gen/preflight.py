@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.catalog_example_gen import folder
+from components.catalog_example_gen.corrections import read_corrections
 from components.catalog_example_gen.rejects import printable
+from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sources import Source, source_of
 from components.catalog_example_gen.storage import is_url
 from schema.errors import UserError
@@ -21,13 +23,15 @@ def check_catalog(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> None:
         split: The config's section `split` as a plain dict.
 
     Raises:
-        UserError: A folder, a file, a column or every picture is missing, or there are no two
-            categories.
+        UserError: A folder, a file, a column or every picture is missing, there are no two
+            categories, or the corrections are none.
     """
     source = source_of(catalog, split)
     images = os.path.join(catalog["folder"], catalog["images"])
     check_folders(catalog["folder"], source, images, catalog["links"])
     source.glance()
+    if catalog.get("corrections"):
+        read_corrections(catalog["corrections"], Columns.from_options(catalog, split))
 
 
 def check_folders(catalog_folder: str, source: Source, images: str, links: bool = False) -> None:

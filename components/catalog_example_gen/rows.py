@@ -103,6 +103,7 @@ class Product(NamedTuple):
         box: The part of the picture to keep; None for all of it.
         product: The name that all pictures of one product share; empty where each product has one
             picture. A row that only belongs to such a product may have empty labels.
+        corrected: The levels whose labels are people's corrections; see `corrections`.
     """
 
     row: int
@@ -114,6 +115,7 @@ class Product(NamedTuple):
     split: str = ""
     box: Box | None = None
     product: str = ""
+    corrected: tuple[str, ...] = ()
 
 
 class Row(NamedTuple):

@@ -97,6 +97,11 @@ class Catalog(Section):
     stored_side: Positive = Field(
         512, description="Longest side in pixels of a stored picture; larger ones are shrunk."
     )
+    corrections: str | None = Field(
+        None,
+        description="A CSV of decisions on labels, as the page of the label review saves it: what "
+        "it says to change is changed as the catalog is read; see label_review.md.",
+    )
     schema_file: str | None = Field(
         None, description="A TFMD schema of your own in place of `schema/catalog.pbtxt`."
     )
@@ -134,7 +139,7 @@ class Catalog(Section):
         """Whether a product may have several pictures, and so several Examples."""
         return bool(self.product or self.picture_separator)
 
-    @field_validator("folder", "schema_file")
+    @field_validator("folder", "schema_file", "corrections")
     @classmethod
     def _without_variables(cls, path: str | None) -> str | None:
         if unset := re.search(r"\$\{?(\w+)", path or ""):

@@ -20,6 +20,7 @@ IMAGENET = "imagenet"
 _PATHS = (
     ("catalog", "folder"),
     ("catalog", "schema_file"),
+    ("catalog", "corrections"),
     ("model", "weights"),
     ("serving", "canary_folder"),
 )
