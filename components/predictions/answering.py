@@ -17,7 +17,7 @@ from schema import features
 from schema.errors import UserError
 from schema.vocabulary import file_labels
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Products that are asked about at once: as many as go through the network at once."""
 
 
@@ -100,11 +100,11 @@ def answer(
     unfinished = f"{output}.unfinished"
     count = 0
     with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for batch in _batches(_records(examples), _AT_ONCE):
+        for batch in batches(records(examples), AT_ONCE):
             parsed = [tf.train.Example.FromString(record).features.feature for record in batch]
             writer.write_batch(
                 table.rows(
-                    schema, _told(parsed, split, slices), _truths(parsed, model), model(batch)
+                    schema, told(parsed, split, slices), truths(parsed, model.labels), model(batch)
                 )
             )
             for _ in batch:
@@ -114,22 +114,24 @@ def answer(
     return count
 
 
-def _records(file: str) -> Iterator[bytes]:
+def records(file: str) -> Iterator[bytes]:
+    """The serialized Examples of a gzip-compressed TFRecord file."""
     yield from tf.data.TFRecordDataset(file, compression_type="GZIP").as_numpy_iterator()
 
 
-def _batches(records: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    records = iter(records)
-    while batch := list(itertools.islice(records, size)):
+def batches(examples: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """They, so many at a time."""
+    remaining = iter(examples)
+    while batch := list(itertools.islice(remaining, size)):
         yield batch
 
 
-def _told(
+def told(
     parsed: Sequence[Mapping[str, tf.train.Feature]], split: str, slices: Sequence[str]
 ) -> dict[str, list]:
     """What the Examples say of products, by the table's column."""
     ids = [_text(of[features.ID]) for of in parsed]
-    told: dict[str, list] = {
+    columns: dict[str, list] = {
         features.ID: ids,
         # Alone in its product, and in its group, where the ingest says nothing else.
         features.PRODUCT: [
@@ -142,26 +144,26 @@ def _told(
     }
     for column in slices:
         name = features.slice_feature(column)
-        told[table.slice_name(column)] = [_text(of[name]) or features.UNKNOWN for of in parsed]
+        columns[table.slice_name(column)] = [_text(of[name]) or features.UNKNOWN for of in parsed]
     for name in features.PICTURE_STATISTICS:
-        told[name] = [_number(of[name]) for of in parsed]
-    return told
+        columns[name] = [_number(of[name]) for of in parsed]
+    return columns
 
 
-def _truths(
-    parsed: Sequence[Mapping[str, tf.train.Feature]], model: Answerer
+def truths(
+    parsed: Sequence[Mapping[str, tf.train.Feature]], levels: Iterable[str]
 ) -> dict[str, list[str | None] | list[list[str]]]:
-    """The true labels of products, of every level that the model names."""
-    truths: dict[str, list] = {}
-    for level in model.labels:
+    """The true labels of products, by level."""
+    found: dict[str, list] = {}
+    for level in levels:
         if level == features.ATTRIBUTES:
-            truths[level] = [[one.decode() for one in of[level].bytes_list.value] for of in parsed]
+            found[level] = [[one.decode() for one in of[level].bytes_list.value] for of in parsed]
         elif level in features.LEVELS:
-            truths[level] = [_text(of[level]) for of in parsed]
+            found[level] = [_text(of[level]) for of in parsed]
         else:
             values = [_text(of[features.slice_feature(level)]) for of in parsed]
-            truths[level] = [None if value in ("", features.UNKNOWN) else value for value in values]
-    return truths
+            found[level] = [None if value in ("", features.UNKNOWN) else value for value in values]
+    return found
 
 
 def _text(feature: tf.train.Feature) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import apache_beam as beam
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components.parts import Mark, Part, parts_of, work_off
 from components.predictions import table
-from components.progress import ProgressFile, ProgressWatch
 
 EXAMPLES = "examples"
 MODEL = "model"
@@ -29,14 +26,6 @@ SLICES = "slices"
 SEVERAL_PICTURES = "several_pictures"
 RESUME_DIR = "resume_dir"
 CODE = "code"
-
-
-class _Part(NamedTuple):
-    """A file of Examples, and where the answers go."""
-
-    split: str
-    examples: str
-    output: str
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -64,27 +53,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         asked = [model.uri, input_dict[EXAMPLES][0].uri, exec_properties.get(CODE), splits]
         name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
         kept = Path(exec_properties[RESUME_DIR], name)
-        parts = [
-            _Part(split, file, str(table.split_folder(kept, split) / _parquet(file)))
-            for split in splits
-            for folder in artifact_utils.get_split_uris(input_dict[EXAMPLES], split)
-            for file in sorted(fileio.glob(os.path.join(folder, "*.gz")))
-        ]
-        with tempfile.TemporaryDirectory(prefix="predictions-") as scratch:
-            progress = os.path.join(scratch, "progress")
-            ask = _Ask(
-                path_utils.serving_model_path(model.uri),
-                json.loads(exec_properties[SLICES]),
-                bool(exec_properties[SEVERAL_PICTURES]),
-                progress,
-            )
-            with ProgressWatch(progress, None), self._make_beam_pipeline() as pipeline:
-                _ = (
-                    pipeline
-                    | beam.Create(parts, reshuffle=False)
-                    | beam.Reshuffle()
-                    | beam.ParDo(ask)
-                )
+        parts = parts_of(input_dict[EXAMPLES][0], splits, kept, ".parquet")
+        ask = _Ask(
+            path_utils.serving_model_path(model.uri),
+            json.loads(exec_properties[SLICES]),
+            bool(exec_properties[SEVERAL_PICTURES]),
+        )
+        work_off(self._make_beam_pipeline, parts, ask)
         rows = 0
         for part in parts:
             target = table.split_folder(predictions.uri, part.split) / Path(part.output).name
@@ -97,34 +72,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
 
 
-class _Ask(beam.DoFn):
-    """Asks the model about every product of a file, unless that has been done."""
+@dataclasses.dataclass(frozen=True)
+class _Ask:
+    """Asks a model about every product of a part."""
 
-    def __init__(
-        self, model: str, slices: list[str], several_pictures: bool, progress: str
-    ) -> None:
-        self._model = model
-        self._slices = slices
-        self._several_pictures = several_pictures
-        self._progress = ProgressFile(progress)
+    model: str
+    slices: list[str]
+    several_pictures: bool
 
-    def process(self, part: _Part) -> Iterator[None]:
+    def __call__(self, part: Part, mark: Mark) -> None:
         # Here, because whoever only wires the pipeline need not wait for TensorFlow.
         from components.predictions import answering
 
-        if not os.path.exists(part.output):
-            answering.answer(
-                answering.answerer(self._model),
-                part.examples,
-                part.output,
-                split=part.split,
-                slices=self._slices,
-                several_pictures=self._several_pictures,
-                mark=self._progress.mark,
-            )
-            self._progress.flush()
-        yield from ()
-
-
-def _parquet(examples: str) -> str:
-    return Path(examples).name.removesuffix(".gz") + ".parquet"
+        answering.answer(
+            answering.answerer(self.model),
+            part.examples,
+            part.output,
+            split=part.split,
+            slices=self.slices,
+            several_pictures=self.several_pictures,
+            mark=mark,
+        )

@@ -1,0 +1,92 @@
+"""Work that is done file by file of the Examples, and goes on where a killed step stopped.
+
+What a step is done with lies in a folder that outlives it, each file whole or not at all, for a
+step's own outputs are removed when it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import apache_beam as beam
+from tfx import types
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+
+from components.predictions import table
+from components.progress import ProgressFile, ProgressWatch
+
+Mark = Callable[[], None]
+"""Called for every product that is done with."""
+
+
+class Part(NamedTuple):
+    """A file of Examples, what split it is of, and the file that is made of it."""
+
+    split: str
+    examples: str
+    output: str
+
+
+def parts_of(
+    examples: types.Artifact, splits: Sequence[str], folder: str | Path, suffix: str
+) -> list[Part]:
+    """The files of some splits' Examples.
+
+    Args:
+        examples: The artifact.
+        splits: Their names.
+        folder: Where what is made of them is kept.
+        suffix: How its files' names end.
+    """
+    return [
+        Part(
+            split,
+            file,
+            str(table.split_folder(folder, split) / (Path(file).name.removesuffix(".gz") + suffix)),
+        )
+        for split in splits
+        for uri in artifact_utils.get_split_uris([examples], split)
+        for file in sorted(fileio.glob(os.path.join(uri, "*.gz")))
+    ]
+
+
+def work_off(
+    make_pipeline: Callable[[], beam.Pipeline],
+    parts: Sequence[Part],
+    work: Callable[[Part, Mark], None],
+) -> None:
+    """Works on every part whose output is not there yet.
+
+    Args:
+        make_pipeline: Gives an empty Beam pipeline.
+        parts: From `parts_of`.
+        work: Makes a part's output, under another name until it is whole; travels to the workers.
+    """
+    with tempfile.TemporaryDirectory(prefix="parts-") as scratch:
+        progress = os.path.join(scratch, "progress")
+        with ProgressWatch(progress, None), make_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(parts, reshuffle=False)
+                | beam.Reshuffle()
+                | beam.ParDo(_Work(work, progress))
+            )
+
+
+class _Work(beam.DoFn):
+    """Works on a part, unless that has been done."""
+
+    def __init__(self, work: Callable[[Part, Mark], None], progress: str) -> None:
+        self._work = work
+        self._progress = ProgressFile(progress)
+
+    def process(self, part: Part) -> Iterator[None]:
+        if not os.path.exists(part.output):
+            self._work(part, self._progress.mark)
+            self._progress.flush()
+        yield from ()
