@@ -43,6 +43,9 @@ ATTRIBUTES = "attributes"
 SEVERAL_PICTURES = "several_pictures"
 CODE = "code"
 
+# Of a level, in the table of answers.
+_UNREAD = ("true_score", "independent", "uncalibrated", "uncalibrated_score", "uncalibrated_scores")
+
 
 class Executor(base_executor.BaseExecutor):
     """Executor of `Judge`."""
@@ -60,27 +63,10 @@ class Executor(base_executor.BaseExecutor):
                 not.
         """
         slices = json.loads(exec_properties[SLICES])
-        candidate = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
-        tables = {split: _read(candidate.uri, split) for split in (features.TEST, features.EVAL)}
-        if tables[features.TEST] is None:
-            raise UserError(
-                "No product of the test part was answered, so the model cannot be judged. Give "
-                "the catalog more products or raise split.test."
-            )
-        last = None
-        if given := input_dict.get(BASELINE_PREDICTIONS):
-            last = _read(given[0].uri, features.TEST)
         threshold = exec_properties[ATTRIBUTE_THRESHOLD]
-        of_test = tables[features.TEST]
+        candidate = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
         model = artifact_utils.get_single_instance(input_dict[MODEL])
-        known = read_label_pairs(path_utils.serving_model_path(model.uri))
-        products = Products(
-            replace(answers.judged(of_test, last, slices, threshold), known_pairs=known),
-            replace(answers.judged_by_product(of_test, last, slices, threshold), known_pairs=known)
-            if exec_properties[SEVERAL_PICTURES]
-            else None,
-            _known(tables[features.EVAL], slices),
-        )
+        products = _products(input_dict, exec_properties)
         levels = [
             level
             for level in products.judged.candidate.levels
@@ -93,9 +79,9 @@ class Executor(base_executor.BaseExecutor):
         if before := input_dict.get(BASELINE_JUDGEMENT):
             told = replace(told, gone=gone(judgement.read(before[0].uri), products.judged))
         wanted = exec_properties.get(AUTOMATIC)
-        if wanted and tables[features.EVAL] is not None:
-            of_eval = answers.judged(tables[features.EVAL], None, slices, threshold)
-            told = replace(told, automatic=automatic(of_eval, products.judged, wanted))
+        if wanted and (of_eval := _read(candidate.uri, features.EVAL)) is not None:
+            chosen_on = answers.judged(of_eval, None, slices, threshold)
+            told = replace(told, automatic=automatic(chosen_on, products.judged, wanted))
 
         verdict = artifact_utils.get_single_instance(output_dict[JUDGEMENT])
         judgement.write(told, verdict.uri)
@@ -134,19 +120,54 @@ class Executor(base_executor.BaseExecutor):
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
 
 
+def _products(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+) -> Products:
+    """What the gates are held against; the tables that it is read from are not kept."""
+    candidate = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
+    of_test, last = _read(candidate.uri, features.TEST), None
+    if of_test is None:
+        raise UserError(
+            "No product of the test part was answered, so the model cannot be judged. Give the "
+            "catalog more products or raise split.test."
+        )
+    if given := input_dict.get(BASELINE_PREDICTIONS):
+        last = _read(given[0].uri, features.TEST)
+    model = artifact_utils.get_single_instance(input_dict[MODEL])
+    known_pairs = read_label_pairs(path_utils.serving_model_path(model.uri))
+    slices = json.loads(exec_properties[SLICES])
+    tables = (of_test, last, slices, exec_properties[ATTRIBUTE_THRESHOLD])
+    return Products(
+        replace(answers.judged(*tables), known_pairs=known_pairs),
+        replace(answers.judged_by_product(*tables), known_pairs=known_pairs)
+        if exec_properties[SEVERAL_PICTURES]
+        else None,
+        _known(candidate.uri, slices),
+    )
+
+
 def _read(folder: str, split: str) -> pa.Table | None:
-    """A split's answers without the embeddings, which are most of them."""
-    names = table.column_names(folder, split)
-    return table.read(folder, split, [n for n in names if n != features.EMBEDDING])
+    """A split's answers without what nobody here asks for, most of which are the embeddings."""
+    there = table.column_names(folder, split)
+    # A slice column may be called anything.
+    unread = {
+        name
+        for name in there
+        if name.rpartition("/")[2] in _UNREAD and not name.startswith(table.slice_name(""))
+    }
+    names = [name for name in there if name != features.EMBEDDING and name not in unread]
+    return table.read(folder, split, names)
 
 
-def _known(of_eval: pa.Table | None, slices: Sequence[str]) -> dict[str, frozenset[str]]:
+def _known(folder: str, slices: Sequence[str]) -> dict[str, frozenset[str]]:
     """The values that the eval part has of each slice column."""
+    names = [table.slice_name(column) for column in slices]
+    of_eval = table.read(folder, features.EVAL, names)
     if of_eval is None:
         return {}
     return {
-        column: frozenset(of_eval[table.slice_name(column)].unique().to_pylist())
-        for column in slices
+        column: frozenset(of_eval[name].unique().to_pylist())
+        for column, name in zip(slices, names, strict=True)
     }
 
 
