@@ -61,6 +61,8 @@ setup(
         # orjson do not.
         "python-rapidjson>=1.20,<2",
         "pyyaml>=6,<7",
+        # Draws the report's charts as pictures.
+        "resvg-py>=0.5,<1",
         "rich>=13",
         "scikit-learn>=1.5",
         "scipy>=1.13",

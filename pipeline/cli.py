@@ -613,13 +613,70 @@ def metrics(
 def report(
     workspace: WorkspaceArgument,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    single: Annotated[
+        Path | None,
+        typer.Option(
+            "--single-file",
+            metavar="FILE",
+            help="Write the page as one file for mail, with the pictures of the 200 products that "
+            "are most surely wrong.",
+        ),
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", metavar="DIR", help="Write the charts as pictures for documents."),
+    ] = None,
 ) -> None:
-    """Say where the last run's report is, or open it."""
+    """Say where the last run's report is, open it, or write it in another form.
+
+    Example: `seamline report workspace/demo --single-file report.html`
+    """
     with _clear_errors():
         page = _report_file(workspace, "index.html")
-        typer.echo(page)
-        if open_it and not webbrowser.open(page.as_uri()):
-            raise UserError(f"No browser could be started. Open {page} yourself.")
+        if single is not None:
+            from components.report.single_file import single_file
+
+            _write_text(single, single_file(page.parent))
+            page = single
+        if png is not None:
+            from components.report.pictures import write_pictures
+
+            for file in write_pictures(page.parent, png):
+                typer.echo(file)
+        else:
+            typer.echo(page)
+        if open_it:
+            _open_page(page)
+
+
+@app.command("slices")
+def slices_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="What TensorFlow Model Analysis wrote, of any pipeline; or a workspace.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
+    ] = Path("slices.html"),
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Explore the slices of any TensorFlow Model Analysis result, as one page that needs no net.
+
+    Levels and figures to choose from, sorted, filtered, with intervals, beside the baseline.
+
+    Example: `seamline slices my_pipeline/Evaluator/evaluation/12 --open`
+    """
+    with _clear_errors():
+        from components.report.evaluations import render
+
+        _write_text(output, render(folder))
+        typer.echo(output)
+        if open_it:
+            _open_page(output)
 
 
 @app.command("versions")
@@ -951,6 +1008,18 @@ def _serving_folder(workspace: Path, model: str) -> Path:
             else "`seamline run CONFIG --workspace DIR` pushes one where it finds it good enough."
         )
     )
+
+
+def _write_text(file: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
+
+
+def _open_page(page: Path) -> None:
+    if not webbrowser.open(page.absolute().as_uri()):
+        raise UserError(f"No browser could be started. Open {page} yourself.")
 
 
 def _report_file(workspace: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from components.evaluation.results import number
+from schema.features import NOT_IN_TRAIN
 
 WIDTH, HEIGHT = 380, 250
 """Of the plot with its axes; a legend stands below it."""
@@ -24,6 +25,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 18, 40
 
 _LINE = 16
 """Pixels between lines of text."""
+
+MOST_CLASSES = 40
+"""Classes of a still of a confusion matrix."""
 
 _SERIES = 6
 """Colors for levels that the page has; further levels begin with the first again."""
@@ -205,6 +209,90 @@ def runs(figures: Mapping[str, Sequence[tuple[float, list[float] | None] | None]
     return Chart("runs", "Main figure of each level, run by run", svg, (), ())
 
 
+def confusion(of: Mapping[str, Any]) -> Chart:
+    """Where each true class went, as a still of what the page's script draws.
+
+    Args:
+        of: A level as `page.confusions` tells it. Of more than `MOST_CLASSES` labels with
+            categories the categories are drawn; of more without, those with the most errors.
+    """
+    names, pairs = list(of["labels"]), np.array(of["pairs"], np.int64)
+    if of["parents"] and len(names) > MOST_CLASSES:
+        groups = list(dict.fromkeys(of["parents"]))
+        code_of = np.array([groups.index(parent) for parent in of["parents"]] + [NOT_IN_TRAIN])
+        names, pairs = groups, np.c_[code_of[pairs[:, :2]], pairs[:, 2]]
+    counts = np.zeros((len(names) + 1, len(names)), np.int64)
+    np.add.at(counts, (pairs[:, 0], pairs[:, 1]), pairs[:, 2])
+    rows, columns = _shown_classes(counts)
+    names.append("(not in the train part)")
+    side = 26 if len(columns) <= 12 else 14
+    font = 11 if side > 20 else 9
+    margin = min(max(_width(names[row]) for row in rows) * font / 11, 170) + 12
+    parts = []
+    for place, row in enumerate(rows):
+        y = margin + side * place
+        parts.append(_text(margin - 5, y + side / 2 + font / 3, names[row], "end", font))
+        for at, column in enumerate(columns):
+            if not (count := counts[row, column]):
+                continue
+            share = count / counts[row].sum()
+            right = row == column
+            strength = 0.12 + 0.88 * share if right else 0.25 + 0.75 * math.sqrt(share)
+            parts.append(
+                Markup(
+                    f'<rect x="{margin + side * at + 0.5:.1f}" y="{y + 0.5:.1f}" '
+                    f'width="{side - 1}" height="{side - 1}" fill-opacity="{strength:.2f}" '
+                    f'fill="var({"--accent" if right else "--error"})"/>'
+                )
+            )
+    for at, column in enumerate(columns):
+        x, y = margin + side * at + side / 2 + font / 3, margin - 5
+        turned = f' transform="rotate(-60 {x:.1f} {y:.1f})"'
+        parts.append(_text(x, y, names[column], "start", font, turned))
+    width, height = margin * 1.6 + side * len(columns), margin + side * len(rows) + 6
+    title = f"Confusion matrix of {of['title']}"
+    return Chart(f"confusion-{of['name']}", title, _svg(title, width, height, parts), (), ())
+
+
+def slice_bars(name: str, title: str, rows: Sequence[tuple[str, list[float | None]]]) -> Chart:
+    """A figure of every slice with its interval and the last blessed model's.
+
+    Args:
+        name: The chart's.
+        title: What the figure is.
+        rows: Name of each slice to value, low, high and last, as `explorer.told` has them; the
+            first is all products.
+    """
+    numbers = [of for _, values in rows for of in values[:4] if of is not None]
+    low, high = min(numbers), max(numbers)
+    margin = min(max(_width(of) for of, _ in rows), 240) + 14
+
+    def at_x(value: float) -> float:
+        return margin + (value - low) / ((high - low) or 1) * (WIDTH - 20)
+
+    bottom = 10 + 20 * len(rows)
+    parts = [
+        _stroke(at_x(rows[0][1][0] or 0), 6, at_x(rows[0][1][0] or 0), bottom, "--muted", "2 2")
+    ]
+    for place, (words, values) in enumerate(rows):
+        value, *rest = values
+        from_, to, last = (*rest[:3], None, None, None)[:3]
+        y = 20 + 20 * place
+        parts.append(_text(margin - 8, y + 4, words, "end"))
+        if from_ is not None and to is not None:
+            parts.append(_stroke(at_x(from_), y, at_x(to), y, "--accent-soft", width=6))
+        if last is not None:
+            parts.append(_stroke(at_x(last), y - 5, at_x(last), y + 5, "--error-strong", width=2))
+        if value is not None:
+            parts.append(
+                Markup(f'<circle cx="{at_x(value):.1f}" cy="{y}" r="4" fill="var(--accent)"/>')
+            )
+            parts.append(_text(margin + WIDTH, y + 4, number(value), "start"))
+    parts.append(_text(at_x(low), bottom + 14, number(low), "middle"))
+    parts.append(_text(at_x(high), bottom + 14, number(high), "middle"))
+    return Chart(name, title, _svg(title, margin + WIDTH + 50, bottom + 22, parts), (), ())
+
+
 def draw(
     title: str,
     lines: Sequence[Line],
@@ -247,9 +335,7 @@ def draw(
     for line in lines:
         parts += _drawn(line, at_x, at_y)
     legend, height = _legend([line for line in lines if line.name], HEIGHT + 6)
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(WIDTH, height, title, Markup("").join([*parts, *legend]))
+    return _svg(title, WIDTH, height, [*parts, *legend])
 
 
 def ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
@@ -351,11 +437,32 @@ def _stroke(
     )
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> Markup:
+def _text(x: float, y: float, words: str, anchor: str, size: int = 11, more: str = "") -> Markup:
     return Markup(
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="var(--muted)" '
-        f'font-size="11">{escape(words)}</text>'
+        f'font-size="{size}"{more}>{escape(words)}</text>'
     )
+
+
+def _svg(title: str, width: float, height: float, parts: Sequence[Markup]) -> Markup:
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>'
+    ).format(width, height, title, Markup("").join(parts))
+
+
+def _shown_classes(counts: np.ndarray) -> tuple[list[int], list[int]]:
+    """Rows and columns of a matrix, by support: all that occur, or those with the most errors.
+
+    Args:
+        counts: int64 (C + 1, C), true classes by answers; the last row is of unknown ones.
+    """
+    known = counts[:-1]
+    errors = known.sum(1) + known.sum(0) - 2 * np.diag(known)
+    seen = np.flatnonzero(known.sum(1) + known.sum(0))
+    chosen = seen[np.argsort(-errors[seen], kind="stable")][:MOST_CLASSES]
+    columns = chosen[np.argsort(-known.sum(1)[chosen], kind="stable")].tolist()
+    rows = [row for row in columns if known[row].any()]
+    return rows + [len(known)] * bool(counts[-1].any()), columns
 
 
 def _width(words: str) -> float:

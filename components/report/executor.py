@@ -20,7 +20,7 @@ from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
 from components.judge import answers, judgement
 from components.predictions import table
-from components.report import gather, products, runs
+from components.report import gather, products, runs, tfma_page
 from components.report.contents import Contents
 from components.report.page import PAGE_FILE, data_script, render_page
 from schema import features
@@ -64,6 +64,7 @@ class Executor(base_executor.BaseExecutor):
             )
             found = products.read_pictures(sorted(glob.glob(os.path.join(of_test, "*"))), shown)
             sprites.write_sheets(beside, (found.get(name, b"") for name in shown))
+        tfma_page.write(beside, artifact_utils.get_single_uri(input_dict["evaluation"]))
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         (folder / PAGE_FILE).write_text(page.html, encoding="utf-8")
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -39,6 +39,7 @@ function explorer(container, data) {
   };
   const counted = slices.some((row) => row.products !== null);
   const marked = slices.some((row) => row.figures.some((of) => of && of[4]));
+  const bounded = data.rows.some((row) => row.figures.some((of) => of && typeof of[1] === "number"));
   const compared = slices.some((row) => row.figures.some((of) => of && typeof of[3] === "number"));
   const controls = element("div", { class: "controls" });
   const told = element("p", { class: "quiet", role: "status" });
@@ -47,7 +48,7 @@ function explorer(container, data) {
   function draw() {
     const level = levels.find((of) => of.name === state.level);
     const metric = level.metrics.find((of) => of.name === state.metric);
-    const at = data.names.indexOf(state.level ? `${state.level}/${state.metric}` : state.metric);
+    const at = data.names.indexOf(`${state.level}/${state.metric}`);
     const all = overall.figures[at];
     const rows = slices.filter(
       (row) =>
@@ -84,7 +85,7 @@ function explorer(container, data) {
       { title: "Slice" },
       ...(counted ? [{ title: "Products", number: true }] : []),
       { title: metric.title, number: true },
-      { title: "Interval", number: true },
+      ...(bounded ? [{ title: "Interval", number: true }] : []),
       ...(compared ? [{ title: "Change", number: true }] : []),
       { title: `${figure(low)} to ${figure(high)}` },
     ];
@@ -101,10 +102,14 @@ function explorer(container, data) {
         },
         ...(counted ? [row.products] : []),
         { text: `${of[4] ? "▼ " : ""}${figure(of[0])}`, sort: of[0], className: of[4] ? "low" : null },
-        {
-          text: typeof of[1] === "number" ? `${figure(of[1])} to ${figure(of[2])}` : "–",
-          sort: of[1] ?? -9,
-        },
+        ...(bounded
+          ? [
+              {
+                text: typeof of[1] === "number" ? `${figure(of[1])} to ${figure(of[2])}` : "–",
+                sort: of[1] ?? -9,
+              },
+            ]
+          : []),
         ...(compared
           ? [{ text: difference === null ? "–" : change(difference, metric.less), sort: difference ?? -9 }]
           : []),

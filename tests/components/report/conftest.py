@@ -4,7 +4,9 @@ import dataclasses
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+from google.protobuf import text_format
 
 from components.data_gate.findings import Distance, Finding
 from components.evaluation import figures
@@ -376,3 +378,38 @@ def bare_contents(contents):
         ingest={**contents.ingest, "rejected": 0, "rejected_by_reason": {}, "accepted": 1005},
         class_counts={"category": {"Apparel": 800}, "subcategory": {}, "attributes": {}},
     )
+
+
+@pytest.fixture(scope="session")
+def tfma_result(tmp_path_factory):
+    """What TFMA writes of a binary classifier, with slices and a cross."""
+    import tensorflow_model_analysis as tfma
+    from tensorflow_model_analysis.proto import config_pb2
+
+    random = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {
+            "label": random.integers(0, 2, 120),
+            "prediction": random.random(120),
+            "color": random.choice(["red", "blue"], 120),
+            "size": random.integers(0, 2, 120),
+        }
+    )
+    config = text_format.Parse(
+        """
+        model_specs { label_key: "label" prediction_key: "prediction" }
+        metrics_specs {
+          metrics { class_name: "ExampleCount" }
+          metrics { class_name: "BinaryAccuracy" }
+          metrics { class_name: "ConfusionMatrixPlot" }
+          metrics { class_name: "AUC" }
+        }
+        slicing_specs {}
+        slicing_specs { feature_keys: ["color"] }
+        slicing_specs { feature_keys: ["color", "size"] }
+        """,
+        config_pb2.EvalConfig(),
+    )
+    folder = tmp_path_factory.mktemp("result")
+    tfma.analyze_raw_data(frame, config, output_path=str(folder))
+    return folder, frame

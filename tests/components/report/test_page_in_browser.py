@@ -10,8 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from components import sprites
-from components.report.page import data_script, render_page
+from components.report.single_file import single_file
+from tests.components.report.written import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
@@ -28,20 +28,6 @@ def browser():
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
-
-
-def write_report(contents, folder):
-    """Writes a report as the step does; returns its page."""
-    page = render_page(contents)
-    beside = folder / page.folder
-    beside.mkdir(parents=True)
-    for name, data in page.data.items():
-        (beside / f"{name}.js").write_text(data_script(name, data), "utf-8")
-    red = io.BytesIO()
-    Image.new("RGB", (96, 96), (200, 0, 0)).save(red, "PNG")
-    sprites.write_sheets(beside, [red.getvalue()] * contents.products.get("pictures", 0))
-    (folder / "index.html").write_text(page.html, "utf-8")
-    return folder / "index.html"
 
 
 @pytest.fixture
@@ -247,8 +233,7 @@ def test_labels_of_any_kind_are_shown_as_they_are(name, opened, contents):
     assert wide <= 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_the_page_meets_wcag_2_2_aa(scheme, width, opened, contents):
     page = opened(contents, width=width, color_scheme=scheme)
     for section in page.locator("main section[id]").all():
@@ -310,3 +295,21 @@ def test_a_page_of_very_many_classes_and_slices_stays_light(opened, contents):
     assert page.locator("#confusions svg text.name").count() == 20
     page.locator("#confusions .fold").first.click()
     assert page.locator("#confusions svg text.name").count() == 19 + 15
+
+
+def test_a_single_file_has_everything_inside(opened, contents, tmp_path):
+    page = opened(contents)
+    alone = tmp_path / "alone.html"
+    alone.write_text(single_file(tmp_path / "report"), "utf-8")
+    shutil.rmtree(tmp_path / "report")
+    page.goto(alone.as_uri())
+    for section in page.locator("main section[id]").all():
+        section.scroll_into_view_if_needed()
+        page.wait_for_timeout(30)
+    assert page.locator("#slices tbody tr").count() == 4
+    picture = page.locator("#mistakes .picture").first
+    picture.scroll_into_view_if_needed()
+    page.locator("#mistakes .picture[style]").first.wait_for()
+    shot = Image.open(io.BytesIO(picture.screenshot())).convert("RGB")
+    np.testing.assert_allclose(shot.getpixel((48, 48)), (200, 0, 0), atol=12)
+    assert page.get_by_text("TFMA").count() == 0

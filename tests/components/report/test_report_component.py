@@ -22,7 +22,7 @@ from components.judge import judgement
 from components.judge.artifacts import Judgement
 from components.predictions import table
 from components.predictions.artifacts import Predictions
-from components.report import executor, gather
+from components.report import executor, gather, tfma_page
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
 from schema.records import framed
@@ -88,6 +88,7 @@ def do(contents, tmp_path, monkeypatch):
     verdict = Verdict("error", contents.findings, contents.distances)
     monkeypatch.setattr(executor, "read_verdict", lambda uri: verdict)
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
+    monkeypatch.setattr(tfma_page, "write", lambda folder, uri: (folder / "tfma.html").touch())
     judgement.write(contents.judgement, tmp_path / "judgement")
     write_answers(tmp_path / "predictions")
     write_examples(tmp_path / "examples" / "Split-test")
@@ -153,7 +154,7 @@ def test_what_the_page_shows_of_products_lies_beside_it(do, tmp_path):
     do()
     [beside] = (tmp_path / "Report" / "artifact").glob("files-*")
     assert sorted(file.name for file in beside.iterdir()) == [
-        *("0000.webp", "products.js", "slices.js")
+        *("0000.webp", "products.js", "slices.js", "tfma.html")
     ]
     script = (beside / "products.js").read_text()
     told = json.loads(re.fullmatch(r'seamline\.deliver\("products",(.*)\);\n', script)[1])
