@@ -18,6 +18,7 @@ from PIL import Image, ImageChops
 from rich.console import Console
 from rich.text import Text
 
+from components.report.single_file import single_file
 from pipeline.demo_catalog import SUBCATEGORIES
 
 FOLDER = Path(__file__).parent
@@ -50,6 +51,8 @@ def drawn(page: Path, height: int) -> Image.Image:
                 "chromium",
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                # What the page's script draws, it draws when it comes into view.
+                "--virtual-time-budget=4000",
                 *("--disable-component-update", f"--user-data-dir={folder}/profile"),
                 f"--window-size={WIDTH},{height}",
                 f"--screenshot={picture}",
@@ -86,7 +89,7 @@ def catalog_picture(catalog: Path) -> Image.Image:
 def section_picture(page: Path, section: str, height: int) -> Image.Image:
     """Draws one section of a report alone, without the page's contents and empty margins."""
     others = f"nav, header, .cards, main > p, section:not(#{section})"
-    alone = page.read_text(encoding="utf-8").replace(
+    alone = single_file(page.parent).replace(
         "</style>",
         f"{others} {{ display: none !important }} body {{ display: block !important }}</style>",
         1,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from components.report import tfma_page
 from tests.components.report.test_page_in_browser import CHROMIUM, browser
 
 __all__ = ["browser"]
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -53,3 +56,18 @@ def test_the_element_is_tfmas_own(page_file, tmp_path):
     element = tmp_path / tfma_page.ELEMENT_FILE
     assert element.stat().st_size > 500_000
     assert "tfma-nb-slicing-metrics" in element.read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/metrics.md"])
+def test_the_lines_for_a_notebook_do_what_they_say(page, tfma_result):
+    text = (ROOT / page).read_text("utf-8")
+    [lines] = [
+        code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "tfma" in code
+    ]
+    folder, frame = tfma_result
+    lines = re.sub('"workspace/.*?"', repr(str(folder)), lines).replace('"gender"', '"color"')
+    *first, last = lines.strip().splitlines()
+    names = {}
+    exec("\n".join(first), names)
+    widget = eval(last, names)
+    assert {of["slice"] for of in widget.data} == {"color:red", "color:blue"}
