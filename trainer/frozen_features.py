@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -14,8 +15,6 @@ import tensorflow as tf
 from trainer import input_pipeline
 from trainer.options import Options
 from trainer.splits import Splits
-
-_FEATURES = "features"
 
 _Arrays: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray]]
 """Features (N, D), and the labels of each level."""
@@ -46,7 +45,7 @@ class FrozenFeatures:
         self._splits = splits
 
         def kept(name: str) -> _Arrays:
-            def compute() -> dict[str, np.ndarray]:
+            def compute() -> _Arrays:
                 return _computed(backbone, splits.once(name, options), name, report)
 
             return _kept(directory / f"{name}.npz", compute)
@@ -66,29 +65,36 @@ class FrozenFeatures:
         return features.cache().with_options(input_pipeline.WITHOUT_TUNER)
 
 
-def _kept(file: Path, compute: Callable[[], dict[str, np.ndarray]]) -> _Arrays:
-    """What a file holds, or what is computed and then written to it: features and labels."""
+def _kept(file: Path, compute: Callable[[], _Arrays]) -> _Arrays:
+    """What a file holds, or what is computed and then written to it."""
     if file.exists():
         with np.load(file) as archive:
-            arrays = dict(archive)
-    else:
-        arrays = compute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".unfinished.npz")
-        np.savez(unfinished, allow_pickle=False, **arrays)
-        os.replace(unfinished, file)
-    return arrays.pop(_FEATURES), arrays
+            levels = archive["levels"].tolist()
+            return archive["arr_0"], {
+                level: archive[f"arr_{number}"] for number, level in enumerate(levels, 1)
+            }
+    features, labels = compute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".unfinished.npz")
+    # By their places: a level may be called like an argument of NumPy's.
+    np.savez(unfinished, features, *labels.values(), levels=list(labels))
+    os.replace(unfinished, file)
+    return features, labels
 
 
 def _computed(
     backbone: keras.Model, batches: tf.data.Dataset, name: str, report: Callable[[str], None]
-) -> dict[str, np.ndarray]:
+) -> _Arrays:
     # Keras' own prediction would answer each picture once a device where there are several. In 32
     # bits, because NumPy's files know no bfloat16.
     compute = tf.function(lambda pictures: tf.cast(backbone(pictures, training=False), tf.float32))
-    collected = []
+    features: list[np.ndarray] = []
+    of_levels: defaultdict[str, list[np.ndarray]] = defaultdict(list)
     for number, (pictures, labels) in enumerate(batches, 1):
-        arrays = {level: of.numpy() for level, of in labels.items()}
-        collected.append({_FEATURES: compute(pictures).numpy(), **arrays})
+        features.append(compute(pictures).numpy())
+        for level, of in labels.items():
+            of_levels[level].append(of.numpy())
         report(f"features of the {name} pictures, batch {number} of {len(batches)}")
-    return {key: np.concatenate([part[key] for part in collected]) for key in collected[0]}
+    return np.concatenate(features), {
+        level: np.concatenate(parts) for level, parts in of_levels.items()
+    }

@@ -61,12 +61,12 @@ class ResumableState(keras.callbacks.Callback):
         """Begins a stage, or sets its model and built optimizer to its last finished epoch."""
         self._stage = stage
         if self.finished_epochs > stage.first_epoch:
-            fitted.load_weights(self._last_file(self.finished_epochs))
+            _load(self._last_file(self.finished_epochs), _variables(fitted))
 
     def load_best(self) -> None:
         """Gives the network the weights of its best epoch, averaged where averages were kept."""
         if self._best_weights is None:
-            self._network.load_weights(self._best_file(self.best_epoch))
+            _load(self._best_file(self.best_epoch), self._network.weights)
         else:
             self._network.set_weights(self._best_weights)
 
@@ -101,12 +101,9 @@ class ResumableState(keras.callbacks.Callback):
     def _write(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         last, best = self._last_file(self.finished_epochs), self._best_file(self.best_epoch)
-        _save(self.model, last)
+        _save(last, [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)])
         if not best.exists():
-            weights = self._network.get_weights()
-            self._network.set_weights(self._best_weights)
-            _save(self._network, best)
-            self._network.set_weights(weights)
+            _save(best, self._best_weights)
         unfinished = self._state_file.with_suffix(".unfinished")
         unfinished.write_text(
             json.dumps(
@@ -118,7 +115,7 @@ class ResumableState(keras.callbacks.Callback):
             )
         )
         os.replace(unfinished, self._state_file)
-        for file in self._directory.glob("*-*.weights.h5"):
+        for file in self._directory.glob("*-*.npz"):
             if file not in (last, best):
                 file.unlink()
 
@@ -127,14 +124,26 @@ class ResumableState(keras.callbacks.Callback):
         return self._directory / "state.json"
 
     def _last_file(self, epoch: int) -> Path:
-        return self._directory / f"epoch-{epoch:04d}.weights.h5"
+        return self._directory / f"epoch-{epoch:04d}.npz"
 
     def _best_file(self, epoch: int) -> Path:
-        return self._directory / f"best-{epoch:04d}.weights.h5"
+        return self._directory / f"best-{epoch:04d}.npz"
 
 
-def _save(model: keras.Model, file: Path) -> None:
-    # Keras wants the suffix .weights.h5, of the unfinished file too.
-    unfinished = file.parent / "unfinished.weights.h5"
-    model.save_weights(unfinished)
+def _variables(fitted: keras.Model) -> list[keras.Variable]:
+    """All that a step of training reads and writes: weights, seeds, and the optimizer's."""
+    return [*fitted.variables, *fitted.optimizer.variables]
+
+
+def _save(file: Path, values: list[np.ndarray]) -> None:
+    # Not as Keras saves weights: HDF5's library crashes where the disk is full.
+    unfinished = file.with_name("unfinished.npz")
+    np.savez(unfinished, *values)
     os.replace(unfinished, file)
+
+
+def _load(file: Path, variables: list[keras.Variable]) -> None:
+    """Sets variables to what was saved of as many of them, in the same order."""
+    with np.load(file) as archive:
+        for variable, name in zip(variables, archive.files, strict=True):
+            variable.assign(archive[name])

@@ -5,18 +5,27 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import keras
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import standard_artifacts
 
 from pipeline.system_faults import system_fault
 from tests.serving.client.word_server import WordServer
+from trainer.resumable_state import ResumableState
+from trainer.stages import Stage
 
 SEAMLINE = Path(sys.executable).with_name("seamline")
 VERSION = {"saved_model.pb": b"graph", "variables/variables.index": b"index"}
@@ -248,6 +257,79 @@ from pipeline.cli import main
 main()
 """
 """The command where no file may grow beyond so many bytes, which needs nobody's rights."""
+
+
+@contextmanager
+def _files_of_at_most(size: int) -> Iterator[None]:
+    """The same for what this process does meanwhile."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+TOO_LARGE = "A file would grow larger than this system allows"
+
+
+def test_a_full_disk_while_statistics_are_written_is_told(tmp_path):
+    examples = standard_artifacts.Examples()
+    examples.uri, examples.split_names = str(tmp_path / "examples"), '["train"]'
+    (tmp_path / "examples" / "Split-train").mkdir(parents=True)
+    path = str(tmp_path / "examples" / "Split-train" / "part-0.gz")
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for number in range(20):
+            label = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"%d" % number]))
+            example = tf.train.Example(features=tf.train.Features(feature={"category": label}))
+            writer.write(example.SerializeToString())
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.uri = str(tmp_path / "statistics")
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=["--direct_num_workers=1"], tmp_dir=str(tmp_path / "tmp"), unique_id="1"
+    )
+    step = statistics_gen.Executor(context)
+
+    def write() -> None:
+        with _files_of_at_most(100):
+            step.Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+
+    assert system_fault(_raised(write)).startswith(TOO_LARGE)
+
+
+def test_a_training_goes_on_from_the_last_state_that_found_room(tmp_path):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    fitted = keras.Sequential([keras.Input((1,)), network])
+    fitted.compile(optimizer="adam")
+    fitted.optimizer.build(fitted.trainable_variables)
+    of_epochs = [[weights + epoch for weights in fitted.get_weights()] for epoch in range(3)]
+
+    def begun() -> ResumableState:
+        state = ResumableState(tmp_path / "state", network, patience=0)
+        stage = Stage(0, 2, 0.001, frozen=False, on_features=False, is_last=True)
+        state.begin(stage, fitted)
+        state.set_model(fitted)
+        return state
+
+    def end_epoch(state: ResumableState) -> None:
+        epoch = state.finished_epochs
+        fitted.set_weights(of_epochs[epoch + 1])
+        state.on_epoch_begin(epoch)
+        state.on_epoch_end(epoch, {"val_mean": 0.5 + epoch / 10})
+
+    state = begun()
+    end_epoch(state)
+    with _files_of_at_most(1000):
+        refused = _raised(lambda: end_epoch(state))
+    assert system_fault(refused).startswith(TOO_LARGE)
+
+    state = begun()
+    assert state.finished_epochs == state.best_epoch == 1
+    assert fitted.get_weights() == of_epochs[1]
+    end_epoch(state)
+    state = begun()
+    assert state.finished_epochs == state.best_epoch == 2
+    assert fitted.get_weights() == of_epochs[2]
 
 
 def test_a_catalog_that_cannot_be_drawn_to_the_end_is_none(tmp_path):

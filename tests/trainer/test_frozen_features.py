@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer.fitting import compiled_for_training
 from trainer.frozen_features import FrozenFeatures
@@ -69,3 +70,30 @@ def test_features_in_16_bits_are_read_again_after_a_kill(splits, options_with, t
         found.evaluation_batches(options), again.evaluation_batches(options), strict=True
     ):
         np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_levels_may_be_called_as_anything_that_is_kept_or_keeps(tmp_path, options_with):
+    levels = ("category", "file", "features", "levels", "allow_pickle", "arr_1")
+    labels = {level: np.arange(5) + place for place, level in enumerate(levels)}
+    pictures = np.arange(5, dtype=np.float32)[:, np.newaxis]
+
+    class Drawn:
+        """Splits whose pictures are numbers."""
+
+        def once(self, name, options):
+            return tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(2)
+
+        def evaluation_batch_size(self, options):
+            return 5
+
+    def doubled(pictures, training):
+        return 2 * pictures
+
+    options = options_with()
+    for backbone in (doubled, None):
+        found = FrozenFeatures(backbone, Drawn(), options, tmp_path, report=lambda message: None)
+        ((features, of_levels),) = found.evaluation_batches(options)
+        np.testing.assert_array_equal(features, 2 * pictures)
+        assert of_levels.keys() == labels.keys()
+        for level in levels:
+            np.testing.assert_array_equal(of_levels[level], labels[level])

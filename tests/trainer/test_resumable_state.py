@@ -36,7 +36,7 @@ def test_short_epochs_are_saved_as_often_as_costs_a_twentieth_of_the_time(tmp_pa
     now = 0.0
     written = []
 
-    def save(model, file):
+    def save(file, values):
         nonlocal now
         now += 1.0
         file.touch()
@@ -56,8 +56,8 @@ def test_short_epochs_are_saved_as_often_as_costs_a_twentieth_of_the_time(tmp_pa
     # A second an epoch and a second a file: two files after the first, which is the best, then one
     # in 20 s of training.
     last = [name for name in written if name.startswith("epoch")]
-    assert last == [f"epoch-{epoch:04d}.weights.h5" for epoch in (1, 41, 60, 63)]
-    assert [name for name in written if name.startswith("best")] == ["best-0001.weights.h5"]
+    assert last == [f"epoch-{epoch:04d}.npz" for epoch in (1, 41, 60, 63)]
+    assert [name for name in written if name.startswith("best")] == ["best-0001.npz"]
 
 
 def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
@@ -67,7 +67,7 @@ def test_training_stops_after_patience_epochs_without_a_better_mean(tmp_path):
     assert judge(state, fitted, [0.2, 0.5, 0.5, 0.4]) == [False, False, False, True]
     assert state.best_epoch == 2 and fitted.stop_training
     kept = {file.name for file in (tmp_path / "state").iterdir()}
-    assert kept == {"state.json", "best-0002.weights.h5", "epoch-0004.weights.h5"}
+    assert kept == {"state.json", "best-0002.npz", "epoch-0004.npz"}
 
 
 def test_the_least_patience_is_one_epoch(tmp_path):

@@ -157,7 +157,7 @@ def test_after_a_kill_training_goes_on_as_if_nothing_had_happened(
     (state,) = (tmp_path / "resume").iterdir()
     assert len(json.loads((state / "state.json").read_text())["epochs"]) == 2
     # A file that was being written when the kill came is no obstacle.
-    (state / "unfinished.weights.h5").write_bytes(b"half a file")
+    (state / "unfinished.npz").write_bytes(b"half a file")
 
     begun = []
     begin = ResumableState.on_epoch_begin
