@@ -111,24 +111,14 @@ def read_evaluation(evaluation_uri: str) -> Evaluation:
     )
 
 
-def metrics_json(
-    evaluation: Evaluation, labels: Mapping[str, Sequence[str]] | None = None
-) -> dict[str, Any]:
+def metrics_json(evaluation: Evaluation, labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Makes an Evaluation fit for `json.dumps`.
 
     Args:
         evaluation: What `read_evaluation` returned.
-        labels: Each level's vocabulary. With it every class and attribute is listed by name with
-            its support, precision, recall and F1.
+        labels: Each level's vocabulary: every class and attribute is listed by name with its
+            support, precision, recall and F1.
     """
-    plain = {
-        "example_count": evaluation.example_count,
-        "metrics": evaluation.metrics,
-        "baseline": evaluation.baseline,
-        "slices": evaluation.slices,
-    }
-    if labels is None:
-        return plain
     by_label = {
         level: {
             class_name(labels[level], index): of
@@ -143,7 +133,13 @@ def metrics_json(
             strict=False,
         )
     )
-    return {**plain, "labels": by_label}
+    return {
+        "example_count": evaluation.example_count,
+        "metrics": evaluation.metrics,
+        "baseline": evaluation.baseline,
+        "slices": evaluation.slices,
+        "labels": by_label,
+    }
 
 
 def class_name(vocabulary: Sequence[str], index: int) -> str:

@@ -9,6 +9,19 @@ def test_so_many_labels_are_promised():
     assert (features.BEST, features.BEST_ATTRIBUTES) == (5, 32)
 
 
+def test_a_level_s_outputs_are_named_by_it_and_by_what_they_are():
+    assert features.outputs("gender") == [
+        "gender",
+        *(f"gender_{what}" for what in ("score", "scores", "labels", "threshold")),
+        *("gender_independent", "gender_uncalibrated"),
+    ]
+    assert features.outputs("attributes") == [
+        "attributes",
+        *(f"attribute{what}" for what in ("_scores", "s_threshold", "s_uncalibrated")),
+        *("embedding", "status"),
+    ]
+
+
 @pytest.mark.parametrize("label", ["colour=Red", "a=b=c", "size=", "fit=|x"])
 def test_an_attribute_label_is_its_group_and_its_value(label):
     group, value = features.split_attribute_label(label)

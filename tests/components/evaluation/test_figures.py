@@ -95,6 +95,25 @@ def test_decisions_sum_up_to_the_confusion_and_tell_what_decoding_changed():
     assert found == {"independent_accuracy": 0.6, "changed_by_decoding": 0.5}
 
 
+def test_one_product_alone_is_all_that_is_judged():
+    right_but_changed = np.array([[1, 1, 0, 1]])
+    assert figures.decoding_figures(right_but_changed) == {
+        "independent_accuracy": 0,
+        "changed_by_decoding": 1,
+    }
+    assert figures.class_figures(figures.confusion(right_but_changed))["accuracy"] == 1
+
+
+def test_attributes_that_no_model_knows_are_misses_of_all_decisions_alone():
+    counts = np.array([[3, 1, 2], [1, 0, 0]])
+    found = figures.attribute_figures(counts, unknown=4)
+    # 4 are right, of 5 that are said and of 10 that there are.
+    assert found["overall_precision"] == pytest.approx(0.8)
+    assert found["overall_recall"] == pytest.approx(0.4)
+    assert found["overall_f1"] == pytest.approx(2 * 0.8 * 0.4 / 1.2)
+    assert found["macro_recall"] == pytest.approx((3 / 5 + 1) / 2)
+
+
 def test_pairs_are_shares_of_the_products():
     # Of 8 products 7 have the right category, 6 the right sub-category too, 4 without decoding.
     assert list(figures.pair_figures([8, 7, 6, 4]).values()) == [6 / 8, 1 / 8, 1 / 8, 6 / 8, 4 / 8]
