@@ -46,6 +46,7 @@ STEPS = (
     "BaselinePredictions",
     "Evaluator",
     "Judge",
+    "TrainPredictions",
     "ModelCanary",
     "ModelCard",
     "Pusher",
@@ -53,7 +54,11 @@ STEPS = (
 )
 """All steps, each after those that it reads from."""
 
-OPTIONAL_STEPS = {"Tuner": "off (tuning.enabled)", "BaseModel": "off (training.warm_start)"}
+OPTIONAL_STEPS = {
+    "Tuner": "off (tuning.enabled)",
+    "BaseModel": "off (training.warm_start)",
+    "TrainPredictions": "off (evaluation.answer_train)",
+}
 """Steps that an option takes out of the pipeline, and which option that is."""
 
 LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
@@ -155,17 +160,19 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
 
     resolver = baseline_resolver(candidate=trainer.outputs["model"])
+    judged_parts = [features.EVAL, features.TEST]
     ask = partial(
         Predictions,
         examples,
-        splits=[features.EVAL, features.TEST],
         slices=config.catalog.slices,
         several_pictures=config.catalog.several_pictures,
         resume_dir=str(workspace.answers),
         code=source_fingerprint("components.predictions"),
     )
-    predictions = ask(trainer.outputs["model"])
-    baseline_predictions = ask(resolver.outputs["model"]).with_id("BaselinePredictions")
+    predictions = ask(trainer.outputs["model"], splits=judged_parts)
+    baseline_predictions = ask(resolver.outputs["model"], splits=judged_parts).with_id(
+        "BaselinePredictions"
+    )
     evaluator = Evaluator(
         predictions.outputs["predictions"],
         baseline_predictions.outputs["predictions"],
@@ -197,6 +204,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         several_pictures=config.catalog.several_pictures,
         code=source_fingerprint("components.judge"),
     )
+    train_predictions = ask(trainer.outputs["model"], splits=[features.TRAIN]).with_id(
+        "TrainPredictions"
+    )
+    if config.evaluation.answer_train:
+        train_predictions.add_upstream_node(judge)
     canary = ModelCanary(
         model=trainer.outputs["model"],
         examples=examples,
@@ -267,7 +279,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *([tuner] if config.tuning.enabled else []),
             *([base_model] if config.training.warm_start else []),
             *(trainer, resolver, predictions, baseline_predictions),
-            *(evaluator, judge, canary, model_card, pusher, report),
+            *(evaluator, judge),
+            *([train_predictions] if config.evaluation.answer_train else []),
+            *(canary, model_card, pusher, report),
         ],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

@@ -104,6 +104,13 @@ class Evaluation(Section):
         "in place of one of these.",
     )
 
+    answer_train: bool = Field(
+        False,
+        description="Whether the model answers about the train part too, after the verdict, into a "
+        "table of its own (`artifacts/TrainPredictions`). It has learned these labels, so nothing "
+        "is judged by it.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _thresholds_are_gates_now(cls, options: Any) -> Any:

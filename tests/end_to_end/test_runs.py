@@ -21,6 +21,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from benchmarks import published
+from components.predictions import table
 from pipeline.pipeline import LOOK_UPS, STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -47,7 +48,7 @@ def wait_until(condition, timeout_s: float):
 
 def test_a_first_run_computes_every_step_and_pushes_a_version(demo_runs):
     assert tuple(demo_runs.steps.states) == STEPS
-    assert demo_runs.steps.computed() == set(STEPS) - {"Tuner", *LOOK_UPS}
+    assert demo_runs.steps.computed() == set(STEPS) - {"Tuner", "TrainPredictions", *LOOK_UPS}
     [version] = versions(demo_runs)
     assert version.name.isdigit()
     assert (demo_runs.workspace.report / "index.html").is_file()
@@ -150,9 +151,15 @@ def test_report_says_where_the_page_is(seamline, demo_runs):
 def test_other_gates_judge_again_and_ask_and_train_nothing(demo_runs):
     computed = demo_runs.run(
         "evaluation.gates=[{metric: category/accuracy, at_least: 1}, "
-        "{metric: subcategory/accuracy, at_least: 1}]"
+        "{metric: subcategory/accuracy, at_least: 1}]",
+        "evaluation.answer_train=true",
     )
-    assert computed == {"Judge", "ModelCard", "Pusher", "Report"}
+    assert computed == {"Judge", "TrainPredictions", "ModelCard", "Pusher", "Report"}
+    # The train part is answered after the verdict, whatever it was.
+    [answers] = demo_runs.results["TrainPredictions"].outputs["predictions"]
+    count = table.read(answers.uri, "train").num_rows
+    assert f" {count} train" in demo_runs.results["StatisticsGen"].summary
+    assert table.read(answers.uri, "test") is None
     assert demo_runs.results["Judge"].summary.startswith("not blessed: 2 bounds held")
     assert len(versions(demo_runs)) == 1, "a model that was not blessed must not go live"
 
