@@ -135,8 +135,12 @@ def browser_script(names: tuple[str, ...] = SCRIPTS) -> Markup:
 
 
 def data_script(name: str, value: Any) -> str:
-    """A file beside the page: a script that hands the page its data, for it may not read files."""
-    return f"seamline.deliver({json.dumps(name)},{json.dumps(value, allow_nan=False)});\n"
+    """A file beside the page: a script that hands the page its data, for it may not read files.
+
+    As a text of JSON: what a catalog calls `__proto__` would be something else in a script.
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return f"seamline.deliver({json.dumps(name)},{json.dumps(text)});\n"
 
 
 def script_json(value: Any) -> Markup:

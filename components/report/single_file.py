@@ -19,7 +19,7 @@ MOST_PICTURES = 2 * sprites.PER_SHEET
 _PAGE_DATA = re.compile(
     r'<script type="application/json" id="page-data">(?P<json>.*?)</script>\n', re.DOTALL
 )
-_DELIVERED = re.compile(r'seamline\.deliver\("[^"]*",(?P<json>.*)\);\s*', re.DOTALL)
+_DELIVERED = re.compile(r'seamline\.deliver\("[^"]*",(?P<text>".*")\);\s*')
 
 
 def single_file(report: Path) -> str:
@@ -79,7 +79,7 @@ def delivered(file: Path) -> Any:
     found = _DELIVERED.fullmatch(file.read_text(encoding="utf-8"))
     if found is None:
         raise UserError(f"{file} is damaged. Run the pipeline again; it writes the report anew.")
-    return json.loads(found["json"])
+    return json.loads(json.loads(found["text"]))
 
 
 def _inside(name: str, data: Any) -> str:

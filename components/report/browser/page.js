@@ -7,7 +7,7 @@ const load = (() => {
   const promises = new Map();
   const waiting = new Map();
   // Pages that are opened from a disk may run a file beside them, but not read one.
-  globalThis.seamline = { deliver: (name, data) => waiting.get(name)(data) };
+  globalThis.seamline = { deliver: (name, data) => waiting.get(name)(JSON.parse(data)) };
   return (name) => {
     if (!promises.has(name)) {
       promises.set(

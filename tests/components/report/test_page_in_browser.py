@@ -144,6 +144,7 @@ def test_classes_and_attributes_are_listed_with_their_figures(opened, contents):
     see(page, "confusions")
     classes = page.locator("[data-confusion='0'] details")
     classes.locator("summary").click()
+    classes.locator("tbody tr").first.wait_for()
     [apparel, *_] = classes.locator("tbody tr").all()
     # 60 of 64 recognized, and 2 more that training never saw were taken for it.
     assert apparel.locator("th, td").all_inner_texts() == [
@@ -205,7 +206,9 @@ def test_a_page_without_its_folder_says_so(opened, contents, tmp_path):
 EVIL = "<script>throw 1</script><img src=x onerror='throw 2'>"
 
 
-@pytest.mark.parametrize("name", [EVIL, "قميص", "男式衬衫", "a" * 300, "x=y", "'\"\\", "\u2028"])
+@pytest.mark.parametrize(
+    "name", [EVIL, "قميص", "男式衬衫", "a" * 300, "x=y", "'\"\\", "\u2028", "__proto__"]
+)
 def test_labels_of_any_kind_are_shown_as_they_are(name, opened, contents):
     def renamed(of):
         return [name if label in ("Apparel", "Tshirt", "Women") else label for label in of]
@@ -215,6 +218,7 @@ def test_labels_of_any_kind_are_shown_as_they_are(name, opened, contents):
         level: {**of, "labels": renamed(of["labels"])} for level, of in products["levels"].items()
     }
     products["ids"] = [f"{name} {place}" for place in range(100)]
+    products["slices"] = {name: products["slices"]["gender"]}
     page = opened(
         dataclasses.replace(
             contents,

@@ -25,6 +25,7 @@ from components.predictions.artifacts import Predictions
 from components.report import executor, gather, tfma_page
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
+from components.report.single_file import delivered
 from schema.records import framed
 
 SCHEMA = Path(executor.__file__).with_name("metrics.schema.json")
@@ -156,8 +157,7 @@ def test_what_the_page_shows_of_products_lies_beside_it(do, tmp_path):
     assert sorted(file.name for file in beside.iterdir()) == [
         *("0000.webp", "products.js", "slices.js", "tfma.html")
     ]
-    script = (beside / "products.js").read_text()
-    told = json.loads(re.fullmatch(r'seamline\.deliver\("products",(.*)\);\n', script)[1])
+    told = delivered(beside / "products.js")
     assert told["ids"][0] == f"p{WRONG}"
     assert told["slices"]["gender"]["values"] == ["Women"]
     sheet = np.asarray(Image.open(beside / "0000.webp"))
