@@ -208,6 +208,34 @@ def test_other_options_other_data_or_other_code_are_another_training(catalog, tm
     assert len({name(x) for x in [fn_args, *others]}) == 4
 
 
+def test_data_that_differ_by_a_byte_or_a_name_are_another_training(catalog, tmp_path):
+    content = Path(min(tf.io.gfile.glob(catalog.pattern("train")))).read_bytes()
+
+    def name(file, content, base_model=None):
+        fn_args = catalog.fn_args(tmp_path)
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        fn_args.train_files = [str(path)]
+        fn_args.base_model = base_model
+        return training.fingerprint(fn_args, override(fn_args.custom_config, {}))
+
+    # At its end gzip has the sum of what is packed; where the folder lies is of no interest.
+    other = content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+    assert name("a/x.gz", content) == name("b/x.gz", content)
+    different = [
+        name("a/x.gz", content),
+        name("a/x.gz", other),
+        name("a/y.gz", content),
+        name("a/x.gz", content[:-9] + content[-8:]),
+        name("a/x.gz", content, base_model="/models/7"),
+        # Shorter than such an end.
+        name("a/x.gz", b"1234567"),
+        name("a/x.gz", b"7654321"),
+    ]
+    assert len(set(different)) == len(different)
+
+
 def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
     fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=2)
     with caplog.at_level(logging.INFO, logger="seamline.progress"):

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 
+import keras_tuner
 import pytest
 
 from pipeline import config
@@ -89,7 +90,9 @@ def test_a_search_without_any_result_is_an_error(fn_args_with, monkeypatch):
         raise ImportError("No module named tensorboard")
 
     monkeypatch.setattr(tuning, "fit", fails)
-    with pytest.raises(UserError, match="None of the 3 trials.*No module named tensorboard"):
+    # The error itself, not the line of code that raised it.
+    said = "to its end: [A-Za-z.]*ImportError: No module named tensorboard. Change tuning.space"
+    with pytest.raises(UserError, match=f"^None of the 3 trials.*came {said}"):
         searched(fn_args_with())
 
 
@@ -113,6 +116,8 @@ def test_single_failures_are_no_obstacle(fn_args_with, monkeypatch):
         ({"evaluation.attribute_threshold": [0.5]}, "attribute_threshold, which is no option"),
         ({"model.dropout": []}, r"has \[\] for model.dropout"),
         ({"model.dropout": [0.1, "much"]}, "'much'.*for model.dropout"),
+        ({"model.weights": [None]}, r"has \[None\] for model.weights"),
+        ({"model.filters": [[8], [16]]}, r"has \[\[8\], \[16\]\] for model.filters"),
         ({}, "tuning.space is empty"),
     ],
 )
@@ -202,6 +207,22 @@ def test_a_range_is_drawn_from_within_its_bounds(fn_args_with):
         assert 0.1 <= values["model.dropout"] <= 0.4
         assert values["model.filters"] in (8, 16, 24, 32)
         assert 0.0001 <= values["training.learning_rate"] <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("bounds", "kind", "sampling"),
+    [
+        ({"min": 0, "max": 2}, keras_tuner.engine.hyperparameters.Int, "linear"),
+        ({"min": 0, "max": 0.5}, keras_tuner.engine.hyperparameters.Float, "linear"),
+        ({"min": 0.5, "max": 2, "log": True}, keras_tuner.engine.hyperparameters.Float, "log"),
+        ({"min": 1, "max": 8, "log": True}, keras_tuner.engine.hyperparameters.Int, "log"),
+    ],
+)
+def test_a_range_of_whole_numbers_alone_is_of_whole_numbers(fn_args_with, bounds, kind, sampling):
+    tuner = tuning.tuner_fn(fn_args_with(space={"model.dropout": bounds})).tuner
+    (space,) = tuner.oracle.get_space().space
+    assert (type(space), space.sampling) == (kind, sampling)
+    assert (space.min_value, space.max_value) == (bounds["min"], bounds["max"])
 
 
 def test_whole_numbers_among_fractions_are_fractions(fn_args_with):

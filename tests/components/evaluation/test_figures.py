@@ -95,6 +95,30 @@ def test_decisions_sum_up_to_the_confusion_and_tell_what_decoding_changed():
     assert found == {"independent_accuracy": 0.6, "changed_by_decoding": 0.5}
 
 
+@pytest.mark.parametrize(
+    ("level", "joint_decoding", "calibrated", "expected"),
+    [
+        ("category", True, True, {"independent_accuracy", "changed_by_decoding"}),
+        (
+            "subcategory",
+            *(True, True),
+            {"independent_accuracy", "changed_by_decoding", "independent_pair_accuracy"},
+        ),
+        *((level, True, True, set()) for level in ("gender", "attributes")),
+        *((level, False, True, set()) for level in ("category", "subcategory", "gender")),
+        ("category", True, False, {"independent_accuracy", "changed_by_decoding"}),
+        ("subcategory", False, False, set()),
+    ],
+)
+def test_a_level_is_compared_with_itself_without_what_it_has(
+    level, joint_decoding, calibrated, expected
+):
+    uncalibrated = {"uncalibrated_calibration_error"} if calibrated else set()
+    found = figures.compared(level, joint_decoding, calibrated)
+    assert set(found) == expected | uncalibrated
+    assert len(set(found)) == len(found)
+
+
 def test_one_product_alone_is_all_that_is_judged():
     right_but_changed = np.array([[1, 1, 0, 1]])
     assert figures.decoding_figures(right_but_changed) == {
