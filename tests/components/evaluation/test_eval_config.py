@@ -42,6 +42,11 @@ def test_products_are_judged_beside_pictures_where_they_may_have_several(several
         *((level, "product_accuracy") for level in ("category", "subcategory", "gender")),
         *(("attributes", f"product_{average}_f1") for average in ("overall", "macro")),
     }
+    tables = {level: of for level, of in asked if of in ("confusion", "counts")}
+    assert tables == {
+        **dict.fromkeys(["category", "subcategory", "gender"], "confusion"),
+        "attributes": "counts",
+    }
     assert by_product <= asked.keys() if several_pictures else not by_product & asked.keys()
     assert json.loads(asked["attributes", "overall_f1"].config)["threshold"] == 0.6
     assert "threshold" not in json.loads(asked["gender", "accuracy"].config)
