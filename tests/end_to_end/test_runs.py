@@ -73,6 +73,11 @@ def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_run
     assert set(metrics["slices"]) == {"attributes", "gender"}
     counts = [values["example_count"] for values in metrics["slices"]["gender"].values()]
     assert sum(counts) == metrics["example_count"]
+    # The demo's model decides both levels jointly.
+    of_slices = [of for values in metrics["slice_figures"].values() for of in values.values() if of]
+    assert of_slices
+    for figures in (metrics["figures"], *of_slices):
+        assert figures["subcategory/hierarchical_consistency"]["value"] == 1
 
 
 def test_the_pushed_versions_card_has_the_figures_of_the_metrics_file(demo_runs):
