@@ -68,3 +68,16 @@ def test_crossed_slices_have_a_key_of_each_column(contents):
     evaluation = dataclasses.replace(contents.evaluation, slices=crossed)
     [_, row, *_] = explorer.of_run(evaluation, contents.judgement)
     assert row.keys == (("gender", "Women"), ("season", "Summer"))
+
+
+def test_figures_that_only_the_judge_has_are_told_of_all_products(contents):
+    judgement = dataclasses.replace(
+        contents.judgement,
+        figures={
+            "attributes/macro_average_precision": {"value": 0.61, "interval": None, "last": 0.5},
+            "attributes/nothing": {"value": None, "interval": None},
+        },
+    )
+    [overall, *_] = explorer.of_run(contents.evaluation, judgement)
+    assert overall.figures["attributes/macro_average_precision"] == explorer.Figure(0.61, None, 0.5)
+    assert "attributes/nothing" not in overall.figures

@@ -241,3 +241,38 @@ def test_labels_of_the_catalog_cannot_break_the_page(contents):
     )
     assert evil not in html
     assert "<b>winter" not in html
+
+
+def test_a_second_run_is_told_beside_the_first_the_latest_at_the_top(contents):
+    two = dataclasses.replace(contents, runs=contents.runs[:2])
+    told = sections.runs_section(two)
+    assert [(row["run"], row["state"]) for row in told["rows"]] == [
+        (2, "live as 20"),
+        (1, "not blessed"),
+    ]
+    assert told["heads"] == ["Category accuracy"]
+    assert sections.runs_section(dataclasses.replace(contents, runs=contents.runs[:1])) == {}
+    pushed_nothing = {**contents.runs[1], "live": None}
+    [latest, _] = sections.runs_section(
+        dataclasses.replace(contents, runs=[contents.runs[0], pushed_nothing])
+    )["rows"]
+    assert latest["state"] == "blessed, not pushed"
+
+
+def test_levels_are_told_but_for_attributes_that_there_are_none_of(contents, bare_contents):
+    assert sections.levels(contents) == ["category", "subcategory", "attributes", "gender"]
+    assert sections.levels(bare_contents) == ["category", "subcategory"]
+
+
+def test_counts_that_an_ingest_did_not_note_are_none(contents):
+    told = sections.data_section(dataclasses.replace(contents, ingest={"rows": 3}))
+    counts = ("rejected", "further", "belonging", "capped", "not_sampled", "unreferenced")
+    assert [told[name] for name in counts] == [0] * 6
+    # The last of the labels, by number and then by name, are those that are not drawn.
+    many = dataclasses.replace(
+        contents, class_counts={"category": {f"c{place:02}": 100 - place for place in range(33)}}
+    )
+    [level] = sections.data_section(many)["distributions"]
+    assert [row["label"] for row in level["rows"]] == [f"c{place:02}" for place in range(30)]
+    assert (level["classes"], level["hidden"], level["hidden_products"]) == (33, 3, 70 + 69 + 68)
+    assert level["rows"][1]["share"] == 0.99
