@@ -127,7 +127,7 @@ class Uncertain:
         )
 
     def _drawn(self, estimate: float, values: np.ndarray) -> tuple[Interval | None, PValue]:
-        low, high = intervals.percentile_interval(values, self._confidence)
+        low, high = intervals.percentile_interval(estimate, values, self._confidence)
         return (None if math.isnan(low) else (low, high)), lambda limit, side: intervals.normal_p(
             estimate, values, limit, side
         )

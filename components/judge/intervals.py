@@ -223,24 +223,38 @@ class Bootstrap:
         return np.concatenate(found)
 
 
-def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Reads the interval from a figure's replicates: their quantiles.
+def percentile_interval(
+    estimate: float, values: np.ndarray, confidence: float
+) -> tuple[float, float]:
+    """Reads the interval from a figure's replicates: their quantiles, moved onto the figure.
+
+    Replicates lie around their own mean, which is not the figure: a class of few products is often
+    not drawn, and a mean over the classes that are drawn leaves it out. Where rare classes are the
+    hard ones, replicates of a macro figure are all too high, and their quantiles may miss the
+    figure itself. How far their mean is off is the bootstrap's estimate of that bias (Efron 1982).
 
     Args:
+        estimate: The figure of the products as they are.
         values: float (replicates,); NaN where a replicate drew nothing.
         confidence: In (0, 1), of both sides together.
 
     Returns:
-        Low and high; NaN, both, where fewer than half of the replicates are left.
+        Low and high; NaN, both, where fewer than half of the replicates are left or where there is
+        no estimate. Of figures in [0, 1] both are in it.
 
     Raises:
         ValueError: `confidence` is not in (0, 1).
     """
     _standard_errors(confidence)
     left = _left(values)
-    if left is None:
+    if left is None or math.isnan(estimate):
         return math.nan, math.nan
-    low, high = np.quantile(left, [(1 - confidence) / 2, (1 + confidence) / 2])
+    bias = left.mean() - estimate
+    low, high = np.quantile(left, [(1 - confidence) / 2, (1 + confidence) / 2]) - bias
+    if min(left.min(), estimate) >= 0:
+        low = max(low, 0.0)
+        if max(left.max(), estimate) <= 1:
+            high = min(high, 1.0)
     return float(low), float(high)
 
 

@@ -72,7 +72,7 @@ def test_a_confidence_that_is_none_is_refused(confidence):
     for interval in (
         lambda: wilson(0.5, 10, confidence),
         lambda: paired_difference(1, 1, 1, 1, confidence),
-        lambda: percentile_interval(np.arange(9.0), confidence),
+        lambda: percentile_interval(4, np.arange(9.0), confidence),
     ):
         with pytest.raises(ValueError, match=f"between 0 and 1, such as .95, found {confidence}"):
             interval()
@@ -231,7 +231,9 @@ def test_the_bootstraps_spread_of_a_share_is_the_analytic_one():
     # 4,000 replicates know a standard deviation to 1.1 %.
     assert values.std() == pytest.approx(math.sqrt(share * (1 - share) / 2000), rel=0.05)
     assert values.mean() == pytest.approx(share, abs=1e-3)
-    assert percentile_interval(values, 0.95) == pytest.approx(wilson(share, 2000, 0.95), abs=2e-3)
+    assert percentile_interval(share, values, 0.95) == pytest.approx(
+        wilson(share, 2000, 0.95), abs=2e-3
+    )
 
 
 def test_products_that_look_alike_share_their_fate():
@@ -290,17 +292,50 @@ def test_replicates_that_drew_nothing_are_left_out():
     for chosen, share in (([True, True, True], math.exp(-3)), ([True, False, False], 1 / math.e)):
         values = bootstrap.values(right, ratio, np.array(chosen))
         assert np.isnan(values).mean() == pytest.approx(share, abs=0.05)
-        assert not np.isnan(percentile_interval(values, 0.95)).any()
+        assert not np.isnan(percentile_interval(0.5, values, 0.95)).any()
     nobody = bootstrap.values(right, ratio, np.zeros(3, bool))
     assert np.isnan(nobody).all()
-    assert np.isnan(percentile_interval(nobody, 0.95)).all()
+    assert np.isnan(percentile_interval(0.5, nobody, 0.95)).all()
+    assert np.isnan(percentile_interval(math.nan, values, 0.95)).all()
     assert normal_p(0.5, nobody, 0.9, "below") == 1
 
 
 def test_fewer_than_half_of_the_replicates_tell_no_interval():
     values = np.r_[np.arange(50.0), np.full(50, np.nan)]
-    assert percentile_interval(values, 0.8) == pytest.approx((4.9, 44.1))
-    assert np.isnan(percentile_interval(np.r_[values, np.nan], 0.8)).all()
+    assert percentile_interval(24.5, values, 0.8) == pytest.approx((4.9, 44.1))
+    assert np.isnan(percentile_interval(24.5, np.r_[values, np.nan], 0.8)).all()
+
+
+def test_an_interval_lies_around_its_figure_however_far_its_replicates_are_off():
+    values = np.linspace(0.5, 0.7, 101)
+    low, high = percentile_interval(0.5, values, 0.9)
+    assert (low, high) == pytest.approx((0.41, 0.59))
+    # Of figures in [0, 1] nothing beyond them; of others nothing is known.
+    assert percentile_interval(0.02, values, 0.9)[0] == 0
+    assert percentile_interval(0.97, np.append(values, 0.99), 0.9)[1] == 1
+    assert percentile_interval(1.5, values, 0.9)[1] == pytest.approx(1.59)
+    assert percentile_interval(-0.05, values, 0.9) == pytest.approx((-0.14, 0.04))
+
+
+def test_a_macro_figures_interval_has_it_though_rare_classes_are_often_not_drawn():
+    """Of 100 classes 80 have one product each, never recognized; the others are always right."""
+    classes = np.r_[np.repeat(np.arange(20), 20), np.arange(20, 100)]
+    sums = np.zeros((len(classes), 200))
+    sums[np.arange(len(classes)), classes] = 1
+    right = classes < 20
+    sums[np.flatnonzero(right), 100 + classes[right]] = 1
+
+    def macro(of):
+        drawn = of[..., :100] > 0
+        recall = np.divide(of[..., 100:], of[..., :100], where=drawn, out=np.zeros(drawn.shape))
+        return recall.sum(-1) / drawn.sum(-1)
+
+    values = Bootstrap(np.arange(len(classes))).values(sums, macro)
+    figure = float(macro(sums.sum(0)))
+    # Some 37 % of the single products are not drawn, so no replicate is as low as the figure.
+    assert figure == 0.2 < values.min()
+    low, high = percentile_interval(figure, values, 0.95)
+    assert low < figure < high
 
 
 def test_sums_of_other_products_are_refused():
