@@ -118,6 +118,12 @@ def test_figures_overall_by_slice_and_of_the_last_blessed_model_are_told_apart(r
     assert plain["labels"]["attributes"]["season=Fall"]["recall"] == pytest.approx(4 / 6)
 
 
+def test_a_catalog_without_attributes_has_no_counts_of_them(read):
+    found = read(Record().says("example_count", 1.0))
+    assert found.attribute_counts.shape == (0, 3)
+    assert (found.example_count, found.metrics, found.slices) == (1, {}, {})
+
+
 def test_nothing_judged_is_one_sentence(read):
     with pytest.raises(UserError, match="/runs/7 holds no metrics"):
         read()
