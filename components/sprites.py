@@ -32,13 +32,14 @@ def sheet_name(sheet: int) -> str:
     return f"{sheet:04}.webp"
 
 
-def write_sheets(folder: str | Path, pictures: Iterable[bytes]) -> int:
+def write_sheets(folder: str | Path, pictures: Iterable[bytes], side: int = SIDE) -> int:
     """Writes the pictures, in their order, into sheets.
 
     Args:
         folder: Where to put the sheets; it is made.
         pictures: Encoded pictures as Examples hold them; read a sheet at a time. What cannot be
             decoded leaves its place white.
+        side: Pixels of each small picture's sides.
 
     Returns:
         How many sheets there are.
@@ -49,26 +50,26 @@ def write_sheets(folder: str | Path, pictures: Iterable[bytes]) -> int:
     with ThreadPoolExecutor() as threads:
         for of_sheet in _batches(pictures):
             rows = -(-len(of_sheet) // COLUMNS)
-            sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), "white")
-            for place, small in enumerate(threads.map(thumbnail, of_sheet)):
+            sheet = Image.new("RGB", (COLUMNS * side, rows * side), "white")
+            for place, small in enumerate(threads.map(lambda one: thumbnail(one, side), of_sheet)):
                 row, column = divmod(place, COLUMNS)
-                sheet.paste(small, (column * SIDE, row * SIDE))
+                sheet.paste(small, (column * side, row * side))
             sheet.save(folder / sheet_name(sheets), quality=_QUALITY, method=4)
             sheets += 1
     return sheets
 
 
-def thumbnail(picture: bytes) -> Image.Image:
-    """The picture, RGB, `SIDE` pixels square, centred on white; white if it cannot be decoded."""
-    small = Image.new("RGB", (SIDE, SIDE), "white")
+def thumbnail(picture: bytes, side: int = SIDE) -> Image.Image:
+    """The picture, RGB, `side` pixels square, centred on white; white if it cannot be decoded."""
+    small = Image.new("RGB", (side, side), "white")
     try:
         with Image.open(io.BytesIO(picture)) as image:
-            image.draft("RGB", (SIDE, SIDE))
+            image.draft("RGB", (side, side))
             whole = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return small
-    whole.thumbnail((SIDE, SIDE))
-    small.paste(whole, ((SIDE - whole.width) // 2, (SIDE - whole.height) // 2))
+    whole.thumbnail((side, side))
+    small.paste(whole, ((side - whole.width) // 2, (side - whole.height) // 2))
     return small
 
 

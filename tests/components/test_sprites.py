@@ -41,6 +41,13 @@ def test_the_last_sheet_has_only_the_rows_it_needs(tmp_path: Path):
         assert sheet.size == (sprites.COLUMNS * sprites.SIDE, 2 * sprites.SIDE)
 
 
+def test_pictures_may_be_larger(tmp_path: Path):
+    sprites.write_sheets(tmp_path, [picture((200, 0, 0), (400, 400))] * 2, 160)
+    with Image.open(tmp_path / sprites.sheet_name(0)) as sheet:
+        assert sheet.size == (sprites.COLUMNS * 160, 160)
+    assert sprites.thumbnail(picture((0, 0, 200), (400, 100)), 160).size == (160, 160)
+
+
 def test_a_picture_that_is_not_square_is_centred_on_white():
     small = np.asarray(sprites.thumbnail(picture((0, 0, 200), (400, 100))))
     black = np.flatnonzero((small == (0, 0, 200)).all(axis=2).any(axis=1))
