@@ -25,6 +25,7 @@ from tfx.utils import path_utils, proto_utils
 
 from components.atomic_pusher import versions
 from components.atomic_pusher.executor import SERVING_STATE_KEY
+from components.label_review import page as label_review
 from components.report.page import FILES
 from pipeline.config import Config
 from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
@@ -180,6 +181,8 @@ def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[st
     workspace.remember_schema(config.catalog)
     runner.run(pipeline)
     publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
+    if reviewed := runner.results.get("LabelReview"):
+        publish_review(Path(reviewed.outputs["label_review"][0].uri), workspace)
     return runner.results
 
 
@@ -198,11 +201,12 @@ def measure(config: Config, workspace: Workspace, observer: StepObserver) -> Ste
     return runner.results["StatisticsGen"]
 
 
-def publish_report(source: Path, destination: Path) -> None:
+def publish_report(source: Path, destination: Path, files: str = FILES) -> None:
     """Puts a report where people look for the last run's.
 
     The folder that the page reads comes first and its page then, each whole or not at all, so that
-    a page never lacks what it shows; those of earlier pages go last.
+    a page never lacks what it shows; those of earlier pages, whose names begin with `files`, go
+    last.
     """
     destination.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.iterdir(), key=lambda file: file.is_file()):
@@ -215,9 +219,20 @@ def publish_report(source: Path, destination: Path) -> None:
             continue
         shutil.copyfile(file, unfinished)
         unfinished.replace(placed)
-    for old in destination.glob(f"{FILES}*"):
+    for old in destination.glob(f"{files}*"):
         if not (source / old.name).exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def publish_review(source: Path, workspace: Workspace) -> None:
+    """Puts a review of labels where people look for it: its page beside the report's, and its list.
+
+    Both stay until the next one comes, for people may be at work on them.
+    """
+    publish_report(source / label_review.PAGE_FOLDER, workspace.report, label_review.FILES)
+    unfinished = workspace.label_review.with_name(f".{workspace.label_review.name}")
+    shutil.copyfile(source / workspace.label_review.name, unfinished)
+    unfinished.replace(workspace.label_review)
 
 
 def forget_killed_steps(workspace: Workspace) -> None:

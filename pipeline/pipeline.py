@@ -20,6 +20,7 @@ from components.evaluation.baseline import baseline_resolver
 from components.evaluation.component import Evaluator
 from components.evaluation.eval_config import eval_config
 from components.judge.component import Judge
+from components.label_review.component import LabelReview
 from components.model_canary.component import ModelCanary
 from components.model_card.component import ModelCard
 from components.predictions.component import Predictions
@@ -50,6 +51,7 @@ STEPS = (
     "ModelCanary",
     "ModelCard",
     "Pusher",
+    "LabelReview",
     "Report",
 )
 """All steps, each after those that it reads from."""
@@ -58,6 +60,7 @@ OPTIONAL_STEPS = {
     "Tuner": "off (tuning.enabled)",
     "BaseModel": "off (training.warm_start)",
     "TrainPredictions": "off (evaluation.answer_train)",
+    "LabelReview": "off (label_review.enabled)",
 }
 """Steps that an option takes out of the pipeline, and which option that is."""
 
@@ -90,6 +93,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
                 "schema.picture_figures",
                 "schema.pictures",
                 "schema.records",
+                "schema.workbook",
             ),
         ),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
@@ -249,6 +253,19 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         base_directory=str(workspace.serving / config.serving.model_name),
         keep_versions=config.serving.keep_versions,
     ).with_id("Pusher")
+    label_review = LabelReview(
+        examples=examples,
+        predictions=predictions.outputs["predictions"],
+        conflicts=example_gen.outputs["conflicts"],
+        corrections=example_gen.outputs["corrections"],
+        options=config.label_review.model_dump(exclude={"enabled"}),
+        model=config.model.model_dump(),
+        extra_labels=config.catalog.extra_labels,
+        groups=config.catalog.attribute_groups,
+        name=config.name,
+        features_dir=str(workspace.features),
+        code=source_fingerprint("components.label_review"),
+    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     report = Report(
         examples=examples,
         rejects=example_gen.outputs["rejects"],
@@ -281,7 +298,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *(trainer, resolver, predictions, baseline_predictions),
             *(evaluator, judge),
             *([train_predictions] if config.evaluation.answer_train else []),
-            *(canary, model_card, pusher, report),
+            *(canary, model_card, pusher),
+            *([label_review] if config.label_review.enabled else []),
+            report,
         ],
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

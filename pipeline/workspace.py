@@ -46,6 +46,11 @@ class Workspace:
         return self.root / "answers"
 
     @property
+    def features(self) -> Path:
+        """What the label review computes of every picture once, and keeps from run to run."""
+        return self.root / "features"
+
+    @property
     def serving(self) -> Path:
         """Pushed models, as TensorFlow Serving loads them: `<model>/<version>/`."""
         return self.root / "serving"
@@ -54,6 +59,11 @@ class Workspace:
     def report(self) -> Path:
         """The last run's report, `index.html`."""
         return self.root / "report"
+
+    @property
+    def label_review(self) -> Path:
+        """The labels that are probably wrong, as of the last run that looked for them."""
+        return self.root / "label_review.csv"
 
     @property
     def last_schema(self) -> Path:

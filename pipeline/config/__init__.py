@@ -11,6 +11,7 @@ from pipeline.config.catalog import Catalog
 from pipeline.config.checks import Checks
 from pipeline.config.config import Config
 from pipeline.config.evaluation import Evaluation, Gate
+from pipeline.config.label_review import LabelReview
 from pipeline.config.loading import load_config
 from pipeline.config.model import Model
 from pipeline.config.section import Section
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "Evaluation",
     "Gate",
+    "LabelReview",
     "Model",
     "Range",
     "Section",

@@ -12,6 +12,7 @@ from pipeline.config.beam import Beam
 from pipeline.config.catalog import Catalog
 from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
+from pipeline.config.label_review import LabelReview
 from pipeline.config.model import Model
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
@@ -34,6 +35,7 @@ class Config(Section):
     training: Training = Training()
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
+    label_review: LabelReview = LabelReview()
     serving: Serving = Serving()
 
     @field_validator("evaluation")
