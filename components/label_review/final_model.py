@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+from scipy import optimize
 
 from components.label_review.heads import Level
 from components.label_review.products import TREE, Products
@@ -58,6 +59,28 @@ def final_answers(
         if of_rows is not None:
             found[name] = mean(of_rows)
     return is_answered, found
+
+
+def mixed(heads: np.ndarray, model: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """The mean of both, weighted so that the labels that were given are likeliest.
+
+    A model that was trained badly, or too short, says less than heads do.
+
+    Args:
+        heads: float32 (N, K), out of sample.
+        model: float32 (N, K), out of sample.
+        given: int64 (N,), negative where there is no label; or bool (N, K), for the plain mean.
+    """
+    known = np.flatnonzero(given >= 0) if given.ndim == 1 else np.empty(0, np.int64)
+    weight = 0.5
+    if len(known):
+        ours, theirs = (of[known, given[known]].astype(float) for of in (heads, model))
+
+        def loss(of_model: float) -> float:
+            return -float(np.log((1 - of_model) * ours + of_model * theirs + 1e-6).mean())
+
+        weight = float(optimize.minimize_scalar(loss, bounds=(0, 1), method="bounded").x)
+    return ((1 - weight) * heads + weight * model).astype(np.float32)
 
 
 def _pairs(rows: pa.Table, pairs: Sequence[tuple[str, str]]) -> np.ndarray:

@@ -102,7 +102,7 @@ def render(found: Review, data: Mapping[str, Any]) -> str:
     style += (_BROWSER / "review.css").read_text("utf-8")
     script = (_BROWSER / "review.js").read_text("utf-8")
     number = len(found.suspects)
-    summary = f"{number:,} {'label is' if number == 1 else 'labels are'} probably wrong."
+    summary = f"{number:,} {'label' if number == 1 else 'labels'} to look at."
     if number > len(data["rows"]):
         summary += f" The first {len(data['rows']):,} are here; all are in label_review.csv."
     return environment.get_template("review.html.j2").render(

@@ -22,7 +22,7 @@ from components.catalog_example_gen.corrections import (
     joined,
 )
 from components.label_review import frozen, judging
-from components.label_review.final_model import final_answers
+from components.label_review.final_model import final_answers, mixed
 from components.label_review.folds import folds_of
 from components.label_review.heads import cross_fitted
 from components.label_review.judging import Said
@@ -76,7 +76,7 @@ class Review:
         """In a sentence."""
         by_level = Counter(one.level for one in self.suspects)
         listed = ", ".join(f"{number:,} of {level}" for level, number in by_level.most_common())
-        told = f"{len(self.suspects):,} labels are probably wrong{f' ({listed})' if listed else ''}"
+        told = f"{len(self.suspects):,} labels to look at{f' ({listed})' if listed else ''}"
         if self.skipped:
             told += f"; not judged: {', '.join(one.level for one in self.skipped)}"
         return told
@@ -112,7 +112,8 @@ def review(
     neighbors, said = ask(products, components, deviation, options, report)
     is_answered, answers = final_answers(products, answered)
     for name, of_model in answers.items():
-        said[name].heads[is_answered] = (said[name].heads[is_answered] + of_model) / 2
+        given = products.levels[name].given[is_answered]
+        said[name].heads[is_answered] = mixed(said[name].heads[is_answered], of_model, given)
     not_judged = skipped(products, said)
     return Review(
         products,

@@ -21,7 +21,11 @@ from components.label_review.products import TREE, Products
 from schema import features
 
 _LEAST = 0.5
-"""The score above which a label is listed."""
+"""The score above which a label is listed that confident learning counts as surely another, or that
+contradicts another one of the same picture."""
+
+_CLEAR = 0.75
+"""The score above which any label is listed: another one is three times as probable."""
 
 _SAME = 3
 """How many of the products with the same picture are named."""
@@ -159,7 +163,7 @@ def _of_tree(
             allowed[place] &= other_category[place]
     score, suggested = suspicion(said, level, least_products, allowed)
     doubled = _same_picture(level, same_picture)
-    listed = (score > _LEAST) & (sure(said, level) | np.isin(np.arange(len(score)), [*doubled]))
+    listed = _listed(score, said, level, doubled)
     for place in np.flatnonzero(listed).tolist():
         given, other = products.pairs[level.given[place]], products.pairs[suggested[place]]
         of_category = given[0] != other[0]
@@ -191,7 +195,7 @@ def _of_class(
 ) -> Iterator[Suspect]:
     score, suggested = suspicion(said, level, least_products)
     doubled = _same_picture(level, same_picture)
-    listed = (score > _LEAST) & (sure(said, level) | np.isin(np.arange(len(score)), [*doubled]))
+    listed = _listed(score, said, level, doubled)
     for place in np.flatnonzero(listed).tolist():
         given = level.labels[level.given[place]]
         if (products.ids[place], name, given) in decided:
@@ -210,7 +214,7 @@ def _of_several(
     products: Products, name: str, level: Level, said: Said, decided: Decided
 ) -> Iterator[Suspect]:
     score, changed = suspicion_of_several(said, level)
-    for place in np.flatnonzero(score > _LEAST).tolist():
+    for place in np.flatnonzero(score > _CLEAR).tolist():
         labels = [level.labels[code] for code in np.flatnonzero(level.given[place]).tolist()]
         given = joined(labels)
         if (products.ids[place], name, given) in decided:
@@ -232,6 +236,11 @@ def _of_several(
                 f"{votes} similar products have it",
             ),
         )
+
+
+def _listed(score: np.ndarray, said: Said, level: Level, doubled: Collection[int]) -> np.ndarray:
+    known = sure(said, level) | np.isin(np.arange(len(score)), [*doubled])
+    return (score > _CLEAR) | ((score > _LEAST) & known)
 
 
 def _summed(
