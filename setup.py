@@ -36,6 +36,7 @@ setup(
         "pipeline": ["configs/*.yaml"],
         "schema": ["*.pbtxt", "py.typed"],
         "serving": ["deploy/**/*", "py.typed"],
+        "components.label_review": ["browser/*"],
         "components.report": ["*.schema.json", "**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
     },
     install_requires=[
@@ -101,6 +102,8 @@ setup(
             *("axe-playwright-python>=0.1.8", "playwright>=1.50"),
             # Qdrant's engine inside the process, in beta: its pin is the lock's.
             *("qdrant-client>=1.15,<2", "qdrant-edge-py>=0.9,<0.10"),
+            # Our confident learning is held against its. Earlier ones are under the AGPL.
+            "cleanlab>=2.9,<3",
             # Brings the schema that a pushed model's ML-BOM is held against.
             "cyclonedx-python-lib>=9,<12",
         ],
