@@ -46,9 +46,7 @@ def infer_schema(
     schema = schema_pb2.Schema()
     schema.CopyFrom(base)
     found: dict[str, list[statistics_pb2.FeatureNameStatistics]] = {}
-    products = 0
     for split in statistics:
-        products += split.num_examples
         for feature in split.features:
             found.setdefault(".".join(feature.path.step), []).append(feature)
     sentences = []

@@ -83,6 +83,16 @@ def test_where_a_list_stands_and_in_which_order_is_no_change() -> None:
             ["`x` may now hold any number of values a product (before: 1 value)"],
         ),
         (
+            "value_count { min: 2 max: 2 }",
+            "value_count { min: 1 max: 3 }",
+            ["`x` may now hold 1 to 3 values a product (before: 2 values)"],
+        ),
+        (
+            "value_count { min: 1 max: 1 }",
+            "value_count { min: 2 }",
+            ["`x` may now hold 2 or more values a product (before: 1 value)"],
+        ),
+        (
             "",
             "drift_comparator { infinity_norm { threshold: 0.2 } }",
             ["`x` may now drift by 0.2 (before: as the config says)"],

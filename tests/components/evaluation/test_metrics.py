@@ -119,6 +119,41 @@ def test_class_figures_are_scikit_learns(pictures):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_ranks_are_scikit_learns(pictures):
+    judged = [
+        (labels["category"][0], predictions)
+        for _, labels, predictions in pictures
+        if labels["category"][0] != features.NOT_GIVEN
+    ]
+    truth = np.array([label for label, _ in judged])
+    scores = np.array([predictions["category"] for _, predictions in judged])
+    known = truth >= 0
+    for count in (3, 5):
+        among = sklearn_metrics.top_k_accuracy_score(
+            truth[known], scores[known], k=count, labels=range(CLASSES), normalize=False
+        )
+        found = computed(ClassMetric(f"top{count}_accuracy"), "category", pictures)
+        assert found == pytest.approx(among / len(truth))
+    of_each = [predictions[figures.brier_of("category")][0] for _, predictions in judged]
+    brier = computed(ClassMetric("brier"), "category", pictures)
+    assert brier == pytest.approx(np.mean(of_each))
+
+
+def test_of_equal_scores_the_first_is_the_likelier_one():
+    scores = np.float32([0.3, 0.3, 0.1, 0.3])
+    brier = {figures.brier_of("category"): np.float32([1])}
+    answers = [(b"p", {"category": [label]}, {"category": scores, **brier}) for label in range(4)]
+    # 0, 1 and 3 are the first three, in this order.
+    assert computed(ClassMetric("top3_accuracy"), "category", answers) == 3 / 4
+
+
+def test_two_models_tables_have_no_difference():
+    one, other = Table(np.ones((3, 4), np.int64)), Table(np.ones((2, 4), np.int64))
+    for difference in (one - other, one - 1.0):
+        assert difference.rows.shape == (0, 4)
+        assert difference.rows.dtype == np.int64
+
+
 def test_what_decoding_changed_is_told_by_the_other_scores(pictures):
     judged = [
         (labels["category"][0], of["category"].argmax(), of["category_independent"].argmax())
