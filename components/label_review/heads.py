@@ -2,7 +2,8 @@
 
 A head is a multinomial logistic regression with an L2 penalty, or one logistic regression for each
 label where a product may have several; those of all levels are fitted in one pass, by Adam (Kingma
-and Ba 2015, arXiv 1412.6980) in batches, so that features may lie on disk.
+and Ba 2015, arXiv 1412.6980) in batches. They stop before the loss is least, which leaves wrong
+labels unlearned.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ NOT_GIVEN = -1
 
 _EPOCHS = 12
 _LEAST_STEPS = 750
+"""Of small catalogs, whose epochs have few."""
+
 _BATCH = 512
 _RATE = 2e-3
 _FIRST_MOMENT, _SECOND_MOMENT, _TINY = 0.9, 0.999, 1e-8

@@ -113,7 +113,7 @@ function show() {
   const decided = decisions.get(keyOf(row));
   const words = { keep: "kept", change: "changed", unsure: "unsure" };
   byId("state").textContent =
-    `${count(at + 1)} of ${count(data.rows.length)}, probably wrong to ${Math.round(100 * row.score)} %` +
+    `${count(at + 1)} of ${count(data.rows.length)}; how likely it is wrong: ${row.score.toFixed(2).replace(/^0/, "")}` +
     (decided ? `; you decided: ${words[decided.decision]}` : "");
   const terms = [];
   for (const field of fieldsOf(row)) {
