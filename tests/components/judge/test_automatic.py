@@ -55,6 +55,15 @@ def test_a_window_between_too_few_and_too_many_is_found() -> None:
     assert found == pytest.approx(1 - 300 / 3000, abs=0.01)
 
 
+@pytest.mark.parametrize(("wanted", "count"), [(0.9, 50), (0.95, 100), (0.98, 260)])
+def test_where_none_is_wrong_all_are_accepted_once_they_are_enough(wanted, count) -> None:
+    # Half of them, where the search begins, would not be enough.
+    looks = math.ceil(math.log2(count + 1))
+    assert wanted**count < 0.05 / looks < wanted ** (count // 2)
+    assert threshold(np.linspace(1, 0, count), np.ones(count, bool), wanted) == 0
+    assert threshold(np.linspace(1, 0, count // 2), np.ones(count // 2, bool), wanted) is None
+
+
 def test_the_promise_is_kept_nineteen_times_in_twenty_at_least() -> None:
     broken = 0
     for seed in range(200):
