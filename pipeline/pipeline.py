@@ -270,6 +270,10 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         examples=examples,
         rejects=example_gen.outputs["rejects"],
         conflicts=example_gen.outputs["conflicts"],
+        corrections=example_gen.outputs["corrections"],
+        label_review=(
+            label_review.outputs["label_review"] if config.label_review.enabled else None
+        ),
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
         verdict=data_gate.outputs["verdict"],
@@ -283,7 +287,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         infra_blessing=canary.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         name=config.name,
-        code=source_fingerprint("components.report"),
+        code=source_fingerprint("components.report", "components.label_review.effect"),
         attribute_threshold=config.evaluation.attribute_threshold,
         slices=config.catalog.slices,
     )

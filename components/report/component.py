@@ -10,9 +10,10 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from components.catalog_example_gen.artifacts import Conflicts, Rejects
+from components.catalog_example_gen.artifacts import Conflicts, Corrections, Rejects
 from components.data_gate.artifacts import DataGateVerdict
 from components.judge.artifacts import Judgement
+from components.label_review.artifacts import LabelReview
 from components.predictions.artifacts import Predictions
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
@@ -31,6 +32,8 @@ class ReportSpec(types.ComponentSpec):
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "rejects": ChannelParameter(type=Rejects),
         "conflicts": ChannelParameter(type=Conflicts, optional=True),
+        "corrections": ChannelParameter(type=Corrections, optional=True),
+        "label_review": ChannelParameter(type=LabelReview, optional=True),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
         "verdict": ChannelParameter(type=DataGateVerdict),
@@ -67,6 +70,8 @@ class Report(base_component.BaseComponent):
         slices: The catalog's slice columns.
         baseline_predictions: The last blessed model's answers.
         conflicts: CatalogExampleGen's conflicts.
+        corrections: What became of people's decisions on labels.
+        label_review: Labels that are probably wrong.
         tuner_results: The Tuner's trials.
         infra_blessing: The canary's output.
         pushed_model: Pusher's output.
@@ -94,6 +99,8 @@ class Report(base_component.BaseComponent):
         slices: Sequence[str],
         baseline_predictions: types.BaseChannel | None = None,
         conflicts: types.BaseChannel | None = None,
+        corrections: types.BaseChannel | None = None,
+        label_review: types.BaseChannel | None = None,
         tuner_results: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
@@ -103,6 +110,8 @@ class Report(base_component.BaseComponent):
                 examples=examples,
                 rejects=rejects,
                 conflicts=conflicts,
+                corrections=corrections,
+                label_review=label_review,
                 statistics=statistics,
                 schema=schema,
                 verdict=verdict,

@@ -76,6 +76,8 @@ class Contents:
         conflicts: Rows of conflicts.csv: "kind", "value" (the first product's id, or the label),
             "rows" (numbers, divided by blanks), "ids" of those rows (divided by `|`), "found".
         conflict_counts: Kind of conflict to how many there are; empty where none were looked for.
+        corrections: What people's corrections of labels did, in sentences; none without them.
+        label_review: What the review of labels found; empty where there was none.
         class_counts: Each level's labels to their number of products in the train part.
         history: What the Trainer wrote into `history.json`.
         trials: Of each trial of the hyperparameter search its "score" and what it tried, by option,
@@ -108,6 +110,8 @@ class Contents:
     distances: list[Distance] = dataclasses.field(default_factory=list)
     conflicts: list[dict[str, str]] = dataclasses.field(default_factory=list)
     conflict_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    corrections: list[str] = dataclasses.field(default_factory=list)
+    label_review: str = ""
     class_counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     history: dict[str, Any] = dataclasses.field(default_factory=dict)
     trials: list[dict[str, Any]] = dataclasses.field(default_factory=list)

@@ -19,6 +19,7 @@ from components import sprites
 from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
 from components.judge import answers, judgement
+from components.label_review import effect
 from components.predictions import table
 from components.report import gather, products, runs, tfma_page
 from components.report.contents import Contents
@@ -102,6 +103,13 @@ def _contents(
     if input_dict.get("conflicts"):
         counts, rows = gather.read_conflicts(uri("conflicts"))
         conflicts = {"conflict_counts": counts, "conflicts": rows}
+    labels_told: dict[str, Any] = {}
+    if input_dict.get("corrections"):
+        done = effect.effect(uri("corrections"), uri("predictions"))
+        labels_told["corrections"] = effect.sentences(done)
+    if input_dict.get("label_review"):
+        reviewed = artifact_utils.get_single_instance(input_dict["label_review"])
+        labels_told["label_review"] = reviewed.get_string_custom_property("summary")
     trials = gather.read_trials(uri("tuner_results")) if input_dict.get("tuner_results") else []
     canary: dict[str, Any] = {}
     if input_dict.get("infra_blessing"):
@@ -135,6 +143,7 @@ def _contents(
         findings=verdict.findings,
         distances=verdict.distances,
         **conflicts,
+        **labels_told,
         class_counts=gather.read_class_counts(uri("statistics"), labels),
         history=gather.read_history(uri("model_run")),
         trials=trials,

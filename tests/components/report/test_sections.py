@@ -276,3 +276,17 @@ def test_counts_that_an_ingest_did_not_note_are_none(contents):
     assert [row["label"] for row in level["rows"]] == [f"c{place:02}" for place in range(30)]
     assert (level["classes"], level["hidden"], level["hidden_products"]) == (33, 3, 70 + 69 + 68)
     assert level["rows"][1]["share"] == 0.99
+
+
+def test_what_people_did_to_labels_is_told_and_where_the_others_are(contents):
+    told = dataclasses.replace(
+        contents,
+        corrections=["Labels that people corrected: 2 of category (2 in test)."],
+        label_review="47 labels to look at (30 of category, 17 of gender)",
+    )
+    html = render_page(told)
+    assert '<a href="label_review.html">' in html
+    text = text_of(html)
+    assert "Labels that people corrected: 2 of category (2 in test)." in text
+    assert "47 labels to look at (30 of category, 17 of gender). They are worked through on" in text
+    assert "Labels that people look at" not in text_of(render_page(contents))
