@@ -16,6 +16,7 @@ from rich.text import Text
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
+from components.label_review.preflight import check_weights
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
 from pipeline.system_faults import system_fault
@@ -64,6 +65,8 @@ def _steps_in_console(
     Holds the workspace's lock, and keeps the libraries' noise in its log.
     """
     check_catalog(config.catalog.model_dump(), config.split.model_dump())
+    if config.label_review.enabled:
+        check_weights(config.model.weights)
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.label_review.preflight import STAND_IN
 from components.parts import Mark, Part
 from components.predictions import table
 from schema import features
@@ -36,7 +37,6 @@ DIGEST = "digest"
 FEATURES = "features"
 
 _IMAGENET = "imagenet"
-_STAND_IN = "efficientnetlite0"
 _SMALLEST_SIDE = 112
 """Pixels below which a picture's shorter side is too small for a network of ImageNet's pictures."""
 
@@ -71,7 +71,7 @@ class Network:
         height, width = model["image_height"], model["image_width"]
         times = 1 if own else -(-_SMALLEST_SIDE // min(height, width))
         return cls(
-            model["backbone"] if own else _STAND_IN,
+            model["backbone"] if own else STAND_IN,
             times * height,
             times * width,
             model["mirror_average"],
