@@ -157,7 +157,8 @@ class QdrantIndex(ProductIndex):
             response = self._client.facet(
                 self._collection, self._key(field), limit=_FACETS, exact=True
             )
-        counts = {str(hit.value): hit.count for hit in response.hits}
+        # The engine still names values whose last product is gone.
+        counts = {str(hit.value): hit.count for hit in response.hits if hit.count}
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def upsert(
@@ -183,6 +184,15 @@ class QdrantIndex(ProductIndex):
         if len(set(ids)) < len(ids):
             doubled = next(id_ for at, id_ in enumerate(ids) if id_ in ids[:at])
             raise BadSearch(f'The product "{doubled}" is there twice among those to add.')
+        self._put(ids, stored, given, own)
+
+    def _put(
+        self,
+        ids: Sequence[str],
+        stored: Floats,
+        given: Mapping[str, Sequence[Cell]],
+        own: Sequence[str | None],
+    ) -> None:
         self._add_fields(list(given))
         rows = self.space.rows(stored)
         for first in range(0, len(ids), _POINTS_AT_ONCE):
@@ -533,7 +543,8 @@ def _stream(source: LocalIndex, made: QdrantIndex) -> None:
     for first in range(0, len(ids), _POINTS_AT_ONCE):
         some = ids[first : first + _POINTS_AT_ONCE]
         products = [source.product(id_) for id_ in some]
-        made.upsert(
+        # As they are: to bring float16 to unit length again would change its last digit.
+        made._put(
             some,
             source.vectors(some),
             {name: [fields[name] for fields, _ in products] for name in source.fields},

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from serving.search import BadSearch, ExactIndex, Expansion, Space, UnknownProduct
 from tests.serving.search.engines import ENGINES, making, settle
+
+# Each step depends on those before: making a failure smaller takes minutes, and no less is seen.
+_NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 
 SIZES = {"kind": 3, "features": 5, "colour": 4}
 DIMENSIONS = 12
@@ -112,73 +115,86 @@ def vector(seed):
 
 
 VALUES = {
-    "gender": st.sampled_from([None, "Women", "Men", "a, b"]),
-    "season": st.sampled_from([None, "Summer", "Winter", ("Fall", "Summer"), ("Fall", "Winter")]),
+    "gender": [None, "Women", "Men", "a, b"],
+    "season": [None, "Summer", "Winter", ("Fall", "Summer"), ("Fall", "Winter")],
 }
-IDS = st.sampled_from([f"p{number}" for number in range(60)])
-PRODUCTS = st.fixed_dictionaries(
-    {
-        "seed": st.integers(0, 300),
-        "group": st.sampled_from([None, None, None, "p1", "p2", "elsewhere"]),
-        "fields": st.fixed_dictionaries(VALUES),
-    }
-)
+GROUPS = [None, None, None, "p1", "p2", "elsewhere"]
+IDS = [f"p{number}" for number in range(80)]
 WHERE = st.fixed_dictionaries(
     {},
     optional={
-        "gender": st.sampled_from(["Women", ["Men"], ["Men", "a, b"], ["Women", "Men"]]),
+        "gender": st.sampled_from(["Women", ["Men"], ["Men", "a, b"], ["Women", "Men", "a, b"]]),
         "season": st.sampled_from(["Fall", "Summer", ["Winter", "Summer"]]),
     },
 )
-UPSERT = st.dictionaries(IDS, PRODUCTS, max_size=40)
-DELETE = st.lists(IDS, max_size=15)
 SEARCH = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 300),
-        "k": st.integers(1, 12),
+        "k": st.integers(1, 30),
         "where": WHERE,
-        "exclude": st.lists(IDS, max_size=3),
+        "exclude": st.lists(st.sampled_from(IDS), max_size=3),
         "exclude_doubles": st.booleans(),
         "fold": st.booleans(),
         "weights": st.sampled_from([None, {"colour": 2.5}, {"kind": 0.0, "features": 0.1}]),
         "exact": st.booleans(),
     }
 )
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("upsert"), UPSERT),
-        st.tuples(st.just("delete"), DELETE),
-        st.tuples(st.just("settle"), st.none()),
-        st.tuples(st.just("search"), SEARCH),
-    ),
-    min_size=3,
-    max_size=10,
-)
 
 
-@given(steps=STEPS, distance=st.sampled_from(["cosine", "cosine", "dot", "euclidean"]))
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-def test_any_upserts_deletions_and_searches_are_answered_as_by_looking_at_every_product(
-    make, steps, distance
-):
+@st.composite
+def changes(draw):
+    """Some products to add, some to remove, and whether an inverted file is made then."""
+    # By a seed: drawn one by one, products are few.
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    added = rng.permutation(IDS)[: draw(st.sampled_from([0, 1, 10, 70]))].tolist()
+    removed = rng.permutation(IDS)[: draw(st.sampled_from([0, 1, 10, 60, 80]))].tolist()
+    products = {
+        id_: {
+            "seed": int(rng.integers(300)),
+            "group": GROUPS[rng.integers(len(GROUPS))],
+            "fields": {name: cells[rng.integers(len(cells))] for name, cells in VALUES.items()},
+        }
+        for id_ in added
+    }
+    return products, removed, draw(st.booleans())
+
+
+STEPS = st.lists(st.tuples(changes(), SEARCH), min_size=1, max_size=6)
+
+
+def test_any_changes_and_searches_are_answered_as_by_looking_at_every_product(make, request):
+    # The engine takes a second to open and close a collection.
+    examples = 6 if request.node.callspec.params["make"] == "qdrant" else 60
+
+    @given(steps=STEPS, distance=st.sampled_from(["cosine", "cosine", "dot", "euclidean"]))
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        phases=_NO_SHRINKING,
+        suppress_health_check=list(HealthCheck),
+    )
+    def held(steps, distance):
+        _check(make, steps, distance)
+
+    held()
+
+
+def _check(make, steps, distance):
     weights = {"features": 0.7}
     index, oracle = make(Space(SIZES, weights, distance)), Oracle(weights, distance)
-    for step, what in steps:
-        if step == "upsert":
-            _upsert(index, oracle, what)
-        elif step == "delete":
-            there = [id_ for id_ in set(what) if id_ in oracle.products]
-            assert index.delete(what) == len(there)
-            for id_ in there:
-                del oracle.products[id_]
-        elif step == "settle":
+    products = {id_: {"seed": at, "group": None, "fields": {"gender": "Women", "season": None}}
+                for at, id_ in enumerate(IDS[:50])}  # fmt: skip
+    _upsert(index, oracle, products)
+    settle(index)
+    for (products, removed, settled), what in steps:
+        _upsert(index, oracle, products)
+        there = [id_ for id_ in removed if id_ in oracle.products]
+        assert index.delete(removed) == len(there)
+        for id_ in there:
+            del oracle.products[id_]
+        if settled:
             settle(index)
-        else:
-            _search(index, oracle, dict(what))
+        _search(index, oracle, dict(what))
         assert index.count() == len(oracle.products)
 
 
@@ -320,6 +336,15 @@ def test_what_products_have_is_told(catalog):
     assert group == "p5"
     assert catalog.facets("gender") == {"Women": 199, "Men": 100}
     assert catalog.count({"season": "Summer"}) == 1
+
+
+def test_what_was_just_added_is_found_and_what_was_changed_is_found_as_it_is_now(catalog):
+    catalog.upsert(["new", "p9"], np.array([vector(5_003), vector(5_004)]))
+
+    (new,), (changed,) = (catalog.search(vector(seed), 1) for seed in (5_003, 5_004))
+    assert [new.hits[0].id, changed.hits[0].id] == ["new", "p9"]
+    assert new.hits[0].score == pytest.approx(2.7, abs=TOLERANCE)
+    assert catalog.search(vector(1_009), 1)[0].hits[0].id != "p9"
 
 
 def test_an_empty_index_finds_nothing(make):
