@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from schema.errors import UserError
-from trainer.fitting import fit
-from trainer.stages import Stage
+from trainer.fitting import compiled_for_training, fit
+from trainer.network import network
+from trainer.splits import Splits
+from trainer.stages import Stage, stages_of
 
 STEPS = 4
 LEVELS = ("category", "subcategory")
@@ -74,6 +76,17 @@ def test_the_epochs_that_are_left_have_their_steps_and_no_others(first_epoch, en
     assert int(fitted.optimizer.iterations) == STEPS * (end_epoch - first_epoch)
     assert told[-1] == end_epoch
     assert all(first_epoch <= done <= end_epoch for done in told)
+
+
+def test_a_model_is_compiled_with_a_built_optimizer_at_the_stage_s_rate(
+    catalog, options_with, tmp_path
+):
+    splits = Splits.read(catalog.fn_args(tmp_path))
+    options = options_with(training__learning_rate=0.0123)
+    (stage,) = stages_of(options)
+    fitted = compiled_for_training(network(options, splits.labels), options, splits, stage)
+    assert fitted.compiled and fitted.optimizer.built
+    assert float(fitted.optimizer.learning_rate) == pytest.approx(0.0123)
 
 
 def test_a_step_of_training_and_one_of_evaluation_are_traced_once():
