@@ -279,11 +279,10 @@ class FaissIndex(LocalIndex):
         except OSError as error:
             _LOG.warning("The FAISS index cannot be kept in %s: %s", opened.path, error)
 
-    def _renumbered(self, beside: Any, new_rows: Numbers) -> Any:
-        if beside is None:
+    def _renumbered(self, beside: Any, new_rows: Numbers, view: View) -> Any:
+        if beside is None or view.length < self._exact_below:
             return None
         old: _Inverted = beside
-        view = self._products.view()
         kept = new_rows[: old.rows] >= 0
         list_of = np.full(int(kept.sum()), -1, np.int32)
         list_of[new_rows[: old.rows][kept]] = old.list_of[kept]

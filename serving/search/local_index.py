@@ -247,8 +247,14 @@ class LocalIndex(ProductIndex):
     def _opened(self, opened: folder.Opened) -> None:
         """What else is to do once the products are there."""
 
-    def _renumbered(self, beside: Any, new_rows: Numbers) -> Any:
-        """What is kept beside rows that have other numbers now: of each the new, -1 if gone."""
+    def _renumbered(self, beside: Any, new_rows: Numbers, view: View) -> Any:
+        """What is to be kept beside rows that have other numbers now.
+
+        Args:
+            beside: what was kept beside the old ones.
+            new_rows: of each old one the new, -1 where it is gone.
+            view: the new ones.
+        """
 
     def _changed(self) -> None:
         """Products were added or removed."""
@@ -283,7 +289,7 @@ class LocalIndex(ProductIndex):
             made.fields.setdefault(name, Column())
         new_rows = np.full(view.length, -1, np.int64)
         new_rows[kept] = np.arange(len(kept))
-        made.beside = self._renumbered(old.beside, new_rows)
+        made.beside = self._renumbered(old.beside, new_rows, made.view())
         self._products = made
 
     def _moment(

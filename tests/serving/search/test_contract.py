@@ -118,7 +118,7 @@ VALUES = {
     "gender": [None, "Women", "Men", "a, b"],
     "season": [None, "Summer", "Winter", ("Fall", "Summer"), ("Fall", "Winter")],
 }
-GROUPS = [None, None, None, "p1", "p2", "elsewhere"]
+GROUPS = [None, "p1", "p1", "p2", "elsewhere"]
 IDS = [f"p{number}" for number in range(80)]
 WHERE = st.fixed_dictionaries(
     {},

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from serving.search import ExactIndex, FaissIndex, Space
+from serving.search import ExactIndex, FaissIndex, Space, local_index
 from tests.serving.search.clustered import SIZES, clustered
 
 COUNT = 6_000
@@ -97,7 +97,7 @@ def test_a_filter_that_lets_in_few_is_exact(built):
     assert built.search(QUERIES[0], 3, where={"tenth": "yes", "corner": "corner"})[0].exact
 
 
-def test_changes_keep_the_recall_before_and_after_it_is_made_anew():
+def test_changes_keep_the_recall_before_and_after_it_is_made_anew(built):
     index, exact = make(FaissIndex, exact_below=500), make(ExactIndex)
     index.build()
     new = clustered(1_000, seed=3)
@@ -111,6 +111,23 @@ def test_changes_keep_the_recall_before_and_after_it_is_made_anew():
     assert before >= 0.98
     assert recall(index, exact) >= 0.98
     assert index.approximation.products == COUNT - 1_500 + 500
+    # Each product is where it belongs, or more would have to be looked through.
+    assert index.approximation.probes <= 2 * built.approximation.probes
+
+
+def test_rows_of_products_that_are_gone_are_forgotten_one_day(exact, monkeypatch):
+    monkeypatch.setattr(local_index, "_DEAD_ROWS", 100)
+    index = make(FaissIndex, exact_below=500)
+    index.build()
+    # Far more rows are dead than alive, were they all kept.
+    for _ in range(5):
+        index.upsert(IDS[::2], VECTORS[::2], {name: of[::2] for name, of in fields().items()})
+    index.delete(["nobody"])
+
+    assert not index.is_exact
+    assert index._products.view().length < 2 * COUNT + 1_000
+    assert recall(index, exact) >= 0.98
+    assert recall(index, exact, where={"tenth": "no"}) >= 0.98
 
 
 def test_where_no_inverted_file_finds_enough_all_are_compared(caplog):
