@@ -46,6 +46,7 @@ RECALL = 0.99
 _CACHE_VERSION = 1
 _MEASURED_QUERIES = 256
 _MEASURED_NEIGHBORS = 15
+_MEASURED_SHARE = 0.1
 _ROWS_AT_ONCE = 32_768
 _TRAINED_ROWS_A_LIST = 48
 _TRAINING_ROUNDS = 8
@@ -64,20 +65,24 @@ class Approximation:
         lists: parts that the products are divided into by k-means.
         probes: parts that a query looks through, by the space's own weights.
         probes_any_weights: the same by any others.
+        probes_filtered: the same with a filter; see `_Inverted.search`.
         recall: share of the exact nearest 15 found so, without the query's own product, over 256.
-        recall_any_weights: the same by one block alone, the worst of the blocks.
+        recall_any_weights: the same by one block alone, the worst of the blocks; over 64.
+        recall_filtered: the same where a tenth of the products is let in, whichever; over 256.
         products: that it was measured over.
     """
 
     lists: int
     probes: int
     probes_any_weights: int
+    probes_filtered: int
     recall: float
     recall_any_weights: float
+    recall_filtered: float
     products: int
 
 
-_NONE = Approximation(0, 0, 0, 0.0, 0.0, 0)
+_NONE = Approximation(0, 0, 0, 0, 0.0, 0.0, 0.0, 0)
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,10 @@ class FaissIndex(LocalIndex):
             return self._all(view, queries, count, among), True
         own = np.array(list(self.space.weights.values()))
         usual = np.allclose(asked.weights / asked.weights.sum(), own / own.sum())
-        probes = inverted.known.probes if usual else inverted.known.probes_any_weights
+        known = inverted.known
+        probes = known.probes if usual else known.probes_any_weights
+        if among.let_in is not None:
+            probes = max(probes, known.probes_filtered)
         found = inverted.search(queries, _MORE_CANDIDATES * count, probes, among.let_in)
         if inverted.rows < view.length:
             added = Among(among.let_in, among.since(inverted.rows, view.length))
@@ -340,18 +348,21 @@ class FaissIndex(LocalIndex):
         )
         stored = self._widened(view.take(sample))
         own = self.space.weights_for(None)
+        mask = rng.random(view.length) < _MEASURED_SHARE
+        everything, tenth = Among(None, view.length), Among(mask, int(np.count_nonzero(mask)))
         alone = [weights for weights in np.eye(len(own)) if len(own) > 1]
         some = slice(0, _MEASURED_QUERIES // 4)
-        asked = [
-            (self.space.query(stored, own), sample),
-            *((self.space.query(stored[some], weights), sample[some]) for weights in alone),
-        ]
-        wanted = [self._neighbors(view, queries, rows) for queries, rows in asked]
+        queries = self.space.query(stored, own)
         chosen, recalls = [], []
-        for (queries, rows), truth in zip(asked, wanted, strict=True):
-            probes, recall = 1, 0.0
+        for asked, rows, among in [
+            (queries, sample, everything),
+            (queries, sample, tenth),
+            *((self.space.query(stored[some], of), sample[some], everything) for of in alone),
+        ]:
+            truth = self._neighbors(view, asked, rows, among)
+            probes = 1
             while True:
-                recall = _recall(made, queries, rows, truth, probes)
+                recall = _recall(made, asked, rows, truth, probes, among)
                 if recall >= self._recall or probes >= made.lists:
                     break
                 probes = min(made.lists, max(probes + 1, probes * 4 // 3))
@@ -365,26 +376,40 @@ class FaissIndex(LocalIndex):
             )
             return None
         known = Approximation(
-            made.lists, chosen[0], max(chosen), recalls[0], min(recalls), view.length
+            lists=made.lists,
+            probes=chosen[0],
+            probes_any_weights=max([chosen[0], *chosen[2:]]),
+            probes_filtered=max(chosen[:2]),
+            recall=recalls[0],
+            recall_any_weights=min([recalls[0], *recalls[2:]]),
+            recall_filtered=recalls[1],
+            products=view.length,
         )
         return replace(made, known=known)
 
-    def _neighbors(self, view: View, queries: Floats, rows: Numbers) -> Numbers:
+    def _neighbors(self, view: View, queries: Floats, rows: Numbers, among: Among) -> list[Numbers]:
         """The exact nearest of products, without themselves."""
-        count = min(_MEASURED_NEIGHBORS, view.length - 1)
-        found = self._all(view, queries, count + 1, Among(None, view.length))
+        count = min(_MEASURED_NEIGHBORS + 1, among.count)
+        found = self._all(view, queries, count, among) if count else np.empty((len(rows), 0), int)
         kept = []
         for query, row, each in zip(queries, rows, found, strict=True):
             others = each[each != row]
             scores = self.space.rows(self._widened(view.take(others))) @ query
-            kept.append(others[np.argsort(-scores, kind="stable")[:count]])
-        return np.array(kept).reshape(len(queries), count)
+            kept.append(others[np.argsort(-scores, kind="stable")[:_MEASURED_NEIGHBORS]])
+        return kept
 
 
-def _recall(made: _Inverted, queries: Floats, rows: Numbers, truth: Numbers, probes: int) -> float:
+def _recall(
+    made: _Inverted,
+    queries: Floats,
+    rows: Numbers,
+    truth: list[Numbers],
+    probes: int,
+    among: Among,
+) -> float:
     # As many as a search for so many asks for, with what may be folded.
     count = _MORE_CANDIDATES * (_MEASURED_NEIGHBORS + 8 + _MEASURED_NEIGHBORS // 2)
-    found = made.search(queries, count, probes, None)
+    found = made.search(queries, count, probes, among.let_in)
     shares = [
         np.isin(wanted, each[each != row]).mean()
         for each, row, wanted in zip(found, rows, truth, strict=True)
