@@ -6,16 +6,18 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
+from PIL import Image, ImageOps
 
 from components import sprites
 from components.catalog_example_gen.corrections import Decision
 from components.label_review.products import TREE
-from components.label_review.review import Review
+from components.label_review.review import CLEAR, Review
 from components.label_review.suspects import Suspect
 from components.report import page as report_page
 from components.report import products as report_products
@@ -102,7 +104,8 @@ def render(found: Review, data: Mapping[str, Any]) -> str:
     style += (_BROWSER / "review.css").read_text("utf-8")
     script = (_BROWSER / "review.js").read_text("utf-8")
     number = len(found.suspects)
-    summary = f"{number:,} {'label' if number == 1 else 'labels'} to look at."
+    summary = f"{number:,} {'label' if number == 1 else 'labels'} to look at"
+    summary += f", {found.clear:,} of them with a score of {CLEAR:.1f} or more."
     if number > len(data["rows"]):
         summary += f" The first {len(data['rows']):,} are here; all are in label_review.csv."
     return environment.get_template("review.html.j2").render(
@@ -168,12 +171,17 @@ def _is_single(found: Review, level: str) -> bool:
 
 
 def _small_pictures(examples: Sequence[str], ids: Sequence[str]) -> dict[str, bytes]:
-    """The pictures of some Examples, shrunk as they are read, for all of them may be many."""
+    """The pictures of some Examples, shrunk as they are read, for all of them may be many.
+
+    Those that are smaller are enlarged: they are looked at one by one.
+    """
     small = {}
     for name, picture in _pictures(examples, ids):
-        file = io.BytesIO()
-        sprites.thumbnail(picture, _SIDE).save(file, "JPEG", quality=_QUALITY)
-        small[name] = file.getvalue()
+        with suppress(OSError, ValueError, SyntaxError), Image.open(io.BytesIO(picture)) as image:
+            file = io.BytesIO()
+            fitted = ImageOps.contain(image.convert("RGB"), (_SIDE, _SIDE))
+            fitted.save(file, "JPEG", quality=_QUALITY)
+            small[name] = file.getvalue()
     return small
 
 

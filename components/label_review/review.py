@@ -34,6 +34,9 @@ from schema.labels import items, normalized
 
 LIST_FILE = "label_review.csv"
 
+CLEAR = 0.9
+"""The score from which on a suspect is nearly certain; most are less."""
+
 COLUMNS = ("id", "level", "given", "suggested", "score", "reasons")
 
 _MOST_COMPONENTS = 384
@@ -72,11 +75,18 @@ class Review:
     neighbors: np.ndarray
 
     @property
+    def clear(self) -> int:
+        """How many suspects are nearly certain."""
+        return sum(one.score >= CLEAR for one in self.suspects)
+
+    @property
     def summary(self) -> str:
         """In a sentence."""
         by_level = Counter(one.level for one in self.suspects)
         listed = ", ".join(f"{number:,} of {level}" for level, number in by_level.most_common())
         told = f"{len(self.suspects):,} labels to look at{f' ({listed})' if listed else ''}"
+        if self.suspects:
+            told += f", {self.clear:,} of them with a score of {CLEAR:.1f} or more"
         if self.skipped:
             told += f"; not judged: {', '.join(one.level for one in self.skipped)}"
         return told
