@@ -102,7 +102,8 @@ def sentences(of: dict[str, Any]) -> list[str]:
                 f"{figures['products']:,} products; with the labels as they were before, the same "
                 f"answers would be right in {_share(figures['as_given'])}"
                 + (
-                    f", and without the {figures['corrected']:,} corrected products in "
+                    f", and without the {figures['corrected']:,} corrected "
+                    f"{'product' if figures['corrected'] == 1 else 'products'} in "
                     f"{_share(without)}."
                     if without is not None
                     else "."
