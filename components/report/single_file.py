@@ -43,8 +43,8 @@ def single_file(report: Path) -> str:
     scripts.append(_inside("data-sheets", [_data_url(file) for file in sheets]))
     found = _PAGE_DATA.search(html)
     assert found is not None
-    # TFMA's own page is no part of what is mailed.
-    start = re.sub(r'<li class="tfma">.*?</li>', "", html[: found.start()])
+    # Other pages are no part of what is mailed.
+    start = re.sub(r'<(li|span) class="beside">.*?</\1>', "", html[: found.start()])
     return start + "".join(scripts) + html[found.end() :]
 
 

@@ -1,5 +1,6 @@
 """A report for mail has inside it what else lies beside the page."""
 
+import dataclasses
 import json
 import re
 
@@ -22,6 +23,7 @@ def inside(html):
 def test_data_and_the_worst_pictures_are_put_into_the_page(contents, tmp_path, monkeypatch):
     monkeypatch.setattr(single_file, "MOST_PICTURES", 40)
     contents.products["ids"][0] = "</script><b>"
+    contents = dataclasses.replace(contents, label_review="12 labels are probably wrong")
     write_report(contents, tmp_path)
     html = single_file.single_file(tmp_path)
     found = inside(html)
@@ -38,7 +40,9 @@ def test_data_and_the_worst_pictures_are_put_into_the_page(contents, tmp_path, m
     assert sheet.startswith("data:image/webp;base64,UklGR")
     # The page's script comes after all of it.
     assert html.rindex('data-slices">') < html.index("(() => {")
-    assert "tfma.html" not in html
+    for other in ("tfma.html", "label_review.html"):
+        assert other in (tmp_path / "index.html").read_text("utf-8")
+        assert other not in html
 
 
 def test_a_report_without_pictures_has_none(bare_contents, tmp_path):
