@@ -50,6 +50,7 @@ _MEASURED_SHARE = 0.1
 _ROWS_AT_ONCE = 32_768
 _TRAINED_ROWS_A_LIST = 48
 _TRAINING_ROUNDS = 8
+_FIRST_REACH = 16
 _MORE_CANDIDATES = 3
 """Times as many rows as are wanted are taken from the index, whose vectors are 8 bits a dimension,
 and compared again by the vectors themselves."""
@@ -128,8 +129,12 @@ class _Inverted:
     def _probes_for(self, queries: Floats, probes: int, inside: Mask) -> int:
         passing = np.bincount(self.list_of[inside], minlength=self.lists)
         wanted = min(probes * self.rows / self.lists, int(passing.sum()))
-        order = self.index.quantizer.search(queries, self.lists)[1]
-        enough = np.cumsum(passing[order], axis=1) >= wanted
+        for reach in (_FIRST_REACH * probes, self.lists):
+            # To put all lists in order takes longer than to look through the first.
+            order = self.index.quantizer.search(queries, min(reach, self.lists))[1]
+            enough = np.cumsum(passing[order], axis=1) >= wanted
+            if enough[:, -1].all():
+                break
         return max(probes, int(enough.argmax(axis=1).max()) + 1)
 
 
@@ -209,7 +214,7 @@ class FaissIndex(LocalIndex):
 
         Searches go on; writers wait.
         """
-        with self._lock:
+        with self._writing:
             self._forget_dead_rows()
             view, inverted = self._products.view(), self._inverted
             made: _Inverted | None

@@ -108,6 +108,9 @@ class LocalIndex(ProductIndex):
         self.made_by = dict(made_by or {})
         self.dtype = dtype
         self._products = Products(space, dtype)
+        # Held by whoever changes products, for as long as that takes.
+        self._writing = threading.RLock()
+        # Held for moments only, by searches too.
         self._lock = threading.RLock()
 
     @classmethod
@@ -136,7 +139,7 @@ class LocalIndex(ProductIndex):
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
-        with self._lock:
+        with self._writing:
             self._forget_dead_rows()
             written = folder.write(
                 Path(path),
@@ -187,14 +190,16 @@ class LocalIndex(ProductIndex):
     ) -> None:
         """See `ProductIndex`."""
         stored = self.space.stored(vectors, ids) if len(ids) else self._no_vectors()
-        with self._lock:
-            self._products.upsert(ids, stored, fields or {}, groups)
+        with self._writing:
+            with self._lock:
+                self._products.upsert(ids, stored, fields or {}, groups)
             self._changed()
 
     def delete(self, ids: Sequence[str]) -> int:
         """See `ProductIndex`."""
-        with self._lock:
-            deleted = self._products.delete(ids)
+        with self._writing:
+            with self._lock:
+                deleted = self._products.delete(ids)
             self._changed()
         return deleted
 
@@ -263,7 +268,7 @@ class LocalIndex(ProductIndex):
             self._forget_dead_rows()
 
     def _adopt(self, opened: folder.Opened) -> None:
-        with self._lock:
+        with self._writing:
             self._products = opened.products()
             self._opened(opened)
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from schema.errors import UserError
 from serving.search import DamagedIndex, ExactIndex, Space
+from serving.search import folder as folder_module
 
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = {"name": "../../x", "bytes": 1, "crc32c": ""}
@@ -86,6 +88,33 @@ def test_who_has_it_open_keeps_the_old_version_while_a_new_one_is_saved(tmp_path
     assert ExactIndex.open(tmp_path).count() == 50
     names = sorted(path.name.partition("-")[0] for path in tmp_path.iterdir())
     assert names == [".lock", "manifest.json", "products", "vectors"]
+
+
+def test_while_it_is_saved_searches_are_answered_and_writers_wait(tmp_path, monkeypatch):
+    index, whole = catalog(30), folder_module.write
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        begun.set()
+        assert may_end.wait(60)
+        return whole(*arguments)
+
+    monkeypatch.setattr(folder_module, "write", slow)
+    saving = threading.Thread(target=index.save, args=(tmp_path,))
+    saving.start()
+    assert begun.wait(60)
+    writing = threading.Thread(target=index.upsert, args=(["new"], np.ones(4)))
+    writing.start()
+
+    # Answered while the save stands still.
+    assert len(index.search(np.ones(4), 40)[0].hits) == 30
+    assert index.product("p1")[1] == "p1"
+    assert index.count({"season": "Fall"}) == 15
+    may_end.set()
+    for thread in (saving, writing):
+        thread.join()
+    assert ExactIndex.open(tmp_path).count() == 30
+    assert index.search(np.ones(4), 1)[0].hits[0].id == "new"
 
 
 def test_another_process_always_opens_a_whole_version(tmp_path):
