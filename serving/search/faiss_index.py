@@ -288,7 +288,8 @@ class FaissIndex(LocalIndex):
             _LOG.warning("The FAISS index in %s is made anew: %s", opened.path, said)
         self.build()
         try:
-            self._write_cache(opened.path, opened.vectors_file)
+            with folder.only_writer(opened.path):
+                self._write_cache(opened.path, opened.vectors_file)
         except OSError as error:
             _LOG.warning("The FAISS index cannot be kept in %s: %s", opened.path, error)
 

@@ -132,26 +132,36 @@ def write(path: Path, content: Content) -> Opened:
             f"{path} is no folder of an index: it holds {min(strange)}; name an empty folder."
         )
     token = secrets.token_hex(8)
-    with _only_writer(path):
-        vectors = _write_vectors(path / f"vectors-{token}.npy", content)
-        products = _write_products(path / f"products-{token}.parquet", content)
-        content.cache(path, vectors)
-        manifest = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "products": content.view.count,
-            "blocks": content.space.sizes,
-            "weights": content.space.weights,
-            "distance": content.space.distance,
-            "dtype": content.dtype,
-            "threshold": content.threshold,
-            "approximate": content.approximate,
-            "made_by": content.made_by,
-            "files": {"vectors": vars(vectors), "products": vars(products)},
-        }
-        replace(path / MANIFEST, json.dumps(manifest, indent=1).encode())
-        _remove_others(path, token)
+    with only_writer(path):
+        try:
+            _write(path, token, content)
+        except BaseException:
+            # The manifest may have taken its place already.
+            if token not in _manifest_or_nothing(path):
+                _remove(path, lambda name: token in name)
+            raise
+        _remove(path, lambda name: token not in name)
     return read(path, verify=False)
+
+
+def _write(path: Path, token: str, content: Content) -> None:
+    vectors = _write_vectors(path / f"vectors-{token}.npy", content)
+    products = _write_products(path / f"products-{token}.parquet", content)
+    content.cache(path, vectors)
+    manifest = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "products": content.view.count,
+        "blocks": content.space.sizes,
+        "weights": content.space.weights,
+        "distance": content.space.distance,
+        "dtype": content.dtype,
+        "threshold": content.threshold,
+        "approximate": content.approximate,
+        "made_by": content.made_by,
+        "files": {"vectors": vars(vectors), "products": vars(products)},
+    }
+    replace(path / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def read(path: Path, *, verify: bool) -> Opened:
@@ -203,6 +213,13 @@ def replace(path: Path, content: bytes) -> None:
 
 def _to_disk(descriptor: int) -> None:
     os.fsync(descriptor)
+
+
+def _manifest_or_nothing(path: Path) -> str:
+    try:
+        return _manifest(path)
+    except DamagedIndex:
+        return ""
 
 
 def _manifest(path: Path) -> str:
@@ -320,16 +337,17 @@ def _write_products(path: Path, content: Content) -> File:
 
 
 @contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
+def only_writer(path: Path) -> Iterator[None]:
+    """Waits until no other process writes into the folder, and keeps others out."""
     # The system lets go of it when the process ends, however it does.
     with (path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _remove_others(path: Path, token: str) -> None:
+def _remove(path: Path, chosen: Callable[[str], bool]) -> None:
     for entry in path.iterdir():
-        if _OURS.fullmatch(entry.name) and token not in entry.name:
+        if _OURS.fullmatch(entry.name) and chosen(entry.name):
             entry.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -174,6 +175,21 @@ def test_killed_while_saving_the_old_version_is_there_and_a_new_one_can_be_saved
     catalog(50).save(folder)
     assert ExactIndex.open(folder).count() == 50
     assert len(list(folder.iterdir())) == 4
+
+
+def test_a_full_disk_leaves_the_old_version_and_nothing_else(tmp_path, monkeypatch):
+    catalog(30).save(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        catalog(40).save(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert ExactIndex.open(tmp_path).count() == 30
 
 
 def _cut(path):
