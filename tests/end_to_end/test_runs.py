@@ -22,7 +22,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from benchmarks import published
 from components.predictions import table
-from pipeline.pipeline import LOOK_UPS, STEPS
+from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -48,7 +48,7 @@ def wait_until(condition, timeout_s: float):
 
 def test_a_first_run_computes_every_step_and_pushes_a_version(demo_runs):
     assert tuple(demo_runs.steps.states) == STEPS
-    assert demo_runs.steps.computed() == set(STEPS) - {"Tuner", "TrainPredictions", *LOOK_UPS}
+    assert demo_runs.steps.computed() == set(STEPS) - {*OPTIONAL_STEPS, *LOOK_UPS}
     [version] = versions(demo_runs)
     assert version.name.isdigit()
     assert (demo_runs.workspace.report / "index.html").is_file()
