@@ -86,10 +86,18 @@ def catalog_picture(catalog: Path) -> Image.Image:
     return sheet
 
 
-def section_picture(page: Path, section: str, height: int) -> Image.Image:
+def report_picture(page: str) -> Image.Image:
+    """Draws the beginning of a report."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "index.html")
+        copy.write_text(page, encoding="utf-8")
+        return drawn(copy, HEIGHT)
+
+
+def section_picture(page: str, section: str, height: int) -> Image.Image:
     """Draws one section of a report alone, without the page's contents and empty margins."""
     others = f"nav, header, .cards, main > p, section:not(#{section})"
-    alone = single_file(page.parent).replace(
+    alone = page.replace(
         "</style>",
         f"{others} {{ display: none !important }} body {{ display: block !important }}</style>",
         1,
@@ -112,9 +120,10 @@ def section_picture(page: Path, section: str, height: int) -> Image.Image:
 
 if __name__ == "__main__":
     workspace = Path(sys.argv[1])
-    report = workspace / "report" / "index.html"
+    # Where this machine has the repository is nobody's business.
+    report = single_file(workspace / "report").replace(f"{Path.cwd()}/", "")
     save(catalog_picture(workspace / "catalog"), "catalog.png")
-    save(drawn(report, HEIGHT), "report.png")
+    save(report_picture(report), "report.png")
     for section, height in SECTIONS.items():
         save(section_picture(report, section, height), f"report_{section}.png")
     for capture in sys.argv[2:]:

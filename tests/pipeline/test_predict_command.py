@@ -181,6 +181,8 @@ def test_ctrl_c_leaves_whole_rows_and_says_how_to_go_on(predict, shop, words, si
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background may have switched Ctrl-C off.
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL),
     )
     for _ in range(300):
         time.sleep(0.1)

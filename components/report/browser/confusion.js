@@ -87,7 +87,7 @@ function matrix(of, all, state, tell) {
     );
     if (side === 40) {
       parts.push(
-        drawn("text", { x: x + side / 2, y: y + side / 2 + 4, class: strength > 0.6 ? "on" : "in" }, figure(share, 2)),
+        drawn("text", { x: x + side / 2, y: y + side / 2 + 4, class: strength > 0.6 ? `on ${isRight ? "right-on" : "wrong-on"}` : "in" }, figure(share, 2)),
       );
     }
   };
