@@ -24,6 +24,9 @@ PER_SHEET = COLUMNS * COLUMNS
 """Small pictures in a sheet: picture i is in sheet i // PER_SHEET, at place i % PER_SHEET there,
 row by row."""
 
+LAYOUT = {"columns": COLUMNS, "perSheet": PER_SHEET}
+"""Of the sheets, for a page's script."""
+
 _QUALITY = 75
 
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
@@ -85,37 +84,28 @@ def told(
         "several": [level for level in levels if not _is_single(found, level)],
         "titles": {features.CATEGORY: "Category", features.SUBCATEGORY: "Sub-category"},
         "earlier": [list(one[1:]) for one in decisions],
-        "columns": sprites.COLUMNS,
-        "perSheet": sprites.PER_SHEET,
+        "sheets": sprites.LAYOUT,
     }
     return data, list(picture_of)
 
 
 def render(found: Review, data: Mapping[str, Any]) -> str:
     """The page, which asks nothing of the net."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_BROWSER),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     style = (report_page.BROWSER / "page.css").read_text("utf-8")
     style += (_BROWSER / "review.css").read_text("utf-8")
-    script = (_BROWSER / "review.js").read_text("utf-8")
     number = len(found.suspects)
     summary = f"{number:,} {'label' if number == 1 else 'labels'} to look at"
     summary += f", {found.clear:,} of them with a score of {CLEAR:.1f} or more."
     if number > len(data["rows"]):
         summary += f" The first {len(data['rows']):,} are here; all are in label_review.csv."
-    return environment.get_template("review.html.j2").render(
+    return report_page.template("review.html.j2", _BROWSER).render(
         name=data["name"],
         summary=summary,
         notes=[one.reason for one in found.skipped],
         rows=data["rows"],
-        page_data=report_page.script_json(data),
+        page_data=data,
         style=Markup(style),
-        script=Markup('(() => {{\n"use strict";\n\n{}}})();').format(Markup(script)),
+        script=report_page.browser_script(("base",), _BROWSER / "review.js"),
     )
 
 

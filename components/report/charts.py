@@ -61,14 +61,12 @@ class Axis:
         low: Its least value.
         high: Its largest, above `low`.
         ticks: Values with a number and a line.
-        words: What stands at the ticks instead of their numbers.
     """
 
     title: str
     low: float
     high: float
     ticks: tuple[float, ...]
-    words: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,12 +316,12 @@ def draw(
         return bottom - (value - y.low) / (y.high - y.low) * (bottom - top)
 
     parts = []
-    for tick, words in zip(y.ticks, y.words or map(_tick, y.ticks), strict=True):
+    for tick in y.ticks:
         place = at_y(tick)
         parts.append(_stroke(left, place, right, place, "--rule"))
-        parts.append(_text(left - 6, place + 4, words, "end"))
-    for tick, words in zip(x.ticks, x.words or map(_tick, x.ticks), strict=True):
-        parts.append(_text(at_x(tick), bottom + _LINE, words, "middle"))
+        parts.append(_text(left - 6, place + 4, _tick(tick), "end"))
+    for tick in x.ticks:
+        parts.append(_text(at_x(tick), bottom + _LINE, _tick(tick), "middle"))
     if x.title:
         parts.append(_text((left + right) / 2, bottom + 2 * _LINE, x.title, "middle"))
     if y.title:

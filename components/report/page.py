@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from components import sprites
 from components.evaluation import figures
 from components.evaluation.results import number
 from components.report import explorer, sections, words
@@ -33,7 +34,7 @@ never reads another's."""
 BROWSER = Path(__file__).parent / "browser"
 """What runs in the browser."""
 
-SCRIPTS = ("page", "products", "explorer", "confusion", "thresholds", "begin")
+SCRIPTS = ("base", "page", "products", "explorer", "confusion", "thresholds", "begin")
 """The page's scripts, in the order in which they build on each other."""
 
 
@@ -72,6 +73,7 @@ def render_page(contents: Contents) -> Page:
         "files": folder,
         "inside": False,
         "pictures": contents.products.get("pictures", 0),
+        "sheets": sprites.LAYOUT,
         "smallSupport": sections.SMALL_SUPPORT,
         "titles": {level: words.level_title(level) for level in contents.labels},
         "tables": {name: of for name, of in tables.items() if of},
@@ -106,10 +108,10 @@ def render_page(contents: Contents) -> Page:
     return Page(html, folder, data)
 
 
-def template(name: str) -> jinja2.Template:
-    """A page's template, with what all of them use."""
+def template(name: str, folder: Path = BROWSER) -> jinja2.Template:
+    """A page's template out of a folder, with what all of them use."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(BROWSER),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -128,9 +130,10 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def browser_script(names: tuple[str, ...] = SCRIPTS) -> Markup:
-    """The scripts as one, whose names are nobody else's."""
-    parts = [(BROWSER / f"{name}.js").read_text("utf-8") for name in names]
+def browser_script(names: Sequence[str] = SCRIPTS, *others: Path) -> Markup:
+    """The scripts of these names, then those of other pages, as one whose names are its own."""
+    files = [*(BROWSER / f"{name}.js" for name in names), *others]
+    parts = [file.read_text("utf-8") for file in files]
     return Markup('(() => {{\n"use strict";\n\n{}}})();').format(Markup("\n".join(parts)))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from tensorflow.core.example.example_pb2 import Example
 
 from components.evaluation import figures
@@ -186,11 +185,6 @@ def read_pictures(files: Sequence[str], ids: Collection[str]) -> dict[str, bytes
                 if name in wanted:
                     found[name] = of[features.IMAGE].bytes_list.value[0]
     return found
-
-
-def texts(of: pa.Table, column: str) -> list[str]:
-    """A column of a table of answers, as texts."""
-    return [str(value) for value in of[column].to_pylist()]
 
 
 def _classes(judged: Judged) -> dict[str, ClassAnswers]:

@@ -1,22 +1,8 @@
 /** Works through the labels that are probably wrong: decisions, keys, and the file they go into. */
 
-const data = JSON.parse(document.getElementById("page-data").textContent);
-
 const byId = (id) => document.getElementById(id);
 
-/** An element with text children; texts stay texts, whatever a catalog's labels hold. */
-function made(tag, attributes = {}, ...children) {
-  const one = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    one.setAttribute(name, value);
-  }
-  one.append(...children);
-  return one;
-}
-
-const isolated = (text) => made("bdi", {}, text);
-
-const count = (value) => value.toLocaleString("en");
+const isolated = (text) => element("bdi", {}, text);
 
 const keyOf = (row) => JSON.stringify([row.id, row.level, row.given]);
 
@@ -25,7 +11,7 @@ const decisions = new Map();
 
 const undone = [];
 
-const KEPT_UNDER = `seamline label review ${data.name}`;
+const KEPT_UNDER = `seamline label review ${page.name}`;
 
 let isKept = true;
 try {
@@ -53,32 +39,25 @@ const isShown = (row) => {
 
 /** The next row from a place on that is to be shown, or -1; `by` is 1 or -1. */
 function found(from, by) {
-  for (let place = from; place >= 0 && place < data.rows.length; place += by) {
-    if (isShown(data.rows[place])) {
+  for (let place = from; place >= 0 && place < page.rows.length; place += by) {
+    if (isShown(page.rows[place])) {
       return place;
     }
   }
   return -1;
 }
 
-/** Fills a tile with a picture out of its sheet. */
-function paint(tile, picture, id) {
+/** Fills a tile with a product's picture. */
+function fill(tile, picture, id) {
   tile.setAttribute("aria-label", `Picture of product ${id}`);
-  const sheet = Math.floor(picture / data.perSheet);
-  const place = picture % data.perSheet;
-  const [x, y] = [place % data.columns, Math.floor(place / data.columns)];
-  tile.style.backgroundImage = `url("${fileOf(sheet)}")`;
-  tile.style.backgroundSize = `calc(var(--side) * ${data.columns})`;
-  tile.style.backgroundPosition = `calc(var(--side) * ${-x}) calc(var(--side) * ${-y})`;
+  paint(tile, picture);
 }
-
-const fileOf = (sheet) => `${data.files}/${String(sheet).padStart(4, "0")}.webp`;
 
 /** The sheets of the rows to come are asked for before they are needed. */
 function fetchAhead(place) {
-  for (const row of data.rows.slice(place + 1, place + 6)) {
+  for (const row of page.rows.slice(place + 1, place + 6)) {
     for (const picture of [row.picture, ...row.near.map((one) => one.picture)]) {
-      new Image().src = fileOf(Math.floor(picture / data.perSheet));
+      new Image().src = sheetFile(sheetOf(picture));
     }
   }
 }
@@ -100,39 +79,39 @@ const cellOf = (labels) => {
 };
 
 function show() {
-  const row = at >= 0 ? data.rows[at] : null;
+  const row = at >= 0 ? page.rows[at] : null;
   byId("card").hidden = !row;
   byId("done").hidden = Boolean(row);
   tell();
   if (!row) {
     return;
   }
-  const title = data.titles[row.level] ?? row.level;
+  const title = page.titles[row.level] ?? row.level;
   byId("what").replaceChildren(`${title} of `, isolated(row.id));
-  paint(byId("picture"), row.picture, row.id);
+  fill(byId("picture"), row.picture, row.id);
   const decided = decisions.get(keyOf(row));
   const words = { keep: "kept", change: "changed", unsure: "unsure" };
   byId("state").textContent =
-    `${count(at + 1)} of ${count(data.rows.length)}; how likely it is wrong: ${row.score.toFixed(2).replace(/^0/, "")}` +
+    `${count(at + 1)} of ${count(page.rows.length)}; how likely it is wrong: ${row.score.toFixed(2).replace(/^0/, "")}` +
     (decided ? `; you decided: ${words[decided.decision]}` : "");
   const terms = [];
   for (const field of fieldsOf(row)) {
-    const name = data.titles[field.level] ?? field.level;
+    const name = page.titles[field.level] ?? field.level;
     terms.push(
-      made("dt", {}, `${name} given`),
-      made("dd", { class: "given" }, isolated(field.given || "none")),
-      made("dt", {}, `${name} suggested`),
-      made("dd", { class: "suggested" }, isolated(field.suggested || "none")),
+      element("dt", {}, `${name} given`),
+      element("dd", { class: "given" }, isolated(field.given || "none")),
+      element("dt", {}, `${name} suggested`),
+      element("dd", { class: "suggested" }, isolated(field.suggested || "none")),
     );
   }
   byId("labels").replaceChildren(...terms);
-  byId("reasons").replaceChildren(...row.reasons.map((reason) => made("li", {}, isolated(reason))));
+  byId("reasons").replaceChildren(...row.reasons.map((reason) => element("li", {}, isolated(reason))));
   byId("fields").replaceChildren(...fieldsOf(row).map((field) => control(field, decided)));
   byId("near").replaceChildren(
     ...row.near.map((one) => {
-      const tile = made("div", { class: "tile", role: "img" });
-      paint(tile, one.picture, one.id);
-      return made("li", {}, tile, made("p", {}, isolated(one.label)), made("p", { class: "quiet" }, isolated(one.id)));
+      const tile = element("div", { class: "tile", role: "img" });
+      fill(tile, one.picture, one.id);
+      return element("li", {}, tile, element("p", {}, isolated(one.label)), element("p", { class: "quiet" }, isolated(one.id)));
     }),
   );
   byId("undo").disabled = !undone.length;
@@ -143,34 +122,34 @@ function show() {
 
 /** A choice of the label that shall be there instead. */
 function control(field, decided) {
-  const several = data.several.includes(field.level);
+  const several = page.several.includes(field.level);
   const id = `to-${field.level}`;
   const before = decided?.lines.find((line) => line[1] === field.level && line[3] === "change");
   const chosen = before ? before[4] : field.suggested;
   const wanted = several ? listOf(chosen) : [chosen];
-  const select = made("select", { id, "data-level": field.level, "data-given": field.given });
+  const select = element("select", { id, "data-level": field.level, "data-given": field.given });
   select.multiple = several;
-  for (const label of data.labels[field.level]) {
-    const option = made("option", { value: label }, label);
+  for (const label of page.labels[field.level]) {
+    const option = element("option", { value: label }, label);
     option.selected = wanted.includes(label);
     select.append(option);
   }
-  const name = data.titles[field.level] ?? field.level;
-  return made("div", { class: "control" }, made("label", { for: id }, `Change ${name} to`), select);
+  const name = page.titles[field.level] ?? field.level;
+  return element("div", { class: "control" }, element("label", { for: id }, `Change ${name} to`), select);
 }
 
 function tell() {
   const numbers = { keep: 0, change: 0, unsure: 0 };
-  for (const row of data.rows) {
+  for (const row of page.rows) {
     const decided = decisions.get(keyOf(row));
     if (decided) {
       numbers[decided.decision] += 1;
     }
   }
   const all = numbers.keep + numbers.change + numbers.unsure;
-  byId("progress").value = all / data.rows.length;
+  byId("progress").value = all / page.rows.length;
   byId("told").textContent =
-    `${count(all)} of ${count(data.rows.length)} decided: ${count(numbers.keep)} kept, ` +
+    `${count(all)} of ${count(page.rows.length)} decided: ${count(numbers.keep)} kept, ` +
     `${count(numbers.change)} changed, ${count(numbers.unsure)} unsure.` +
     (isKept ? "" : " This browser keeps nothing: save before you close the page.");
 }
@@ -180,7 +159,7 @@ const say = (words) => {
 };
 
 function decide(decision) {
-  const row = at >= 0 ? data.rows[at] : null;
+  const row = at >= 0 ? page.rows[at] : null;
   if (!row) {
     return;
   }
@@ -212,10 +191,10 @@ function decide(decision) {
   const next = found(at + 1, 1);
   at = next >= 0 ? next : found(0, 1);
   if (shown === "all" && next < 0) {
-    at = data.rows.length - 1;
+    at = page.rows.length - 1;
   }
   show();
-  const now = at >= 0 ? data.rows[at] : null;
+  const now = at >= 0 ? page.rows[at] : null;
   say(`${words[decision]}. ${now ? `Next: ${byId("what").textContent}, ${now.given}, suggested ${now.suggested}.` : "Nothing is left here."}`);
   if (!now) {
     byId("done-title").focus();
@@ -246,7 +225,7 @@ function move(by) {
   if (place >= 0) {
     at = place;
     show();
-    say(`${byId("what").textContent}, ${data.rows[at].given}, suggested ${data.rows[at].suggested}.`);
+    say(`${byId("what").textContent}, ${page.rows[at].given}, suggested ${page.rows[at].suggested}.`);
   }
 }
 
@@ -261,7 +240,7 @@ function corrections() {
   const lines = [...decisions.values()].flatMap((one) => one.lines);
   const told = new Set(lines.map((line) => JSON.stringify(line.slice(0, 3))));
   // What nobody could tell before may have been decided now; and no line is there twice.
-  const before = data.earlier.filter(
+  const before = page.earlier.filter(
     (line) => line[3] === "change" ? !lines.some((one) => String(one) === String(line)) : !told.has(JSON.stringify(line.slice(0, 3))),
   );
   const rows = [["id", "level", "given", "decision", "corrected"], ...before, ...lines];
@@ -270,7 +249,7 @@ function corrections() {
 
 function save() {
   const blob = new Blob(["\ufeff", corrections()], { type: "text/csv;charset=utf-8" });
-  const anchor = made("a", { href: URL.createObjectURL(blob), download: "corrections.csv" });
+  const anchor = element("a", { href: URL.createObjectURL(blob), download: "corrections.csv" });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 1000);
   say("corrections.csv is saved.");
@@ -309,10 +288,10 @@ byId("previous").addEventListener("click", () => move(-1));
 byId("next").addEventListener("click", () => move(1));
 byId("save").addEventListener("click", save);
 
-const levels = [...new Set(data.rows.map((row) => row.level))];
+const levels = [...new Set(page.rows.map((row) => row.level))];
 byId("level").append(
-  made("option", { value: "" }, "all"),
-  ...levels.map((one) => made("option", { value: one }, data.titles[one] ?? one)),
+  element("option", { value: "" }, "all"),
+  ...levels.map((one) => element("option", { value: one }, page.titles[one] ?? one)),
 );
 byId("level").addEventListener("change", (event) => {
   level = event.target.value;

@@ -147,7 +147,7 @@ function matrix(of, all, state, tell) {
       onpointermove: (event) => found(event) && tell(said(found(event))),
       onclick: (event) => {
         const cell = found(event);
-        if (cell && page.files !== undefined) {
+        if (cell) {
           const [truths, answers] = [new Set(rows[cell.row].codes), new Set(all[cell.column].codes)];
           openPairs(of, said(cell), truths, answers);
         }
@@ -246,9 +246,7 @@ function confusion(container, of) {
       rows: wrong.map(([truth, answer, number]) => [
         {
           text: name(truth),
-          open: page.files === undefined
-            ? null
-            : () => openPairs(of, `${name(truth)}, taken for ${name(answer)}`, new Set([truth]), new Set([answer])),
+          open: () => openPairs(of, `${name(truth)}, taken for ${name(answer)}`, new Set([truth]), new Set([answer])),
         },
         name(answer),
         number,
@@ -282,9 +280,7 @@ function confusion(container, of) {
           const row = [
             {
               text: name(code),
-              open: page.files === undefined
-                ? null
-                : () => openPairs(of, `${name(code)}, not recognized`, new Set([code]), new Set(of.labels.map((_, other) => other).filter((other) => other !== code))),
+              open: () => openPairs(of, `${name(code)}, not recognized`, new Set([code]), new Set(of.labels.map((_, other) => other).filter((other) => other !== code))),
             },
             products,
             ...figures.map((value) => ({ text: figure(value), sort: value })),

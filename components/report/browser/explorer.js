@@ -260,14 +260,4 @@ async function openSlice(row, level, of) {
   gallery(ofProducts, products, wrong, { level: name });
 }
 
-function slices() {
-  const container = document.getElementById("slices-shown");
-  if (container) {
-    whenNear(container, async () => {
-      const data = await loadInto(container, "slices");
-      if (data) {
-        explorer(container, data);
-      }
-    });
-  }
-}
+const slices = () => whenSeen("slices-shown", "slices", explorer);

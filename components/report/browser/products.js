@@ -1,7 +1,5 @@
 /** Products: their pictures, the lists that figures open, mistakes, and what changed since last. */
 
-const SMALL = { side: 96, columns: 10, perSheet: 100 };
-
 const NOBODY_KNOWS = -2;
 
 /** Products of the list that a level says something of. */
@@ -23,14 +21,8 @@ function picture(products, at) {
     return element("div", { class: "no-image" }, "no picture here");
   }
   const box = element("div", { class: "picture", role: "img", "aria-label": name });
-  const place = at % SMALL.perSheet;
-  const [x, y] = [place % SMALL.columns, Math.floor(place / SMALL.columns)];
   whenNear(box, async () => {
-    const sheet = Math.floor(at / SMALL.perSheet);
-    const inside = page.inside ? (await load("sheets"))[sheet] : null;
-    const file = `${page.files}/${String(sheet).padStart(4, "0")}.webp`;
-    box.style.backgroundImage = `url("${inside ?? file}")`;
-    box.style.backgroundPosition = `${-x * SMALL.side}px ${-y * SMALL.side}px`;
+    paint(box, at, page.inside ? (await load("sheets"))[sheetOf(at)] : undefined);
   });
   return box;
 }
@@ -162,17 +154,23 @@ async function loadInto(container, name) {
   }
 }
 
-/** The wrong answers of a level that the model was surest of. */
-function mistakes() {
-  const section = document.getElementById("mistakes-shown");
-  if (!section) {
+/** Draws a part of the page with data of one name, when it comes near. */
+function whenSeen(id, name, draw) {
+  const container = document.getElementById(id);
+  if (!container) {
     return;
   }
-  whenNear(section, async () => {
-    const products = await loadInto(section, "products");
-    if (!products) {
-      return;
+  whenNear(container, async () => {
+    const data = await loadInto(container, name);
+    if (data) {
+      draw(container, data);
     }
+  });
+}
+
+/** The wrong answers of a level that the model was surest of. */
+function mistakes() {
+  whenSeen("mistakes-shown", "products", (section, products) => {
     const list = element("div");
     const names = Object.keys(products.levels);
     const show = (name) => {
@@ -197,15 +195,7 @@ function mistakes() {
 
 /** The products whose answer became right, and those whose answer became wrong. */
 function changes() {
-  const section = document.getElementById("changes-shown");
-  if (!section) {
-    return;
-  }
-  whenNear(section, async () => {
-    const products = await loadInto(section, "products");
-    if (!products) {
-      return;
-    }
+  whenSeen("changes-shown", "products", (section, products) => {
     const wasWrong = (of, at) => isKnown(of, at) && of.truth[at] !== of.last[at];
     const names = Object.keys(products.levels).filter((name) => products.levels[name].last);
     const sides = {

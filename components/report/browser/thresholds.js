@@ -85,15 +85,7 @@ function openAttribute(data, place) {
 }
 
 function attributes() {
-  const container = document.getElementById("attributes-shown");
-  if (!container) {
-    return;
-  }
-  whenNear(container, async () => {
-    const data = await loadInto(container, "attributes");
-    if (!data) {
-      return;
-    }
+  whenSeen("attributes-shown", "attributes", (container, data) => {
     table(container, {
       caption: `Attributes at a score of ${figure(data.threshold, 2)}; click one for other scores and its products`,
       heads: [
