@@ -32,10 +32,25 @@ class Part(NamedTuple):
     output: str
 
 
+def files_of(examples: list[types.Artifact], splits: Sequence[str]) -> list[tuple[str, str]]:
+    """The files of some splits' Examples, each with its split, in order.
+
+    Args:
+        examples: The artifact, alone in a list as a step gets it.
+        splits: Their names.
+    """
+    return [
+        (split, file)
+        for split in splits
+        for uri in artifact_utils.get_split_uris(examples, split)
+        for file in sorted(fileio.glob(os.path.join(uri, "*.gz")))
+    ]
+
+
 def parts_of(
     examples: types.Artifact, splits: Sequence[str], folder: str | Path, suffix: str
 ) -> list[Part]:
-    """The files of some splits' Examples.
+    """The files of some splits' Examples, and what is made of each.
 
     Args:
         examples: The artifact.
@@ -49,9 +64,7 @@ def parts_of(
             file,
             str(table.split_folder(folder, split) / (Path(file).name.removesuffix(".gz") + suffix)),
         )
-        for split in splits
-        for uri in artifact_utils.get_split_uris([examples], split)
-        for file in sorted(fileio.glob(os.path.join(uri, "*.gz")))
+        for split, file in files_of([examples], splits)
     ]
 
 

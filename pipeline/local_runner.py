@@ -210,15 +210,14 @@ def publish_report(source: Path, destination: Path, files: str = FILES) -> None:
     """
     destination.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.iterdir(), key=lambda file: file.is_file()):
-        placed, unfinished = destination / file.name, destination / f".{file.name}"
-        if file.is_dir():
-            shutil.rmtree(unfinished, ignore_errors=True)
-            if not placed.exists():
-                shutil.copytree(file, unfinished)
-                unfinished.replace(placed)
+        if file.is_file():
+            _place(file, destination)
             continue
-        shutil.copyfile(file, unfinished)
-        unfinished.replace(placed)
+        placed, unfinished = destination / file.name, destination / f".{file.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not placed.exists():
+            shutil.copytree(file, unfinished)
+            unfinished.replace(placed)
     for old in destination.glob(f"{files}*"):
         if not (source / old.name).exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -230,9 +229,14 @@ def publish_review(source: Path, workspace: Workspace) -> None:
     Both stay until the next one comes, for people may be at work on them.
     """
     publish_report(source / label_review.PAGE_FOLDER, workspace.report, label_review.FILES)
-    unfinished = workspace.label_review.with_name(f".{workspace.label_review.name}")
-    shutil.copyfile(source / workspace.label_review.name, unfinished)
-    unfinished.replace(workspace.label_review)
+    _place(source / workspace.label_review.name, workspace.label_review.parent)
+
+
+def _place(file: Path, folder: Path) -> None:
+    """Puts a copy of a file into a folder, whole or not at all."""
+    unfinished = folder / f".{file.name}"
+    shutil.copyfile(file, unfinished)
+    unfinished.replace(folder / file.name)
 
 
 def forget_killed_steps(workspace: Workspace) -> None:

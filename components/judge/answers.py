@@ -25,6 +25,9 @@ side, so that an end may hold more than a tenth, or none where nearly all are al
 
 MIDDLE = "those between"
 
+# Of a level, in the table of answers.
+_UNREAD = ("true_score", "independent", "uncalibrated", "uncalibrated_score", "uncalibrated_scores")
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -61,6 +64,22 @@ class Judged:
         return np.unique(self.groups, return_inverse=True)[1].reshape(-1)
 
 
+def read(folder: str, split: str) -> pa.Table | None:
+    """A table of answers as `judged` reads it; None where no model was asked about the split.
+
+    Without what it does not ask for, most of which are the embeddings.
+    """
+    there = table.column_names(folder, split)
+    # A slice column may be called anything.
+    unread = {
+        name
+        for name in there
+        if name.rpartition("/")[2] in _UNREAD and not name.startswith(table.slice_name(""))
+    }
+    names = [name for name in there if name != features.EMBEDDING and name not in unread]
+    return table.read(folder, split, names)
+
+
 def judged(
     candidate: pa.Table,
     last: pa.Table | None,
@@ -73,7 +92,7 @@ def judged(
     the other's answers.
 
     Args:
-        candidate: From `table.read`, without the embeddings.
+        candidate: From `read`.
         last: The same of the last blessed model, about the same pictures in any order.
         slices: The catalog's slice columns.
         attribute_threshold: Score from which an attribute counts as predicted.

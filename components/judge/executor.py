@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
@@ -43,9 +42,6 @@ ATTRIBUTES = "attributes"
 SEVERAL_PICTURES = "several_pictures"
 CODE = "code"
 
-# Of a level, in the table of answers.
-_UNREAD = ("true_score", "independent", "uncalibrated", "uncalibrated_score", "uncalibrated_scores")
-
 
 class Executor(base_executor.BaseExecutor):
     """Executor of `Judge`."""
@@ -79,7 +75,7 @@ class Executor(base_executor.BaseExecutor):
         if before := input_dict.get(BASELINE_JUDGEMENT):
             told = replace(told, gone=gone(judgement.read(before[0].uri), products.judged))
         wanted = exec_properties.get(AUTOMATIC)
-        if wanted and (of_eval := _read(candidate.uri, features.EVAL)) is not None:
+        if wanted and (of_eval := answers.read(candidate.uri, features.EVAL)) is not None:
             chosen_on = answers.judged(of_eval, None, slices, threshold)
             told = replace(told, automatic=automatic(chosen_on, products.judged, wanted))
 
@@ -125,14 +121,14 @@ def _products(
 ) -> Products:
     """What the gates are held against; the tables that it is read from are not kept."""
     candidate = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
-    of_test, last = _read(candidate.uri, features.TEST), None
+    of_test, last = answers.read(candidate.uri, features.TEST), None
     if of_test is None:
         raise UserError(
             "No product of the test part was answered, so the model cannot be judged. Give the "
             "catalog more products or raise split.test."
         )
     if given := input_dict.get(BASELINE_PREDICTIONS):
-        last = _read(given[0].uri, features.TEST)
+        last = answers.read(given[0].uri, features.TEST)
     model = artifact_utils.get_single_instance(input_dict[MODEL])
     known_pairs = read_label_pairs(path_utils.serving_model_path(model.uri))
     slices = json.loads(exec_properties[SLICES])
@@ -144,19 +140,6 @@ def _products(
         else None,
         _known(candidate.uri, slices),
     )
-
-
-def _read(folder: str, split: str) -> pa.Table | None:
-    """A split's answers without what nobody here asks for, most of which are the embeddings."""
-    there = table.column_names(folder, split)
-    # A slice column may be called anything.
-    unread = {
-        name
-        for name in there
-        if name.rpartition("/")[2] in _UNREAD and not name.startswith(table.slice_name(""))
-    }
-    names = [name for name in there if name != features.EMBEDDING and name not in unread]
-    return table.read(folder, split, names)
 
 
 def _known(folder: str, slices: Sequence[str]) -> dict[str, frozenset[str]]:

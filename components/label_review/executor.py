@@ -22,7 +22,7 @@ from components.catalog_example_gen.conflicts import CONFLICTS_FILE
 from components.label_review import page
 from components.label_review.frozen import Describe, Network, Store
 from components.label_review.review import LIST_FILE, Options, decided_of, review, write_list
-from components.parts import parts_of, work_off
+from components.parts import files_of, parts_of, work_off
 from components.predictions import table
 from schema import features
 
@@ -88,7 +88,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             folder / page.PAGE_FOLDER,
             name=exec_properties[NAME],
             decisions=[one.decision for one in outcomes],
-            examples=[part.examples for part in parts_of(examples, features.SPLITS, "", "")],
+            examples=[file for _, file in files_of([examples], features.SPLITS)],
         )
         output.set_string_custom_property("summary", found.summary)
 

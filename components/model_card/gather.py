@@ -20,6 +20,7 @@ from components.evaluation.results import read_evaluation
 from components.judge import judgement
 from components.model_card.contents import IMAGENET, Contents, Pretrained
 from components.model_card.packages import needed_packages, notice, package
+from components.parts import files_of
 from components.report.gather import read_conflicts, read_history, read_ingest, read_labels
 from schema import features
 from schema.version import VERSION
@@ -99,13 +100,11 @@ def pretrained(options: dict[str, Any]) -> Pretrained | None:
 def examples_hash(examples: list[types.Artifact]) -> str:
     """A SHA-256 of the Examples: of each file its name, its size and the checksum at gzip's end."""
     told = []
-    for split in features.SPLITS:
-        for folder in artifact_utils.get_split_uris(examples, split):
-            for file in sorted(fileio.glob(os.path.join(folder, "*.gz"))):
-                with fileio.open(file, "rb") as data:
-                    size = data.seek(0, os.SEEK_END) or data.tell()
-                    data.seek(max(0, size - _GZIP_END_BYTES))
-                    told.append((split, os.path.basename(file), size, data.read().hex()))
+    for split, file in files_of(examples, features.SPLITS):
+        with fileio.open(file, "rb") as data:
+            size = data.seek(0, os.SEEK_END) or data.tell()
+            data.seek(max(0, size - _GZIP_END_BYTES))
+            told.append((split, os.path.basename(file), size, data.read().hex()))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

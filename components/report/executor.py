@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import glob
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
@@ -20,7 +17,7 @@ from components.data_gate.verdict import read_verdict
 from components.evaluation.results import metrics_json, read_evaluation
 from components.judge import answers, judgement
 from components.label_review import effect
-from components.predictions import table
+from components.parts import files_of
 from components.report import gather, products, runs, tfma_page
 from components.report.contents import Contents
 from components.report.page import PAGE_FILE, data_script, render_page
@@ -60,10 +57,8 @@ class Executor(base_executor.BaseExecutor):
             (beside / f"{name}.js").write_text(data_script(name, data), encoding="utf-8")
         if contents.products:
             shown = contents.products["ids"][: contents.products["pictures"]]
-            of_test = os.path.join(
-                artifact_utils.get_single_uri(input_dict["examples"]), f"Split-{features.TEST}"
-            )
-            found = products.read_pictures(sorted(glob.glob(os.path.join(of_test, "*"))), shown)
+            files = [file for _, file in files_of(input_dict["examples"], [features.TEST])]
+            found = products.read_pictures(files, shown)
             sprites.write_sheets(beside, (found.get(name, b"") for name in shown))
         tfma_page.write(beside, artifact_utils.get_single_uri(input_dict["evaluation"]))
         (folder / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -159,12 +154,15 @@ def _products(
     verdict: judgement.Judgement,
 ) -> dict[str, Any]:
     """What is told of single test products; the fields of `Contents` that tell it."""
-    candidate = _answers(input_dict, "predictions")
+    candidate, last = (
+        answers.read(given[0].uri, features.TEST) if (given := input_dict.get(key)) else None
+        for key in ("predictions", "baseline_predictions")
+    )
     if candidate is None:
         return {}
     judged = answers.judged(
         candidate,
-        _answers(input_dict, "baseline_predictions"),
+        last,
         json.loads(exec_properties["slices"]),
         exec_properties["attribute_threshold"],
     )
@@ -177,14 +175,3 @@ def _products(
         ),
         "parents": products.parents(judged),
     }
-
-
-def _answers(input_dict: dict[str, list[types.Artifact]], key: str) -> pa.Table | None:
-    """A model's answers about the test part, without the embeddings, which are most of them."""
-    given = input_dict.get(key)
-    if not given:
-        return None
-    names = table.column_names(given[0].uri, features.TEST)
-    return table.read(
-        given[0].uri, features.TEST, [name for name in names if name != features.EMBEDDING]
-    )
