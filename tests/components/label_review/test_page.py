@@ -6,15 +6,13 @@ import csv
 import gzip
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tensorflow.core.example.example_pb2 import Example
 
 from components.catalog_example_gen.corrections import Decision, read_corrections
@@ -23,27 +21,15 @@ from components.label_review import page as review_page
 from components.label_review import review
 from pipeline.config import Catalog
 from schema.records import framed
+from tests.components.in_browser import needs_chromium, problems
 from tests.components.label_review.shop import OPTIONS, Shop
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+pytestmark = needs_chromium
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH to open the page with"
-)
-
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 EARLIER = [
     Decision(2, "p300", "category", "Bag", "keep", ""),
     Decision(3, "=p9", "category", "Bag", "change", "Top"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 def examples(shop: Shop, folder: Path) -> str:
@@ -261,8 +247,7 @@ def test_pictures_and_neighbors_are_drawn_out_of_sheets(opened: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_keeps_people_out(opened: Any, scheme: str) -> None:
     one = opened(color_scheme=scheme)
-    found = Axe().run(one.page, options=WCAG).response["violations"]
-    assert [(of["id"], [node["html"] for node in of["nodes"]]) for of in found] == []
+    assert problems(one.page) == []
 
 
 def test_it_fits_a_phone(opened: Any) -> None:

@@ -6,28 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from components.report.single_file import single_file
+from tests.components.in_browser import needs_chromium, problems
 from tests.components.report.written import write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the PATH to open the report with"
-)
-
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -249,13 +234,6 @@ def test_the_page_meets_wcag_2_2_aa(scheme, width, opened, contents):
     page.locator("#slices tbody button").first.click()
     page.get_by_role("dialog").locator("h3").first.wait_for()
     assert problems(page) == []
-
-
-def problems(page):
-    found = Axe().run(page, options=WCAG).response["violations"]
-    return [
-        (of["id"], of["help"], [node["html"][:120] for node in of["nodes"][:3]]) for of in found
-    ]
 
 
 def test_all_that_is_drawn_is_on_paper_too(opened, contents):

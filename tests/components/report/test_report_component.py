@@ -112,6 +112,7 @@ def do(contents, tmp_path, monkeypatch):
         }
         for key, artifact in inputs.items():
             artifact.uri = str(tmp_path / key)
+        inputs["examples"].split_names = '["test"]'
         for of, value in properties.items():
             key, property_name = of.split("__")
             setter = "set_int_custom_property" if isinstance(value, int) else None

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.report import tfma_page
-from tests.components.report.test_page_in_browser import CHROMIUM, browser
-
-__all__ = ["browser"]
+from tests.components.in_browser import needs_chromium
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +31,7 @@ def test_every_column_has_its_slices_as_tfma_gives_them(page_file, tfma_result):
     assert counts == {f"color:{color}": (frame.color == color).sum() for color in ("red", "blue")}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH to open the page with")
+@needs_chromium
 def test_the_element_is_loaded_when_it_is_asked_for_and_says_what_the_net_lacks(page_file, browser):
     page = browser.new_page()
     asked = []
