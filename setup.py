@@ -43,6 +43,7 @@ setup(
         "apache-beam>=2.77,<3",
         # Earlier ones read past a damaged index file.
         "faiss-cpu>=1.15.1,<2",
+        "fastapi>=0.120,<1",
         "google-crc32c>=1.5,<2",
         "grpcio>=1.71",
         "grpcio-health-checking>=1.71",
@@ -63,6 +64,8 @@ setup(
         # Reads NaN and Infinity, and nests as deep as it is told, which the standard library's and
         # orjson do not.
         "python-rapidjson>=1.20,<2",
+        # Before 0.0.18 some bodies cost far more than their length: CVE-2024-53981.
+        "python-multipart>=0.0.18,<1",
         "pyyaml>=6,<7",
         # Draws the report's charts as pictures.
         "resvg-py>=0.5,<1",
