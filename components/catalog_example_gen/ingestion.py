@@ -11,7 +11,6 @@ known, to write them. The second reading finds the files in the system's cache.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -29,41 +28,31 @@ from components.catalog_example_gen import (
     near_duplicates,
     near_misses,
     pictures,
+    reporting,
     sampling,
     splits,
 )
 from components.catalog_example_gen.conflicts import (
-    CONFLICTS_FILE,
-    COUNTS_FILE,
-    SEVERAL_PICTURES,
-    Conflict,
     LabelConflicts,
     several_pictures_conflict,
-    write_conflicts,
-    write_counts,
 )
 from components.catalog_example_gen.corrections import Corrections
 from components.catalog_example_gen.division import Candidates, Rules, divide
 from components.catalog_example_gen.examples import serialized_example, write_records
 from components.catalog_example_gen.label_coverage import (
     labels_of,
-    outside_train,
-    outside_train_sentences,
 )
 from components.catalog_example_gen.near_misses import Difference, Names
 from components.catalog_example_gen.pictures import PictureError
 from components.catalog_example_gen.products import gathered
 from components.catalog_example_gen.rejects import (
-    REJECTS_FILE,
-    SUMMARY_FILE,
     Reason,
     Reject,
     printable,
-    write_rejects,
 )
 from components.catalog_example_gen.rows import Columns, Product, ProductRow
 from components.catalog_example_gen.sources import Source
-from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, read_sorted, write_chunk
+from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, write_chunk
 from components.catalog_example_gen.storage import created, is_url, opened
 from components.progress import ProgressFile
 from schema import features
@@ -73,8 +62,6 @@ _REJECTS_AT_ONCE = 10_000
 _MOST_OTHERS = 8
 
 _INCOMPLETE = frozenset({Reason.MISSING_PICTURE, Reason.EMPTY_LABEL})
-_SHARE_OF_VARIANTS = 0.05
-"""Where so many rows repeat an id and are rejected, they are likely no mistakes."""
 
 _MAIN = "main"
 _REPORTED = "reported"
@@ -82,18 +69,6 @@ _MENTIONS = "mentions"
 _MISSED = "missed"
 _UNFOLLOWED = "unfollowed"
 _DRAWS = "draws"
-
-# Keys of the counts that every stage adds to; summary.json is made of them.
-_ROWS = ("rows",)
-_CAPPED = ("capped",)
-_NOT_SAMPLED = ("not_sampled",)
-_GROUPS = ("groups",)
-_UNNAMED = ("pictures_without_row",)
-_BELONGING = ("belonging_rows",)
-_FURTHER = ("further_pictures",)
-_PRODUCTS = ("distinct_products",)
-_REPEATED = ("repeated_ids",)
-_LINKED = ("linked_pictures",)
 
 
 def parts_of(rows: int) -> int:
@@ -211,25 +186,6 @@ class _Missed(NamedTuple):
     result: Product | Reject
 
 
-class _NearMisses(NamedTuple):
-    """Rows whose names miss pictures in the same way.
-
-    Attributes:
-        differences: Which way.
-        taken: Whether the picture that would fit was taken for the one that was meant.
-        rows: How many.
-        row, name, path: An example: its number, what it says, and the picture that would fit, if
-            any.
-    """
-
-    differences: tuple[Difference, ...]
-    taken: bool
-    rows: int
-    row: int
-    name: str
-    path: str | None
-
-
 class _Pictured(NamedTuple):
     """A product with a sound picture.
 
@@ -308,7 +264,7 @@ def ingest(pipeline: beam.Pipeline, plan: Plan) -> None:
         ]
         | "AllReported" >> beam.Flatten()
         | "ReportedInOne" >> beam.GroupBy(lambda _: None)
-        | "Report" >> beam.ParDo(_Report(plan))
+        | "Report" >> beam.Map(_report, plan)
     )
 
 
@@ -352,10 +308,7 @@ def _routed(chunks: Iterable[tuple[tuple[str, int], Chunk]]) -> Iterator[Any]:
         yield element if output == _MAIN else beam.pvalue.TaggedOutput(output, element)
 
 
-_Reportable = Conflict | _NearMisses | folder.SkippedLinks | Counter[tuple[str, ...]]
-
-
-def _reported(*results: _Reportable) -> Iterator[Any]:
+def _reported(*results: reporting.Reportable) -> Iterator[Any]:
     for result in results:
         yield beam.pvalue.TaggedOutput(_REPORTED, result)
 
@@ -406,7 +359,9 @@ class _ReadRows(beam.DoFn):
                 rejects.clear()
         yield from _rejected(rejects, plan)
         yield from _routed(spill.flush())
-        yield from _reported(Counter({_ROWS: rows, _REPEATED: repeated}), *labels.found())
+        yield from _reported(
+            Counter({reporting.ROWS: rows, reporting.REPEATED: repeated}), *labels.found()
+        )
 
 
 class _ListFiles(beam.DoFn):
@@ -447,9 +402,11 @@ class _GatherProducts(beam.DoFn):
         for rows in rows_of.values():
             product = gathered(rows, plan.columns)
             rejects += product.rejects
-            counts[_REPEATED] += sum(one.reason == Reason.DOUBLED_ID for one in product.rejects)
-            counts[_BELONGING] += product.belonging
-            counts[_FURTHER] += product.further
+            counts[reporting.REPEATED] += sum(
+                one.reason == Reason.DOUBLED_ID for one in product.rejects
+            )
+            counts[reporting.BELONGING] += product.belonging
+            counts[reporting.FURTHER] += product.further
             if product.conflict:
                 yield from _reported(product.conflict)
             members = [(folder.key(name), member) for name, member in product.pictured]
@@ -490,7 +447,7 @@ class _JoinFiles(beam.DoFn):
         for key, of_key in files.items():
             of_key.sort(key=lambda file: folder.preference(os.fsdecode(file.path)))
             # Of several files by a product's name only the preferred one is the product's.
-            counts[_UNNAMED] += sum(file.is_picture for file in of_key[key in named :])
+            counts[reporting.UNNAMED] += sum(file.is_picture for file in of_key[key in named :])
             for file in of_key:
                 if key not in named and file.is_picture and file.inside:
                     loose = near_misses.loose_key(os.fsdecode(file.path))
@@ -507,7 +464,7 @@ class _JoinFiles(beam.DoFn):
             try:
                 joined.append(_WithFile(product, *self._choose(of_key)))
             except PictureError as error:
-                counts[_LINKED] += error.reason == Reason.OUTSIDE_IMAGES
+                counts[reporting.LINKED] += error.reason == Reason.OUTSIDE_IMAGES
                 rejects.append(_picture_reject(product, plan, error))
         yield from _to_missed(spill.flush())
         yield from _rejected(rejects, plan)
@@ -574,7 +531,7 @@ class _FindNearMisses(beam.DoFn):
                 claims[fit[0]].add(name)
         joined: list[_WithFile] = []
         rejects: list[Reject] = []
-        found: dict[tuple[Any, ...], _NearMisses] = {}
+        found: dict[tuple[Any, ...], reporting.NearMisses] = {}
         for name, result, differences, fit, certain in fits:
             # Of two ids that mean one picture, as `A1` and `a1`, nobody knows whose it is.
             mine = certain and len(claims[fit[0]]) < 2
@@ -586,13 +543,13 @@ class _FindNearMisses(beam.DoFn):
                 rejects.append(self._reject(name, result, differences, fit, unfollowed))
             if differences:
                 path = printable(fit[0]) if fit else None
-                one = _NearMisses(differences, taken, 1, result.row, printable(name), path)
+                one = reporting.NearMisses(differences, taken, 1, result.row, printable(name), path)
                 key = differences, taken, path is None
                 found[key] = found[key]._replace(rows=found[key].rows + 1) if key in found else one
         yield part[0], write_chunk(joined, plan.scratch)
         yield from _rejected(rejects, plan)
         yield from _reported(*found.values())
-        yield from _reported(Counter({_UNNAMED: -len({path for _, path, _ in joined})}))
+        yield from _reported(Counter({reporting.UNNAMED: -len({path for _, path, _ in joined})}))
         yield from _draws(joined, plan)
 
     def _reject(
@@ -686,7 +643,7 @@ def _left_out(product: Product, cap: float, sample: float) -> tuple[str, ...] | 
     drawn = _sample_draw(product)
     if drawn < sample:
         return None
-    return _NOT_SAMPLED if drawn < cap else _CAPPED
+    return reporting.NOT_SAMPLED if drawn < cap else reporting.CAPPED
 
 
 def _read_picture(images: str, path: bytes) -> bytes:
@@ -727,7 +684,7 @@ class _Divide(beam.DoFn):
         for part, side, names in zip(parts, sides, groups, strict=True):
             yield _Divided(part.part, part.products, side.tobytes(), names.tolist())
         counts: Counter[tuple[str, ...]] = Counter(
-            {_GROUPS: division.groups, _PRODUCTS: division.products}
+            {reporting.GROUPS: division.groups, reporting.PRODUCTS: division.products}
         )
         yield from _reported(counts, *division.conflicts)
 
@@ -801,135 +758,5 @@ class _Write(beam.DoFn):
             )
 
 
-class _Report(beam.DoFn):
-    """Writes rejects.csv, conflicts.csv, conflicts.json and summary.json."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-
-    def process(
-        self,
-        group: tuple[None, Iterable[Chunk | _Reportable]],
-    ) -> None:
-        plan = self._plan
-        rejects: list[Chunk] = []
-        conflicts: list[Conflict] = []
-        near: list[_NearMisses] = []
-        skipped = folder.SkippedLinks()
-        counts: Counter[tuple[str, ...]] = Counter()
-        for result in group[1]:
-            if isinstance(result, Chunk):
-                rejects.append(result)
-            elif isinstance(result, Conflict):
-                conflicts.append(result)
-            elif isinstance(result, _NearMisses):
-                near.append(result)
-            elif isinstance(result, folder.SkippedLinks):
-                skipped = result
-            else:
-                counts.update(result)
-        with created(f"{plan.rejects}/{REJECTS_FILE}") as file:
-            by_reason = write_rejects(read_sorted(rejects, plan.scratch), file)
-        with created(f"{plan.conflicts}/{CONFLICTS_FILE}") as file:
-            by_kind = write_conflicts(conflicts, file)
-        with created(f"{plan.conflicts}/{COUNTS_FILE}") as file:
-            write_counts(by_kind, file)
-        outside = outside_train(
-            (key[1], key[2], key[3], number) for key, number in counts.items() if key[0] == "label"
-        )
-        told = _told(near, counts, by_reason, skipped, plan.columns.id)
-        with created(f"{plan.rejects}/{SUMMARY_FILE}") as file:
-            summary = {
-                **_summary(counts, by_reason),
-                "ambiguous": by_kind[SEVERAL_PICTURES],
-                "labels_outside_train": outside,
-                **told,
-                "notes": [*told["notes"], *outside_train_sentences(outside)],
-            }
-            file.write(json.dumps(summary, indent=2, ensure_ascii=False).encode())
-
-
-def _told(
-    near: Iterable[_NearMisses],
-    counts: Counter[tuple[str, ...]],
-    by_reason: Counter[str],
-    skipped: folder.SkippedLinks,
-    id_column: str,
-) -> dict[str, list[str]]:
-    """Sentences: `notes` on what was made of names, and `hints` on what to do about rejects."""
-    alike: dict[tuple[Any, ...], list[_NearMisses]] = {}
-    for one in near:
-        key = one.differences, one.taken, one.path is None
-        alike.setdefault(key, []).append(one)
-    notes: list[str] = []
-    hints: list[str] = []
-    ranked = sorted(alike.values(), key=lambda of: (-sum(one.rows for one in of), of[0]))
-    for of_kind in ranked:
-        rows = sum(one.rows for one in of_kind)
-        first = min(of_kind, key=lambda one: one.row)
-        say = near_misses.taken_sentence if first.taken else near_misses.sentence
-        (notes if first.taken else hints).append(
-            say(rows, first.name, first.path, first.differences)
-        )
-    if (repeated := counts[_REPEATED]) > max(1, _SHARE_OF_VARIANTS * counts[_ROWS]):
-        hints.append(
-            f"{repeated:,} of them have the id of a row above: where several rows are one product, "
-            f"set `catalog.product` to `{id_column}`."
-        )
-    if linked := counts[_LINKED]:
-        hints.append(
-            f"{linked:,} pictures are links that lead out of the images folder: set "
-            "`catalog.links` to true if they may."
-        )
-    if by_reason[Reason.MISSING_PICTURE] and skipped.folders.count:
-        hints.append(
-            f"Links to folders are not followed: {_listed(skipped.folders)}. Set `catalog.links` "
-            "to true if they shall be."
-        )
-    if by_reason[Reason.MISSING_PICTURE] and skipped.dangling.count:
-        hints.append(
-            f"Links to pictures lead nowhere: {_listed(skipped.dangling)}. Fetch what they lead to "
-            "(`dvc checkout`, `git annex get`)."
-        )
-    return {"notes": notes, "hints": hints}
-
-
-def _listed(paths: folder.Few) -> str:
-    more = f" and {paths.count - len(paths.first):,} more" * (paths.count > len(paths.first))
-    return ", ".join(f"`{printable(path)}`" for path in paths.first) + more
-
-
-def _summary(counts: Counter[tuple[str, ...]], by_reason: Counter[str]) -> dict[str, Any]:
-    by_split = dict.fromkeys(features.SPLITS, 0)
-    by_category: dict[str, dict[str, int]] = {}
-    opened: dict[str, dict[str, int]] = {}
-    corrected: dict[str, dict[str, int]] = {}
-    for key, number in sorted(counts.items()):
-        if key[0] == "products":
-            _, split, category = key
-            by_split[split] += number
-            by_category.setdefault(category, dict.fromkeys(features.SPLITS, 0))[split] = number
-        elif key[0] == "looked_into":
-            _, category, end = key
-            ends = {"opened": 0, "unusable": 0, "left_out": 0}
-            opened.setdefault(category, ends)[end] = number
-        elif key[0] == "corrected":
-            _, level, split = key
-            corrected.setdefault(level, dict.fromkeys(features.SPLITS, 0))[split] = number
-    return {
-        "rows": counts[_ROWS],
-        "further_pictures": counts[_FURTHER],
-        "belonging_rows": counts[_BELONGING],
-        "accepted": sum(by_split.values()),
-        "rejected": by_reason.total(),
-        "capped": counts[_CAPPED],
-        "not_sampled": counts[_NOT_SAMPLED],
-        "products": counts[_PRODUCTS],
-        "groups": counts[_GROUPS],
-        "pictures_without_row": counts[_UNNAMED],
-        "rejected_by_reason": dict(sorted(by_reason.items(), key=lambda item: (-item[1], item))),
-        "products_by_split": by_split,
-        "products_by_category": by_category,
-        "looked_into_by_category": opened,
-        "corrected": corrected,
-    }
+def _report(group: tuple[None, Iterable[Chunk | reporting.Reportable]], plan: Plan) -> None:
+    reporting.write_report(group[1], plan.rejects, plan.conflicts, plan.scratch, plan.columns.id)
