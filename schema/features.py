@@ -52,6 +52,7 @@ RESERVED = frozenset({ID, PRODUCT, GROUP, IMAGE, *LEVELS, EMBEDDING, *PICTURE_ST
 another, see `slice_feature`."""
 
 _SLICE = "slice:"
+_FIELD = "field/"
 
 TRAIN, EVAL, TEST = "train", "eval", "test"
 SPLITS = (TRAIN, EVAL, TEST)
@@ -77,16 +78,31 @@ PICTURE_SIGNATURES = (
 )
 """The signatures that take pictures, `IMAGE_BYTES`, and answer what is in them."""
 
+EXPLAIN_SIGNATURE = "explain"
+"""Pictures, each with a label or none (`LABEL`), to where in them the answers come from."""
+
 EVALUATE_SIGNATURE = "evaluate"
 LABELS_SIGNATURE = "transform_labels"
 
 IMAGE_BYTES = "image_bytes"
 """Input of the serving signature; the suffix makes TensorFlow Serving's REST API decode base64."""
 
+LABEL = "label"
+"""Input of `EXPLAIN_SIGNATURE`: `level_label` of a label, or empty for none, string (N)."""
+
+REGIONS = "regions"
+"""Output of `EXPLAIN_SIGNATURE`: what each place adds to the embedding, float (N, H, W, E)."""
+
+LABEL_MAP = "label_map"
+"""Output of `EXPLAIN_SIGNATURE`: how far each place speaks for `LABEL`, float (N, H, W)."""
+
 ATTRIBUTE_SCORES = "attribute_scores"
 
 VERSION_FILE = "assets.extra/seamline_version.json"
 """In a pushed version's folder: where its model came from, and what callers may want to know."""
+
+INDEX_FOLDER = "assets.extra/similarity_index"
+"""In a pushed version's folder: the catalog's products, found by what the model says of them."""
 
 STATUS = "status"
 """Output of the tolerant signatures, string (N): empty where the picture is answered, otherwise why
@@ -101,6 +117,13 @@ BEST_ATTRIBUTES = 32
 UNDECODABLE = "picture at index {} cannot be decoded: {}"
 """What the strict signatures say of the first picture that cannot be used, with its index in the
 request and the reason; clients read both out of it."""
+
+UNKNOWN_LABEL = (
+    "label at index {} is unknown: {} (wanted is LEVEL=LABEL of a label that the signature "
+    "everything lists, or an empty text for none)"
+)
+"""What `EXPLAIN_SIGNATURE` says of the first label that the model does not name, with its index in
+the request."""
 
 
 def score(level: str) -> str:
@@ -157,6 +180,13 @@ def split_attribute_label(label: str) -> tuple[str, str]:
     return group, value
 
 
+def level_label(level: str, label: str) -> str:
+    """Names one label among those of all levels: `level_label("category", "Shoes")` is
+    `"category=Shoes"`, and an attribute is `"attributes=season=Summer"`.
+    """
+    return f"{level}={label}"
+
+
 def slice_feature(column: str) -> str:
     """Name of the feature that a slice column becomes: its own, unless that would stand for two.
 
@@ -164,12 +194,23 @@ def slice_feature(column: str) -> str:
     looks at features; TFX's own columns, the whole record for example, begin with `__`.
     """
     taken = column in RESERVED or column.endswith(transformed_label(""))
-    return f"{_SLICE}{column}" if taken or column.startswith((_SLICE, "__")) else column
+    odd = column.startswith((_SLICE, _FIELD, "__"))
+    return f"{_SLICE}{column}" if taken or odd else column
 
 
 def slice_column(feature: str) -> str:
     """The inverse of `slice_feature`."""
     return feature.removeprefix(_SLICE)
+
+
+def field_feature(column: str) -> str:
+    """Name of the feature that carries a field: a column that is for people, and never learned."""
+    return f"{_FIELD}{column}"
+
+
+def field_column(feature: str) -> str:
+    """The inverse of `field_feature`."""
+    return feature.removeprefix(_FIELD)
 
 
 def transformed_label(level: str) -> str:

@@ -32,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schema import features
@@ -198,6 +199,22 @@ def matrix(of: pa.Table, column: str) -> np.ndarray:
     values = of[column].combine_chunks()
     size = values.type.list_size if pa.types.is_fixed_size_list(values.type) else 0
     return values.flatten().to_numpy().reshape(of.num_rows, size)
+
+
+def scores(of: pa.Table, level: str) -> np.ndarray:
+    """A level's scores by the label's index, float32 (N, C).
+
+    Of a class level those of the `LIKELIEST` alone, and 0 for the others.
+    """
+    labels = labels_of(of.schema)[level]
+    if level == features.ATTRIBUTES:
+        return matrix(of, f"{level}/scores") if labels else np.zeros((of.num_rows, 0), np.float32)
+    names = of[f"{level}/labels"].combine_chunks()
+    codes = pc.index_in(names.flatten(), pa.array(labels, pa.string())).to_numpy()
+    rows = np.repeat(np.arange(of.num_rows), pc.list_value_length(names).to_numpy())
+    found = np.zeros((of.num_rows, len(labels)), np.float32)
+    found[rows, codes] = of[f"{level}/scores"].combine_chunks().flatten().to_numpy()
+    return found
 
 
 def count(file: str | Path) -> int:

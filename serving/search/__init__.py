@@ -17,25 +17,27 @@
 Qdrant, for catalogs past one machine; `push` brings an index there. One contract test passes for
 all three. Everything raised on purpose is a `UserError`: a sentence with the remedy in it.
 
-Vectors come in from outside. Nothing that makes them, reads pictures, asks a model, speaks HTTP, or
-measures how good a model's vectors are belongs here; it stands on `schema` alone, and imports no
-TensorFlow.
+`IndexedCatalog` is what is pushed beside a model: an index, the products' pictures, and the
+`Recipe` by which vectors were made of the model's answers and the pictures' colors (`blocks`), and
+a query's is made. Nothing that asks a model, speaks HTTP, or measures how good a model's vectors
+are belongs here; it stands on `schema` alone, and imports no TensorFlow.
 """
 
-from serving.search.calibration import Calibration, calibrate
+from serving.search.calibration import calibrate
+from serving.search.catalog import IndexedCatalog
 from serving.search.columns import Cell, Where
 from serving.search.errors import BadSearch, DamagedIndex, IndexAway, UnknownProduct
 from serving.search.exact_index import ExactIndex
 from serving.search.faiss_index import Approximation, FaissIndex
 from serving.search.local_index import LocalIndex
 from serving.search.product_index import Answer, Expansion, Hit, ProductIndex
+from serving.search.recipe import Recipe
 from serving.search.space import Space
 
 __all__ = [
     "Answer",
     "Approximation",
     "BadSearch",
-    "Calibration",
     "Cell",
     "DamagedIndex",
     "ExactIndex",
@@ -48,5 +50,7 @@ __all__ = [
     "Space",
     "UnknownProduct",
     "Where",
+    "IndexedCatalog",
+    "Recipe",
     "calibrate",
 ]

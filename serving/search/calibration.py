@@ -2,77 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from serving.search.errors import BadSearch
-from serving.search.space import Space
+from serving.search.local_index import LocalIndex
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """A threshold, and what it does to the pairs that it is from.
-
-    Attributes:
-        threshold: for `ProductIndex.threshold`: the least `closeness` that counts as close.
-        kept: share of the pairs that look alike which are close.
-        let_through: share of the others which are close too.
-    """
-
-    threshold: float
-    kept: float
-    let_through: float
+_ASKED = 500
 
 
-def calibrate(
-    space: Space,
-    left: npt.ArrayLike,
-    right: npt.ArrayLike,
-    alike: npt.ArrayLike,
-    weights: Mapping[str, float] | None = None,
-) -> Calibration:
-    """The threshold that tells pairs which look alike from others best.
+def calibrate(index: LocalIndex, ids: Sequence[str], share: float = 0.99) -> float | None:
+    """The threshold by which so many of some products have something close, in another group.
 
-    That is the one with the greatest kept - let_through (Youden's J: Index for rating diagnostic
-    tests, 1950), half way to the next lower closeness; of several, the highest.
+    A picture whose nearest product is further away than nearly every product's own nearest shows
+    nothing that the catalog has.
 
     Args:
-        space: of the vectors.
-        left: one of each pair, numbers (N, D).
-        right: the other (N, D).
-        alike: whether they look alike, bool (N).
-        weights: blocks' weights where they differ from the space's.
+        index: all products.
+        ids: those of which up to 500 are asked for, drawn by a seed of its own. The model that
+            made the vectors should not have learned from them: a picture that people send is as
+            new to it.
+        share: of them.
+
+    Returns:
+        For `ProductIndex.threshold`; None where no product has another group's beside it.
 
     Raises:
-        BadSearch: there are no pairs of both kinds, or as many vectors.
+        UnknownProduct: an id is of no product.
     """
-    lefts, rights = space.stored(left), space.stored(right)
-    truth = np.asarray(alike, np.bool_)
-    if not len(lefts) == len(rights) == len(truth):
-        raise BadSearch(
-            f"Pairs need as many vectors on both sides; there are {len(lefts)}, {len(rights)} and "
-            f"{len(truth)} answers whether they look alike."
+    rng = np.random.default_rng(0)
+    asked = sorted(rng.choice(len(ids), min(len(ids), _ASKED), replace=False).tolist())
+    weights = index.space.weights_for(None)
+    found = []
+    for at in asked:
+        (answer,) = index.search(
+            index.vectors([ids[at]]), 1, exclude=[ids[at]], exclude_doubles=True
         )
-    if truth.all() or not truth.any():
-        raise BadSearch("A threshold needs pairs that look alike and pairs that do not.")
-    made = space.weights_for(weights)
-    near = np.array(
-        [
-            space.closeness(float(space.parts(one, made, other[None]).sum()), made)
-            for one, other in zip(lefts, rights, strict=True)
-        ]
-    )
-    levels, level_of = np.unique(near, return_inverse=True)
-    alike_at = np.bincount(level_of, truth, len(levels))
-    other_at = np.bincount(level_of, ~truth, len(levels))
-    kept = np.cumsum(alike_at[::-1])[::-1] / truth.sum()
-    let_through = np.cumsum(other_at[::-1])[::-1] / (~truth).sum()
-    gain = kept - let_through
-    best = len(gain) - 1 - int(np.argmax(gain[::-1]))
-    below = levels[best - 1] if best else levels[best]
-    return Calibration(
-        float((levels[best] + below) / 2), float(kept[best]), float(let_through[best])
-    )
+        if answer.hits:
+            found.append(index.space.closeness(answer.hits[0].score, weights))
+    return float(np.quantile(found, 1 - share)) if found else None

@@ -1,54 +1,62 @@
-"""The threshold of what is close, held against scikit-learn's curve."""
+"""The threshold of what is close, held against the closeness of all pairs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_curve
 
-from serving.search import BadSearch, Space, calibrate
+from serving.search import ExactIndex, Space, UnknownProduct, calibrate
 
 SPACE = Space({"kind": 4, "colour": 3}, {"colour": 0.5})
 
 
-def pairs(count, seed=0):
-    rng = np.random.default_rng(seed)
-    left = rng.standard_normal((count, 7))
-    alike = rng.random(count) < 0.4
-    noise = np.where(alike[:, None], 0.7, 3.0) * rng.standard_normal((count, 7))
-    return left, left + noise, alike
+def _index(count, groups=None):
+    vectors = np.random.default_rng(3).standard_normal((count, 7))
+    index = ExactIndex(SPACE)
+    ids = [f"p{at}" for at in range(count)]
+    index.upsert(ids, vectors, groups=groups)
+    return index, ids, vectors
 
 
-def closeness(left, right):
-    def cosine(one, other):
-        return np.sum(one * other, 1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
-
-    kind, colour = cosine(left[:, :4], right[:, :4]), cosine(left[:, 4:], right[:, 4:])
-    return (kind + 0.5 * colour) / 1.5
-
-
-def test_it_tells_pairs_apart_as_well_as_any_threshold_does():
-    left, right, alike = pairs(400)
-    made = calibrate(SPACE, left, right, alike)
-
-    near = closeness(left, right)
-    let_through, kept, _ = roc_curve(alike, near, drop_intermediate=False)
-    assert made.kept - made.let_through == pytest.approx(np.max(kept - let_through))
-    assert made.kept == pytest.approx(np.mean(near[alike] >= made.threshold))
-    assert made.let_through == pytest.approx(np.mean(near[~alike] >= made.threshold))
+def _closeness(vectors):
+    kind, colour = (
+        of / np.linalg.norm(of, axis=1, keepdims=True) for of in (vectors[:, :4], vectors[:, 4:])
+    )
+    return (kind @ kind.T + 0.5 * colour @ colour.T) / 1.5
 
 
-def test_pairs_that_are_apart_are_divided_in_the_middle():
-    left = np.tile([1.0, 0, 0, 0, 1, 0, 0], (2, 1))
-    right = np.array([left[0], [0, 1, 0, 0, 1, 0, 0]])
+def test_so_many_products_have_something_close():
+    index, ids, vectors = _index(400)
+    threshold = calibrate(index, ids, 0.9)
 
-    made = calibrate(SPACE, left, right, [True, False])
-    # Cosines of 1 and 1, and of 0 and 1.
-    assert made.threshold == pytest.approx((1 + 0.5 / 1.5) / 2)
-    assert [made.kept, made.let_through] == [1, 0]
+    near = _closeness(vectors)
+    np.fill_diagonal(near, -np.inf)
+    assert np.mean(near.max(axis=1) >= threshold) == pytest.approx(0.9)
+    index.threshold = threshold
+    told = [index.search(index.vectors([id_]), 1, exclude=[id_])[0].nothing_close for id_ in ids]
+    assert np.mean(told) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("alike", [[True, True], [False, False], [True, False, True]])
-def test_it_needs_pairs_of_both_kinds(alike):
-    with pytest.raises(BadSearch, match="[Pp]airs"):
-        calibrate(SPACE, np.ones((2, 7)), np.ones((2, 7)), alike)
+def test_a_products_doubles_are_not_what_is_close_to_it():
+    groups = [f"p{at - at % 2}" for at in range(100)]
+    index, ids, vectors = _index(100, groups)
+    near = _closeness(vectors)
+    near[np.equal.outer(groups, groups)] = -np.inf
+    assert calibrate(index, ids, 1) == pytest.approx(near.max(axis=1).min(), abs=1e-6)
+
+
+def test_of_many_products_some_are_asked_for_and_always_the_same():
+    index, ids, _ = _index(700)
+    assert calibrate(index, ids) == calibrate(index, ids)
+
+
+def test_a_catalog_of_one_group_has_no_threshold():
+    index, ids, _ = _index(3, ["p0"] * 3)
+    assert calibrate(index, ids) is None
+    assert calibrate(index, []) is None
+
+
+def test_an_unknown_product_is_named():
+    index, _, _ = _index(3)
+    with pytest.raises(UnknownProduct, match="gone"):
+        calibrate(index, ["gone"])

@@ -1,0 +1,38 @@
+"""The colors of a file of Examples' pictures, which no model changes: counted once, then read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from tensorflow.core.example.example_pb2 import Example
+
+from components.parts import Mark, Part
+from schema import features
+from schema.picture_figures import opened, upright_rgb
+from schema.records import records
+from serving.search.blocks import COLORS, color_block
+
+
+def count_colors(part: Part, mark: Mark) -> None:
+    """Writes the blocks of colors of a part's pictures, float16 (N, COLORS), in their order."""
+    made = []
+    for example in examples_of(part.examples):
+        picture = example.features.feature[features.IMAGE].bytes_list.value[0]
+        made.append(color_block(upright_rgb(opened(picture))).astype(np.float16))
+        mark()
+    os.makedirs(os.path.dirname(part.output), exist_ok=True)
+    unfinished = f"{part.output}.unfinished"
+    with open(unfinished, "wb") as file:
+        np.save(file, np.reshape(np.array(made, np.float16), (len(made), COLORS)))
+    os.replace(unfinished, part.output)
+
+
+def examples_of(file: str) -> Iterator[Example]:
+    """The Examples of a gzip-compressed TFRecord file."""
+    with gzip.open(file) as stream:
+        for record in records(io.BufferedReader(stream)):
+            yield Example.FromString(record)

@@ -1,0 +1,90 @@
+"""Makes the index of a catalog from artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.parts import parts_of, work_off
+from components.predictions import table
+from components.similarity_index.artifacts import INDEX_FOLDER
+from schema import features
+
+EXAMPLES = "examples"
+MODEL = "model"
+PREDICTIONS = "predictions"
+TRAIN_PREDICTIONS = "train_predictions"
+INDEX = "similarity_index"
+COLUMNS = "columns"
+OPTIONS = "options"
+FEATURES_DIR = "features_dir"
+CODE = "code"
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Executor of `SimilarityIndex`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Fills the artifact `similarity_index`.
+
+        Raises:
+            UserError: the answers are not about the Examples' products.
+        """
+        # Here, because whoever only wires the pipeline need not wait for FAISS.
+        from components.similarity_index import build
+        from components.similarity_index.colors import count_colors
+        from serving.search.catalog import model_mark
+
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES])
+        model = artifact_utils.get_single_instance(input_dict[MODEL])
+        answers = {
+            **dict.fromkeys((features.EVAL, features.TEST), input_dict[PREDICTIONS][0].uri),
+            features.TRAIN: input_dict[TRAIN_PREDICTIONS][0].uri,
+        }
+        asked = [examples.uri, exec_properties.get(CODE)]
+        name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+        kept = Path(exec_properties[FEATURES_DIR], "colors", name)
+        parts = parts_of(examples, features.SPLITS, kept, ".npy")
+        work_off(self._make_beam_pipeline, parts, count_colors)
+        _forget_others(kept)
+
+        built = build.build(
+            [
+                build.File(
+                    part.split,
+                    part.examples,
+                    str(
+                        table.split_folder(answers[part.split], part.split)
+                        / Path(part.output).with_suffix(".parquet").name
+                    ),
+                    part.output,
+                )
+                for part in parts
+            ],
+            build.Columns(**json.loads(exec_properties[COLUMNS])),
+            build.Options(**json.loads(exec_properties[OPTIONS])),
+            model_mark(path_utils.serving_model_path(model.uri)),
+        )
+        output = artifact_utils.get_single_instance(output_dict[INDEX])
+        built.write(Path(output.uri, INDEX_FOLDER))
+        output.set_string_custom_property("summary", built.summary)
+
+
+def _forget_others(folder: Path) -> None:
+    """Removes the colors of earlier Examples."""
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
