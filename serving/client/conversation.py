@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -52,7 +53,14 @@ _NO_SUCH_SIGNATURE = re.compile("signature.*not found", re.IGNORECASE)
 # gRPC's words for a message above a limit, on either side.
 _TOO_LARGE = re.compile("larger than max")
 
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_PASSING = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # A server that is being stopped drops a call that comes in this moment.
+    grpc.StatusCode.CANCELLED,
+)
+# gRPC's words for a call that ends because its caller closed the connection, or gave it up.
+_GIVEN_UP = re.compile("channel closed|locally cancelled", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -73,6 +81,8 @@ class Pause:
 
     seconds: float
 
+
+Text: TypeAlias = str | bytes
 
 Steps: TypeAlias = Generator[Call | Pause, Any, T]
 """An exchange, and what comes of it in the end."""
@@ -209,6 +219,7 @@ class Conversation:
         contents: bytes | Sequence[bytes],
         deadline: float | None,
         request_id: str | None = None,
+        inputs: Mapping[str, Text | Sequence[Text]] | None = None,
     ) -> Steps[dict[str, np.ndarray]]:
         """Asks one signature as it is, without a second try with another.
 
@@ -216,7 +227,7 @@ class Conversation:
             Its outputs, as float32 and object arrays of bytes.
 
         Raises:
-            UserError: the contents are no bytes.
+            UserError: the contents are no bytes, or a further input is no text for each picture.
         """
         request_id = request_id or connection.new_request_id()
         asked: Any = [contents] if is_one(contents) else contents
@@ -226,10 +237,10 @@ class Conversation:
                     f"Picture {index} is of the type {type(content).__qualname__}, not bytes. Give "
                     "the bytes of its file, as Path(...).read_bytes() does."
                 )
+        further = {name: _texts(name, given, len(asked)) for name, given in (inputs or {}).items()}
+        request = self._predict_request(signature, asked, further)
         try:
-            response = yield from self._ask(
-                PREDICT, self._predict_request(signature, asked), deadline, request_id
-            )
+            response = yield from self._ask(PREDICT, request, deadline, request_id)
         except grpc.RpcError as error:
             raise self._explained(error, request_id, deadline) from error
         try:
@@ -301,7 +312,8 @@ class Conversation:
                 return (yield Call(method, request, max(attempt_s, 0.0), metadata))
             except grpc.RpcError as error:
                 timed_out = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-                passing = error.code() in _PASSING and not _is_too_large(error)
+                final = _is_too_large(error) or _is_given_up(error)
+                passing = error.code() in _PASSING and not final
                 if not passing and not (timed_out and self._attempt_timeout_s):
                     raise
                 pause_s = max(pause_s, self._budget.spend())
@@ -311,18 +323,25 @@ class Conversation:
             yield Pause(pause_s)
 
     def _predict_request(
-        self, signature: str, contents: Sequence[bytes]
+        self,
+        signature: str,
+        contents: Sequence[bytes],
+        further: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
     ) -> messages.PredictRequest:
         spec = messages.ModelSpec(name=self._model_name, signature_name=signature)
         if self._version is not None:
             spec.version.value = self._version
         elif self._label is not None:
             spec.version_label = self._label
-        shape = messages.TensorShape(dim=[messages.TensorShape.Dim(size=len(contents))])
-        tensor = messages.Tensor(
-            dtype=messages.DT_STRING, tensor_shape=shape, string_val=list(contents)
-        )
-        return messages.PredictRequest(model_spec=spec, inputs={features.IMAGE_BYTES: tensor})
+        tensors = {
+            name: messages.Tensor(
+                dtype=messages.DT_STRING,
+                tensor_shape=messages.TensorShape(dim=[messages.TensorShape.Dim(size=len(values))]),
+                string_val=list(values),
+            )
+            for name, values in {**further, features.IMAGE_BYTES: contents}.items()
+        }
+        return messages.PredictRequest(model_spec=spec, inputs=tensors)
 
     def _results(
         self, response: messages.PredictResponse, pictures: Sequence[Picture], request_id: str
@@ -404,6 +423,23 @@ def first_refusal(results: Sequence[Result | Picture], start: int) -> PictureRef
     return None
 
 
+def _texts(name: str, given: Text | Sequence[Text], count: int) -> list[bytes]:
+    """A further input's text for each of `count` pictures, encoded."""
+    texts = [given] * count if isinstance(given, str | bytes) else list(given)
+    if len(texts) != count:
+        raise UserError(
+            f"The input {name} has {len(texts)} texts for {count} pictures. Give one a picture, or "
+            "a single text for all of them."
+        )
+    for index, text in enumerate(texts):
+        if not isinstance(text, str | bytes):
+            raise UserError(
+                f"Text {index} of the input {name} is of the type {type(text).__qualname__}. Give "
+                "str or bytes."
+            )
+    return [text.encode() if isinstance(text, str) else text for text in texts]
+
+
 def _halves(part: list[int]) -> list[list[int]]:
     middle = (len(part) + 1) // 2
     return [half for half in (part[:middle], part[middle:]) if half]
@@ -412,6 +448,12 @@ def _halves(part: list[int]) -> list[list[int]]:
 def _is_too_large(error: grpc.RpcError) -> bool:
     return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and bool(
         _TOO_LARGE.search(error.details() or "")
+    )
+
+
+def _is_given_up(error: grpc.RpcError) -> bool:
+    return error.code() is grpc.StatusCode.CANCELLED and bool(
+        _GIVEN_UP.search(error.details() or "")
     )
 
 

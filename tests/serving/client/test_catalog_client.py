@@ -336,7 +336,9 @@ def test_whoever_stops_in_the_middle_does_not_wait(asker: CatalogClient, words: 
     assert asker.predict([b"red"])[0].category == "red"
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+@pytest.mark.parametrize("code", [
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED,
+])  # fmt: skip
 def test_a_busy_server_is_asked_again(asker: CatalogClient, words: WordServer, code):
     def mood(request):
         if len(words.requests) < 3:
@@ -346,6 +348,29 @@ def test_a_busy_server_is_asked_again(asker: CatalogClient, words: WordServer, c
     assert asker.predict([b"red"])[0].category == "red"
     assert len(words.requests) == 3
     assert len({one["x-request-id"] for one in words.metadata}) == 1
+
+
+def test_what_its_own_caller_gave_up_is_not_asked_again(words: WordServer):
+    released = threading.Event()
+    words.mood = lambda request: released.wait(30)
+    client = CatalogClient(words.endpoint)
+    told: list[BaseException] = []
+
+    def ask():
+        try:
+            client.predict([b"red"])
+        except RequestFailed as error:
+            told.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not words.requests:
+        time.sleep(0.01)
+    client.close()
+    asking.join(10)
+    released.set()
+    assert [error.code for error in told] == [grpc.StatusCode.CANCELLED]
+    assert len(words.requests) == 1
 
 
 def test_what_will_not_pass_is_not_asked_again(asker: CatalogClient, words: WordServer):

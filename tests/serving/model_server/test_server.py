@@ -576,7 +576,10 @@ def test_as_a_process_it_ends_well_under_load(process):
     assert running.wait(30) == 0
     for caller in callers:
         caller.join(30)
-    assert {error.code() for error in failures} == {grpc.StatusCode.UNAVAILABLE}
+    # gRPC itself drops a call that comes in the moment in which it closes, as one may on a slow
+    # machine. Our client asks again after either.
+    dropped = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED
+    assert len(failures) == 4 and {error.code() for error in failures} <= {*dropped}
 
 
 def test_as_a_process_it_ends_at_once_when_it_is_told_twice(process):
