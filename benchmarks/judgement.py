@@ -185,7 +185,8 @@ def _slice_columns(examples: Path) -> list[str]:
     file = next(iter(sorted((examples / "Split-test").iterdir())))
     record = next(iter(tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator()))
     names = tf.train.Example.FromString(record).features.feature
-    return sorted(map(features.slice_column, set(names) - features.RESERVED))
+    slices = [name for name in names if not name.startswith(features.field_feature(""))]
+    return sorted(map(features.slice_column, set(slices) - features.RESERVED))
 
 
 def _last(folder: Path) -> Path:

@@ -295,6 +295,7 @@ class DeepFashion:
             ("subcategory", [columns.subcategory], single),
             ("slices", columns.slices, single),
             ("attributes", columns.attributes, groups),
+            ("fields", columns.fields, single),
         ):
             if unknown := [column for column in used if column not in known]:
                 raise UserError(

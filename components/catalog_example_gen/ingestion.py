@@ -738,6 +738,7 @@ class _Write(beam.DoFn):
                 for level in product.corrected:
                     counts["corrected", level, split] += 1
             slices = zip(self._plan.columns.slices, product.slices, strict=True)
+            fields = zip(self._plan.columns.fields, product.fields, strict=True)
             shared = {features.PRODUCT: product.product.encode()} if product.product else {}
             yield serialized_example(
                 {
@@ -754,6 +755,10 @@ class _Write(beam.DoFn):
                     features.IMAGE_BRIGHTNESS: measured.brightness,
                     features.IMAGE_SHARPNESS: measured.sharpness,
                     **{features.slice_feature(column): value.encode() for column, value in slices},
+                    **{
+                        features.field_feature(column): [value.encode()] if value else []
+                        for column, value in fields
+                    },
                 }
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Columns:
     picture_separator: str | None = None
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     extra_labels: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def from_options(
@@ -64,6 +66,7 @@ class Columns:
             picture_separator=catalog.get("picture_separator"),
             flags=catalog["flags"],
             extra_labels=tuple(catalog["extra_labels"]),
+            fields=tuple(catalog["fields"]),
         )
 
     @property
@@ -74,6 +77,11 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """Every column that is read, each once, in a fixed order."""
+        return list(dict.fromkeys([*self.judged, *self.fields]))
+
+    @property
+    def judged(self) -> list[str]:
+        """The columns whose cells must be sound, each once, in a fixed order."""
         picture = [self.picture] if self.picture else []
         split = [self.split] if self.split else []
         product = [self.product] if self.product else []
@@ -83,6 +91,8 @@ class Columns:
 
 
 _LIST_MARKS = " []\"'"
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 Box: TypeAlias = tuple[int, int, int, int]
@@ -104,6 +114,8 @@ class Product(NamedTuple):
         product: The name that all pictures of one product share; empty where each product has one
             picture. A row that only belongs to such a product may have empty labels.
         corrected: The levels whose labels are people's corrections; see `corrections`.
+        fields: Cells of the fields, in their order, as they stand in the row; empty where there is
+            nothing but blanks.
     """
 
     row: int
@@ -116,6 +128,7 @@ class Product(NamedTuple):
     box: Box | None = None
     product: str = ""
     corrected: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 class Row(NamedTuple):
@@ -287,7 +300,7 @@ class RowParser:
 
     def __init__(self, columns: Columns, domains: Mapping[str, Sequence[str]]) -> None:
         self._columns = columns
-        self._read = columns.names
+        self._judged = columns.judged
         self._single = (columns.category, columns.subcategory, *columns.slices)
         self._domains = {
             level: frozenset(map(normalized, labels)) for level, labels in domains.items()
@@ -315,7 +328,7 @@ class RowParser:
     def of_cells(self, number: int, every: Mapping[str, str]) -> Row:
         """Judges a record whose cells are known by their columns' names."""
         columns = self._columns
-        raw = {column: every[column] for column in self._read}
+        raw = {column: every[column] for column in self._judged}
         cells = {column: normalized(cell) for column, cell in raw.items()}
         product_id = printable(cells[columns.id])
         picture = ""
@@ -383,6 +396,7 @@ class RowParser:
                 tuple(cells[column] or features.UNKNOWN for column in columns.slices),
                 split,
                 product=cells[columns.product or columns.id] if columns.several_pictures else "",
+                fields=tuple(_carried(every[column]) for column in columns.fields),
             ),
             tuple(pictures[1:]),
         )
@@ -425,6 +439,11 @@ class RowParser:
 
     def _allowed(self, level: str, label: str) -> bool:
         return level not in self._domains or label in self._domains[level]
+
+
+def _carried(cell: str) -> str:
+    """The cell of a field: bytes that the encoding does not know show as its readers show them."""
+    return _UNDECODED.sub("\ufffd", cell) if cell.strip() else ""
 
 
 def _unusable(cell: str) -> Reason | None:

@@ -82,6 +82,11 @@ class Catalog(Section):
         default_factory=list,
         description="Slice columns that the model names as well, one value a product, e.g. gender.",
     )
+    fields: list[str] = Field(
+        default_factory=list,
+        description="Further columns that every product carries along unchanged, for people: "
+        "searches show them and filter by them; nothing is learned from them or judged by them.",
+    )
     class_cap: float | None = Field(
         None,
         gt=0,
@@ -134,6 +139,17 @@ class Catalog(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fields_have_no_other_role(self) -> Catalog:
+        single = (self.id, self.product, self.category, self.subcategory)
+        flags = [column for columns in self.flags.values() for column in columns]
+        if known := sorted({*self.fields} & {*single, *self.attributes, *flags, *self.slices}):
+            raise ValueError(
+                f"fields names {', '.join(known)}: what another option gives a meaning travels "
+                "with every product anyway; leave it out of catalog.fields"
+            )
+        return self
+
     @property
     def several_pictures(self) -> bool:
         """Whether a product may have several pictures, and so several Examples."""
@@ -161,7 +177,7 @@ class Catalog(Section):
     def _column_as_headings_are_read(cls, column: str | None) -> str | None:
         return column and column_name(column)
 
-    @field_validator("attributes", "slices")
+    @field_validator("attributes", "slices", "fields")
     @classmethod
     def _columns_each_once(cls, columns: list[str]) -> list[str]:
         names = [column_name(column) for column in columns]

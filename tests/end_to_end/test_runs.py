@@ -3,6 +3,7 @@
 All of it in one workspace, test after test, for a run takes most of a minute whatever its catalog.
 """
 
+import csv
 import json
 import os
 import re
@@ -14,8 +15,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
+import tensorflow_transform as tft
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -63,6 +67,30 @@ def test_the_pushed_version_answers_as_tensorflow_serving_would_load_it(demo_run
     )
     np.testing.assert_allclose(answer["category_scores"].numpy().sum(axis=1), 1, atol=1e-5)
     assert answer["category"].shape == (2,)
+
+
+def test_a_field_is_carried_by_every_example_and_seen_by_nothing_that_learns_or_judges(demo_runs):
+    artifacts = demo_runs.workspace.root / "artifacts"
+    with (demo_runs.catalog / "labels.csv").open(encoding="utf-8", newline="") as file:
+        # Reversed, so that of a doubled id the first row speaks.
+        names = {row["id"]: row["name"] for row in reversed(list(csv.DictReader(file)))}
+    carried = {}
+    for path in artifacts.glob("CatalogExampleGen/examples/*/Split-*/*.gz"):
+        for record in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            [product], [name] = (feature[of].bytes_list.value for of in ("id", "field/name"))
+            carried[product.decode()] = name.decode()
+    assert carried and carried.items() <= names.items()
+
+    [statistics] = artifacts.glob("StatisticsGen/statistics/*/Split-train/FeatureStats.pb")
+    measured = tfdv.load_stats_binary(str(statistics)).datasets[0].features
+    [transformed] = artifacts.glob("Transform/transform_graph/*")
+    read = tft.TFTransformOutput(str(transformed)).raw_feature_spec()
+    [answers] = artifacts.glob("Predictions/predictions/*")
+    columns = pq.read_schema(next(answers.rglob("*.parquet"))).names
+    for seen in ({of.path.step[0] for of in measured}, read, columns):
+        assert any("gender" in of for of in seen)
+        assert not any("name" in of for of in seen)
 
 
 def test_the_metrics_file_beside_the_report_holds_every_level_and_slice(demo_runs):

@@ -82,12 +82,15 @@ def test_products_of_several_pictures_have_metrics_of_their_own_to_bound(write_c
 
 def test_columns_are_named_as_headings_are_read(write_config):
     text = CATALOG.replace(
-        "}", ', slices: ["Gro\\u0308\\u00dfe\\u200b ", image], flags: {a: ["b "]}}'
+        "}",
+        ', slices: ["Gro\\u0308\\u00dfe\\u200b ", image], flags: {a: ["b "]}, '
+        'fields: [" c\\ufeff"]}',
     )
     catalog = load_config(write_config(text)).catalog
     assert catalog.slices == ["Gr\u00f6\u00dfe", "image"]
     assert catalog.flags == {"a": ["b"]}
     assert catalog.attribute_groups == ["a"]
+    assert catalog.fields == ["c"]
 
 
 @pytest.mark.parametrize("written", ["tab", '"\\t"', "'\\t'"])
@@ -228,6 +231,15 @@ def test_a_deepfashion_format_knows_its_columns_and_lets_them_be_chosen(write_co
         (
             CATALOG.replace("}", ", attributes: [a], flags: {b: [a]}}"),
             "a is among catalog.attributes too",
+        ),
+        (CATALOG.replace("}", ", fields: [b, a, b]}"), "b stands there more than once"),
+        (
+            CATALOG.replace("}", ", slices: [a], flags: {f: [b]}, fields: [a, b, id, kind, c]}"),
+            "fields names a, b, id, kind: what another option gives a meaning travels with",
+        ),
+        (
+            "catalog: {folder: shop, format: deepfashion_fine, fields: [fabric]}\n",
+            "leave it out of catalog.fields",
         ),
         (CATALOG.replace("}", ', id: "a\\eb"}'), "cannot name a column: it has control characters"),
         (CATALOG.replace("}", ", delimiter: ':'}"), "catalog.delimiter: input should be ','"),

@@ -33,7 +33,10 @@ def test_an_attribute_label_is_its_group_and_its_value(label):
     ("column", "own"),
     [
         ("gender", "gender"),
-        *((name, None) for name in ("id", "category", "gender_label", "__raw_record__")),
+        *(
+            (name, None)
+            for name in ("id", "category", "gender_label", "__raw_record__", "field/price")
+        ),
     ],
 )
 def test_a_slice_column_never_takes_another_features_name(column, own):
@@ -41,3 +44,11 @@ def test_a_slice_column_never_takes_another_features_name(column, own):
     assert (name == column) == (own is not None)
     assert features.slice_column(name) == column
     assert features.slice_feature(name) != name or name == own
+
+
+@pytest.mark.parametrize("column", ["price", "id", "slice:id", "field/price", "\u5546\u54c1 name"])
+def test_a_field_never_takes_another_features_name(column):
+    name = features.field_feature(column)
+    assert features.field_column(name) == column
+    assert name not in {column, features.slice_feature(column), *features.RESERVED}
+    assert name != features.slice_feature(name)

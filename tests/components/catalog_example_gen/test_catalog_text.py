@@ -8,6 +8,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
+import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
@@ -83,3 +84,37 @@ def test_lines_labels_and_spellings_of_a_catalog_are_accounted_for(tmp_path):
     assert [(row["value"], row["rows"], row["found"]) for row in found] == [
         ("Men", "2", "gender: 'Men' (29), '\uff2den' (1)")
     ]
+
+
+def test_fields_reach_their_examples_as_they_stand_and_no_row_is_lost(tmp_path):
+    folder = tmp_path / "shop"
+    write_pictures(folder / "images")
+    odd = ["", " \t", 10_000 * "\U0001f45f", "a\0b\x1b", 'say "9,90"\r\nor =1+1', "\u202e e\u0301 "]
+    prices = [(odd + ["9"])[index % 7] for index in range(COUNT)]
+    rows = [
+        [str(index), "ab"[index % 2], "t", price, f"name {index}"]
+        for index, price in enumerate(prices)
+    ]
+    rows[5][1] = ""
+    write_csv(folder, [["id", "kind", "type", "Preis\u200b (\u20ac)", "note"], *rows])
+    fields = ["Preis (\u20ac) ", "note"]
+    summary = ingest(folder, tmp_path / "out", fields=fields)
+    assert (summary["accepted"], summary["rejected"]) == (COUNT - 1, 1)
+    assert summary["rows"] == COUNT
+
+    carried = {}
+    for file in (tmp_path / "out" / "examples").glob("*/*.gz"):
+        for record in tf.data.TFRecordDataset(str(file), "GZIP").as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            of = {name: [*feature[name].bytes_list.value] for name in ("id", "field/note")}
+            # There, and empty: not left out.
+            assert "field/Preis (\u20ac)" in feature
+            carried[of["id"][0].decode()] = (
+                [value.decode() for value in feature["field/Preis (\u20ac)"].bytes_list.value],
+                of["field/note"][0].decode(),
+            )
+    assert carried == {
+        row[0]: ([price] if price.strip() else [], row[4])
+        for row, price in zip(rows, prices, strict=True)
+        if row[1]
+    }

@@ -88,6 +88,17 @@ def test_each_level_is_changed_to_what_was_decided(tmp_path: Path) -> None:
     assert products["p2"].corrected == ()
 
 
+def test_fields_stay_as_they_are(tmp_path: Path) -> None:
+    notes = ["note", " Top ", "", "", "", ""]
+    lines = zip(CATALOG.splitlines(), notes, strict=True)
+    catalog = "\n".join(f"{line},{note}" for line, note in lines)
+    products, _ = decided(tmp_path, "p1,category,Top,change,Shoe", catalog=catalog, fields=["note"])
+    assert (products["p1"].category, products["p1"].fields) == ("Shoe", (" Top ",))
+    assert "there is no level `note`" in refusal(
+        tmp_path, "p1,note,Top,change,Shoe", catalog=catalog, fields=["note"]
+    )
+
+
 def test_what_was_kept_or_nobody_could_tell_stays(tmp_path: Path) -> None:
     products, outcomes = decided(
         tmp_path, "p1,category,Top,keep,", "p2,category,Top,unsure,", "p2,gender,,keep,"

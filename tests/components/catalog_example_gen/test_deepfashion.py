@@ -434,6 +434,24 @@ def test_inshop_rows_take_their_labels_from_the_boxes_file_and_the_path(tmp_path
     assert [row.result.split for row in found] == ["train", "train", "test", "test", "train"]
 
 
+def test_what_a_format_tells_of_a_picture_may_be_a_field(tmp_path: Path) -> None:
+    inshop = source(
+        write(tmp_path / "inshop", INSHOP), "deepfashion_inshop", fields=["item_id", "partition"]
+    )
+    assert rows(inshop)[3].result.fields == ("id_00000080", "gallery")
+    # The files of categories are read where only a field needs them.
+    attributes = {"category": "sleeve", "subcategory": "texture", "attributes": ["fit"]}
+    fine = source(
+        write(tmp_path / "fine", FINE), "deepfashion_fine", fields=["category"], **attributes
+    )
+    assert [row.result.fields for row in rows(fine)] == [
+        ("Anorak",),
+        ("Jeans",),
+        ("Dress",),
+        ("Button Down",),
+    ]
+
+
 def test_an_inshop_item_is_on_one_side_whole(tmp_path: Path) -> None:
     lines = [
         (f"img/MEN/Denim/id_{item}/{picture}.jpg", f"id_{item}")
@@ -535,6 +553,7 @@ def test_files_may_lie_in_the_catalogs_folder_itself(
         # A picture may have several styles, so style cannot be a level.
         ("deepfashion_coarse", {"category": "style"}, "`catalog.category` names `style`"),
         ("deepfashion_inshop", {"attributes": ["style"]}, "It has none"),
+        ("deepfashion_coarse", {"fields": ["price"]}, "`catalog.fields` names `price`"),
     ],
 )
 def test_a_column_that_the_format_does_not_have_is_refused(

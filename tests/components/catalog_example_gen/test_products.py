@@ -65,6 +65,15 @@ def test_the_first_row_with_labels_speaks_for_the_pictures_of_all() -> None:
     assert "category: 'Bag' (1), 'Shoe' (1)" in product.conflict.found
 
 
+def test_the_row_that_speaks_for_the_labels_says_the_fields_of_all_pictures() -> None:
+    rows = [
+        row(2, "a.jpg", fields=("9", "red")),
+        row(3, "b.jpg", kind="Shoe", fields=("7", "")),
+        row(4, "c.jpg", kind="Shoe", fields=("8", "blue")),
+    ]
+    assert [one.fields for _, one in gathered(rows, columns()).pictured] == 3 * [("7", "")]
+
+
 def test_variants_without_labels_and_pictures_belong_to_their_product() -> None:
     product = gathered([row(2, "a.jpg", kind="Shoe"), row(3), row(4, "a.jpg"), row(5)], columns())
     assert [name for name, _ in product.pictured] == ["a.jpg"]

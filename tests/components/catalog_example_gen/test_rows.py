@@ -55,6 +55,39 @@ def test_a_row_becomes_a_product_whose_attributes_name_their_group() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("cell", "carried"),
+    [
+        (b"x", "x"),
+        (b"  e\xcc\x81  two  blanks ", "  e\u0301  two  blanks "),
+        (b'"12"" by\r\n7"", \x00\x1b[31m"', '12" by\r\n7", \0\x1b[31m'),
+        ("\u200b\ufeff\U0001f45f\u202e".encode(), "\u200b\ufeff\U0001f45f\u202e"),
+        (b"long " * 2_000, "long " * 2_000),
+        (b"caf\xe9 \xff", "caf\ufffd \ufffd"),
+        (b" \t ", ""),
+        (b"", ""),
+    ],
+)
+def test_a_field_is_carried_as_it_stands_and_costs_no_row(cell: bytes, carried: str) -> None:
+    text = HEADER.encode() + b"1,Top,Shirt,Summer,Men," + cell + b"\n"
+    assert results(text, columns=replace(COLUMNS, fields=("name",))) == [
+        Product(2, "1", "Top", "Shirt", ("season=Summer",), ("Men",), fields=(carried,))
+    ]
+
+
+def test_a_field_that_is_the_column_of_pictures_is_judged_as_that() -> None:
+    by_path = replace(BY_PATH, fields=("file", "price"))
+    text = "id,file,kind,price\n1, a.jpg,Top,9\n2,../b.jpg,Top,9\n"
+    sound, rejected = results(text, columns=by_path)
+    assert sound.fields == (" a.jpg", "9")
+    assert rejected.reason == Reason.OUTSIDE_IMAGES
+
+
+def test_a_field_that_the_csv_does_not_have_is_named() -> None:
+    with pytest.raises(UserError, match="labels.csv has no column `price`. It has .*`name`"):
+        results(HEADER + SOUND, columns=replace(COLUMNS, fields=("name", "price")))
+
+
 def test_several_attributes_in_a_cell_are_separated_and_doubles_dropped() -> None:
     (product,) = results(HEADER + "1,Top,Shirt, Summer | Fall||Summer,Men,x\n")
     assert product.attributes == ("season=Summer", "season=Fall")
