@@ -35,7 +35,7 @@ setup(
     package_data={
         "pipeline": ["configs/*.yaml"],
         "schema": ["*.pbtxt", "py.typed"],
-        "serving": ["deploy/**/*", "py.typed"],
+        "serving": ["app/page/*", "deploy/**/*", "py.typed"],
         "components.label_review": ["browser/*"],
         "components.report": ["*.schema.json", "**/*.html", "**/*.css", "**/*.js", "**/*.j2"],
     },
