@@ -120,8 +120,9 @@ QUERIES_OF_S2 = 600
 FROZEN = "efficientnetlite0"
 """The network with ImageNet's weights alone: those of ResNet-50 cannot be had offline."""
 
-_S4_SIDE = 224
-_S4_REGIONS = 10
+_S4_SHARE = 10 / 49
+"""Of the places of the last map, those whose colors S4 compares."""
+
 _S4_COLOR = 0.1
 _DEEP_AT_ONCE = 64
 
@@ -138,16 +139,14 @@ class Looks:
         colors: float32 (N, COLORS), blocks of colors.
         frozen: float32 (N, D), pooled features of a network that has seen ImageNet alone, of the
             picture at the model's size.
-        s4: The same at 224x224.
-        s4_colors: float32 (N, 30), the mean colors of the ten regions of those 49 where the last
-            map is strongest, the strongest first.
+        regions: float32 (N, 3 R), the mean colors of the places, a fifth of all, where its last map
+            is strongest, the strongest first.
     """
 
     answers: Answers
     colors: np.ndarray
     frozen: np.ndarray
-    s4: np.ndarray
-    s4_colors: np.ndarray
+    regions: np.ndarray
 
     def __getitem__(self, places: np.ndarray) -> Looks:
         """Some of them."""
@@ -259,7 +258,7 @@ def kept_looks(
 def plain_looks(pictures: Sequence[bytes], size: tuple[int, int]) -> dict[str, np.ndarray]:
     """All of `Looks` but the answers, of encoded pictures."""
     colors = [color_block(upright_rgb(opened(picture))) for picture in pictures]
-    deep: dict[str, list[np.ndarray]] = {"frozen": [], "s4": [], "s4_colors": []}
+    deep: dict[str, list[np.ndarray]] = {"frozen": [], "regions": []}
     compute = _frozen(size)
     for count, chunk in enumerate(_chunks(pictures)):
         for name, of in compute(chunk).items():
@@ -285,39 +284,32 @@ def _frozen(size: tuple[int, int]) -> Callable[[Sequence[bytes]], dict[str, np.n
     from trainer.backbones import IMAGENET, build_backbone
     from trainer.picture_decoding import decode_picture
 
-    def built(height: int, width: int) -> keras.Model:
-        return build_backbone(
-            FROZEN, image_height=height, image_width=width, filters=0, weights=IMAGENET
-        )
-
-    plain, square = built(*size), built(_S4_SIDE, _S4_SIDE)
-    last_map = square.layers[-1].input
-    square = keras.Model(square.inputs, (square.output, last_map))
-    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-
-    def decoded(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
-        pictures = tf.map_fn(
-            lambda one: decode_picture(one, height, width),
-            encoded,
-            fn_output_signature=tf.TensorSpec((height, width, 3), tf.uint8),
-        )
-        return tf.cast(pictures, tf.float32)
+    backbone = build_backbone(
+        FROZEN, image_height=size[0], image_width=size[1], filters=0, weights=IMAGENET
+    )
+    # It ends in the average of the places.
+    of_places = backbone.layers[-1].input
+    network = keras.Model(backbone.inputs, (backbone.output, of_places))
+    places = of_places.shape[1] * of_places.shape[2]
+    mean, deviation = (
+        np.array(of, np.float32) for of in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def compute(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        pictures = decoded(encoded, _S4_SIDE, _S4_SIDE)
-        pooled, of_places = square(pictures, training=False)
-        side = of_places.shape[1]
-        standardized = (pictures / 255 - mean.astype(np.float32)) / deviation.astype(np.float32)
-        blocks = tf.nn.avg_pool2d(standardized, _S4_SIDE // side, _S4_SIDE // side, "VALID")
-        strength = tf.reshape(tf.reduce_mean(of_places, axis=-1), (-1, side * side))
-        strongest = tf.math.top_k(strength, _S4_REGIONS).indices
-        colors = tf.gather(tf.reshape(blocks, (-1, side * side, 3)), strongest, batch_dims=1)
-        return {
-            "frozen": plain(decoded(encoded, *size), training=False),
-            "s4": pooled,
-            "s4_colors": tf.reshape(colors, (-1, _S4_REGIONS * 3)),
-        }
+        decoded = tf.map_fn(
+            lambda one: decode_picture(one, *size),
+            encoded,
+            fn_output_signature=tf.TensorSpec((*size, 3), tf.uint8),
+        )
+        pictures = tf.cast(decoded, tf.float32)
+        pooled, maps = network(pictures, training=False)
+        standardized = (pictures / 255 - mean) / deviation
+        blocks = tf.image.resize(standardized, maps.shape[1:3], "area")
+        strength = tf.reshape(tf.reduce_mean(maps, axis=-1), (-1, places))
+        strongest = tf.math.top_k(strength, round(places * _S4_SHARE)).indices
+        colors = tf.gather(tf.reshape(blocks, (-1, places, 3)), strongest, batch_dims=1)
+        return {"frozen": pooled, "regions": tf.reshape(colors, (tf.shape(colors)[0], -1))}
 
     return lambda pictures: {
         name: of.numpy() for name, of in compute(tf.constant(list(pictures))).items()
@@ -436,15 +428,18 @@ def expanded(
 
 
 def _s4(queries: Looks, gallery: Looks) -> Similar:
-    """-|deep| - .1 |colors|, Euclidean, as deep-fashion-retrieval has it."""
+    """-|deep| - .1 |colors|, Euclidean, as deep-fashion-retrieval (S4) has it.
+
+    Of its faults the order of the regions is put right, which was arbitrary.
+    """
 
     def distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         squares = (first**2).sum(1)[:, None] + (second**2).sum(1) - 2 * first @ second.T
         return np.sqrt(np.maximum(squares, 0))
 
     return lambda places: (
-        -distances(queries.s4[places], gallery.s4)
-        - _S4_COLOR * distances(queries.s4_colors[places], gallery.s4_colors)
+        -distances(queries.frozen[places], gallery.frozen)
+        - _S4_COLOR * distances(queries.regions[places], gallery.regions)
     )
 
 

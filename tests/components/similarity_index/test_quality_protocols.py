@@ -94,7 +94,7 @@ def shop(rng, count=80):
         split=np.array(["train", "eval", "test"])[np.arange(count) % 3],
         groups=np.arange(count) // 2,
         labels={"articleType": kinds, "gender": gender, "baseColour": color},
-        looks=Looks(Answers({}, vectors), vectors, vectors, vectors, vectors),
+        looks=Looks(Answers({}, vectors), vectors, vectors, vectors),
         recipe=None,
         model="",
         size=(1, 1),
@@ -175,7 +175,7 @@ def test_a_query_does_not_move_towards_its_own_doubles():
 def test_s4s_way_is_its_two_distances():
     rng = np.random.default_rng(3)
     deep, colors = rng.random((8, 5)), rng.random((8, 3))
-    of = Looks(Answers({}, deep), deep, deep, deep, colors)
+    of = Looks(Answers({}, deep), deep, deep, colors)
     places = np.array([2, 5])
     expected = -cdist(deep[places], deep) - 0.1 * cdist(colors[places], colors)
     np.testing.assert_allclose(search_quality._s4(of, of)(places), expected, atol=1e-6)
