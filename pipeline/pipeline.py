@@ -25,6 +25,7 @@ from components.model_canary.component import ModelCanary
 from components.model_card.component import ModelCard
 from components.predictions.component import Predictions
 from components.report.component import Report
+from components.similarity_index.component import SimilarityIndex
 from components.warm_start.base_model import base_model_resolver
 from pipeline.config import Config
 from pipeline.workspace import Workspace
@@ -50,6 +51,7 @@ STEPS = (
     "TrainPredictions",
     "ModelCanary",
     "ModelCard",
+    "SimilarityIndex",
     "Pusher",
     "LabelReview",
     "Report",
@@ -59,7 +61,8 @@ STEPS = (
 OPTIONAL_STEPS = {
     "Tuner": "off (tuning.enabled)",
     "BaseModel": "off (training.warm_start)",
-    "TrainPredictions": "off (evaluation.answer_train)",
+    "TrainPredictions": "off (evaluation.answer_train, search.enabled)",
+    "SimilarityIndex": "off (search.enabled)",
     "LabelReview": "off (label_review.enabled)",
 }
 """Steps that an option takes out of the pipeline, and which option that is."""
@@ -211,7 +214,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     train_predictions = ask(trainer.outputs["model"], splits=[features.TRAIN]).with_id(
         "TrainPredictions"
     )
-    if config.evaluation.answer_train:
+    answer_train = config.evaluation.answer_train or config.search.enabled
+    if answer_train:
         train_predictions.add_upstream_node(judge)
     canary = ModelCanary(
         model=trainer.outputs["model"],
@@ -243,6 +247,23 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         contact=config.serving.contact,
         code=source_fingerprint("components.model_card"),
     )
+    similarity_index = SimilarityIndex(
+        examples=examples,
+        model=trainer.outputs["model"],
+        predictions=predictions.outputs["predictions"],
+        train_predictions=train_predictions.outputs["predictions"],
+        columns={
+            "category": config.catalog.category,
+            "subcategory": config.catalog.subcategory,
+            "groups": config.catalog.attribute_groups,
+            "slices": config.catalog.slices,
+            "fields": config.catalog.fields,
+            "product": config.catalog.several_pictures,
+        },
+        options=config.search.model_dump(exclude={"enabled"}),
+        features_dir=str(workspace.features),
+        code=source_fingerprint("components.similarity_index", "serving.search"),
+    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
         model_blessing=judge.outputs["blessing"],
@@ -250,6 +271,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         evaluation=evaluator.outputs["evaluation"],
         judgement=judge.outputs["judgement"],
         model_card=model_card.outputs["model_card"],
+        similarity_index=(
+            similarity_index.outputs["similarity_index"] if config.search.enabled else None
+        ),
         base_directory=str(workspace.serving / config.serving.model_name),
         keep_versions=config.serving.keep_versions,
     ).with_id("Pusher")
@@ -301,8 +325,10 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             *([base_model] if config.training.warm_start else []),
             *(trainer, resolver, predictions, baseline_predictions),
             *(evaluator, judge),
-            *([train_predictions] if config.evaluation.answer_train else []),
-            *(canary, model_card, pusher),
+            *([train_predictions] if answer_train else []),
+            *(canary, model_card),
+            *([similarity_index] if config.search.enabled else []),
+            pusher,
             *([label_review] if config.label_review.enabled else []),
             report,
         ],

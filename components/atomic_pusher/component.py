@@ -14,10 +14,12 @@ from components.atomic_pusher.executor import (
     KEEP_VERSIONS_KEY,
     MODEL_CARD_KEY,
     SERVING_STATE_KEY,
+    SIMILARITY_INDEX_KEY,
     AtomicPusherExecutor,
 )
 from components.judge.artifacts import Judgement
 from components.model_card.artifacts import ModelCard
+from components.similarity_index.artifacts import SimilarityIndex
 
 
 class AtomicPusherSpec(types.ComponentSpec):
@@ -41,6 +43,7 @@ class AtomicPusherSpec(types.ComponentSpec):
         EVALUATION_KEY: ChannelParameter(type=standard_artifacts.ModelEvaluation, optional=True),
         JUDGEMENT_KEY: ChannelParameter(type=Judgement, optional=True),
         MODEL_CARD_KEY: ChannelParameter(type=ModelCard, optional=True),
+        SIMILARITY_INDEX_KEY: ChannelParameter(type=SimilarityIndex, optional=True),
     }
     OUTPUTS = {
         standard_component_specs.PUSHED_MODEL_KEY: ChannelParameter(
@@ -59,6 +62,7 @@ class AtomicPusher(base_component.BaseComponent):
         evaluation: the Evaluator's figures, of which the version keeps the most telling.
         judgement: the Judge's, of which the version keeps from which scores on nobody must look.
         model_card: what is told of the model, which the version keeps whole.
+        similarity_index: the catalog's vectors by the model, which the version keeps whole.
         base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher
             copies the model and no version is ever removed.
         keep_versions: how many of the newest versions stay; see `versions.push`.
@@ -81,6 +85,7 @@ class AtomicPusher(base_component.BaseComponent):
         evaluation: types.BaseChannel | None = None,
         judgement: types.BaseChannel | None = None,
         model_card: types.BaseChannel | None = None,
+        similarity_index: types.BaseChannel | None = None,
         serving_state: str = "",
     ):
         super().__init__(
@@ -91,6 +96,7 @@ class AtomicPusher(base_component.BaseComponent):
                 evaluation=evaluation,
                 judgement=judgement,
                 model_card=model_card,
+                similarity_index=similarity_index,
                 push_destination=pusher_pb2.PushDestination(
                     filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=base_directory)
                 ),

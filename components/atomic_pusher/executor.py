@@ -19,11 +19,13 @@ from components.atomic_pusher import versions
 from components.atomic_pusher.records import PAPERS_FOLDER, Origin
 from components.evaluation.results import read_evaluation
 from components.judge import judgement
+from components.similarity_index.artifacts import INDEX_FOLDER
 from schema import features
 
 EVALUATION_KEY = "evaluation"
 JUDGEMENT_KEY = "judgement"
 MODEL_CARD_KEY = "model_card"
+SIMILARITY_INDEX_KEY = "similarity_index"
 KEEP_VERSIONS_KEY = "keep_versions"
 SERVING_STATE_KEY = "serving_state"
 
@@ -61,6 +63,9 @@ class AtomicPusherExecutor(executor.Executor):
                 for paper in _papers(input_dict):
                     target = os.path.join(destination_folder, PAPERS_FOLDER, Path(paper).name)
                     io_utils.copy_file(paper, target, overwrite=True)
+                if index := _index(input_dict):
+                    target = os.path.join(destination_folder, PAPERS_FOLDER, index.name)
+                    io_utils.copy_dir(str(index), target)
             summary = _summary(pushed_model, input_dict)
         elif self.CheckBlessing(input_dict):
             outcome = self._push(input_dict, exec_properties, pushed_model, Path(serving_root))
@@ -95,6 +100,7 @@ class AtomicPusherExecutor(executor.Executor):
                 ),
                 keep=exec_properties.get(KEEP_VERSIONS_KEY),
                 papers=[Path(paper) for paper in _papers(input_dict)],
+                companion=_index(input_dict),
             )
         if outcome.state == "rolled back":
             self._MarkNotPushed(pushed_model)
@@ -113,6 +119,12 @@ def _papers(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
     return [
         os.path.join(folder, name) for folder in folders for name in sorted(fileio.listdir(folder))
     ]
+
+
+def _index(input_dict: dict[str, list[types.Artifact]]) -> Path | None:
+    """The folder of the catalog's index."""
+    found = input_dict.get(SIMILARITY_INDEX_KEY)
+    return Path(found[0].uri, INDEX_FOLDER) if found else None
 
 
 def _telling_metrics(input_dict: dict[str, list[types.Artifact]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import re
 import shutil
@@ -221,12 +222,13 @@ def push(
     origin: Origin | None = None,
     keep: int | None = None,
     papers: Sequence[Path] = (),
+    companion: Path | None = None,
 ) -> Outcome:
     """Copies a SavedModel into the serving folder as its newest version.
 
-    Not if it is live already, nor if it was rolled back. The copy grows in a hidden folder, is
-    written through to the disk, and gets its number by a rename, which happens or does not. What a
-    killed push or removal left behind is removed by the next.
+    Not if it is live already with the same companion, nor if it was rolled back. The copy grows in
+    a hidden folder, is written through to the disk, and gets its number by a rename, which happens
+    or does not. What a killed push or removal left behind is removed by the next.
 
     Args:
         model: the SavedModel's folder.
@@ -238,6 +240,9 @@ def push(
         papers: files about the model, such as its card, for the new version's `PAPERS_FOLDER`. They
             are no part of the model: one that is live already does not get others, and a rollback
             takes them along.
+        companion: a folder of what is asked together with the model, such as an index of what it
+            answered, for `PAPERS_FOLDER` too. A model that is live with another one or none gets a
+            new version, so that whoever asks both changes both at once.
 
     Returns:
         What became of the model. A new version's number is the time in seconds since 1970, or the
@@ -255,10 +260,21 @@ def push(
             _tidy(serving_root)
             found = find_versions(serving_root)
             outcome = _expected_outcome(files, found)
+            copy_of = None
+            if outcome.state == "live" and companion and not _is_beside(outcome.version, companion):
+                copy_of = outcome.version.first
+                outcome = replace(outcome, state="new")
             if outcome.state == "new":
-                record = Record(files, now(), origin or Origin(), rolled_back=_rolled_back(found))
+                record = Record(
+                    files,
+                    now(),
+                    origin or Origin(),
+                    copy_of=copy_of,
+                    rolled_back=_rolled_back(found),
+                )
                 place = serving_root / str(_next_number(found))
-                version = _add(model, place, record, _copy_to_disk, papers)
+                beside = [*papers, *([companion] if companion else [])]
+                version = _add(model, place, record, _copy_to_disk, beside)
                 outcome = replace(outcome, version=version)
             if keep is not None and outcome.state != "rolled back":
                 removed, left = _remove_all_but(keep, serving_root)
@@ -503,7 +519,11 @@ def _add(
             dirs_exist_ok=True,
         )
         for paper in papers:
-            _copy_to_disk(str(paper), str(unfinished / PAPERS_FOLDER / paper.name))
+            target = unfinished / PAPERS_FOLDER / paper.name
+            if paper.is_dir():
+                shutil.copytree(paper, target, copy_function=_copy_to_disk)
+            else:
+                _copy_to_disk(str(paper), str(target))
         for folder, _, _ in os.walk(unfinished):
             _write_through(folder)
         unfinished.rename(place)
@@ -512,6 +532,19 @@ def _add(
         raise
     _write_through(place.parent)
     return Version(int(place.name), place, record)
+
+
+def _is_beside(version: Version, companion: Path) -> bool:
+    """Whether a version has a folder of the same files beside its model."""
+    there = version.folder / PAPERS_FOLDER / companion.name
+
+    def files(folder: Path) -> list[Path]:
+        return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+    wanted = files(companion)
+    return wanted == files(there) and all(
+        filecmp.cmp(companion / name, there / name, shallow=False) for name in wanted
+    )
 
 
 def _remove_all_but(keep: int, serving_root: Path) -> tuple[tuple[int, ...], dict[int, str]]:

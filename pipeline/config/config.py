@@ -14,6 +14,7 @@ from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
 from pipeline.config.label_review import LabelReview
 from pipeline.config.model import Model
+from pipeline.config.search import Search
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.split import Split
@@ -36,6 +37,7 @@ class Config(Section):
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
     label_review: LabelReview = LabelReview()
+    search: Search = Search()
     serving: Serving = Serving()
 
     @field_validator("evaluation")

@@ -24,6 +24,8 @@ from components.atomic_pusher.records import RECORD_FILE
 from components.judge import judgement
 from components.judge.artifacts import Judgement
 from components.model_card.artifacts import ModelCard
+from components.similarity_index.artifacts import SimilarityIndex
+from schema import features
 from schema.errors import UserError
 from serving.client import Automatic
 
@@ -42,6 +44,7 @@ def _push(
     evaluation: standard_artifacts.ModelEvaluation | None = None,
     judged: Judgement | None = None,
     model_card: ModelCard | None = None,
+    similarity_index: SimilarityIndex | None = None,
 ):
     saved_model = tmp_path / "model" / "Format-Serving" / "saved_model.pb"
     saved_model.parent.mkdir(parents=True)
@@ -63,7 +66,8 @@ def _push(
         }
         | ({"evaluation": [evaluation]} if evaluation else {})
         | ({"judgement": [judged]} if judged else {})
-        | ({"model_card": [model_card]} if model_card else {}),
+        | ({"model_card": [model_card]} if model_card else {})
+        | ({"similarity_index": [similarity_index]} if similarity_index else {}),
         {"pushed_model": [pushed_model]},
         {
             "push_destination": proto_utils.proto_to_json(destination),
@@ -86,6 +90,21 @@ def test_a_blessed_model_goes_live_and_into_the_archive(tmp_path):
     assert pushed_model.get_string_custom_property("summary") == (
         f"version {version.name} pushed to {version.parent}"
     )
+
+
+def test_an_index_goes_live_with_its_model(tmp_path):
+    index = SimilarityIndex()
+    index.uri = str(tmp_path / "index")
+    folder = tmp_path / "index" / "similarity_index" / "index"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    (tmp_path / "index" / "quality.json").write_text("{}")
+
+    pushed_model = _push(tmp_path, similarity_index=index)
+
+    version = Path(pushed_model.get_string_custom_property("pushed_destination"))
+    assert (version / features.INDEX_FOLDER / "index" / "manifest.json").read_text() == "{}"
+    assert not list(version.rglob("quality.json"))
 
 
 def test_a_version_tells_of_its_model_and_its_most_telling_figures(tmp_path, monkeypatch):

@@ -104,6 +104,55 @@ def test_a_paper_that_cannot_be_copied_leaves_no_version(model, serving_root, tm
     assert list(serving_root.iterdir()) == []
 
 
+@pytest.fixture
+def make_index(tmp_path: Path):
+    """Writes a folder of what is asked together with a model; returns it."""
+
+    def make(content: str) -> Path:
+        folder = tmp_path / content / "similarity_index"
+        (folder / "index").mkdir(parents=True)
+        (folder / "recipe.json").write_text("{}")
+        (folder / "index" / "vectors.npy").write_text(content)
+        return folder
+
+    return make
+
+
+def test_a_companion_goes_live_and_away_with_its_model(make_model, make_index, serving_root):
+    first = versions.push(make_model("a"), serving_root, companion=make_index("x")).version.folder
+    assert (first / "assets.extra/similarity_index/index/vectors.npy").read_text() == "x"
+
+    versions.push(make_model("b"), serving_root, companion=make_index("y"))
+    back = versions.roll_back(serving_root).live.folder
+    assert (back / "assets.extra/similarity_index/index/vectors.npy").read_text() == "x"
+
+
+def test_a_live_model_with_another_companion_is_a_new_version(make_model, make_index, serving_root):
+    model, before = make_model("a"), _push(make_model("before"), serving_root)
+    bare = _push(model, serving_root)
+
+    indexed = versions.push(model, serving_root, companion=make_index("x"))
+    assert indexed.state == "new"
+    assert indexed.version.number > int(bare.name)
+    # Whoever looks for the model of before finds it, and not the same one without its companion.
+    assert versions.roll_back(serving_root).live.record.copy_of == int(before.name)
+    versions.roll_back(serving_root, to=indexed.version.number)
+
+    assert versions.push(model, serving_root, companion=make_index("same/x")).state == "new"
+    again = versions.push(model, serving_root, companion=make_index("y"))
+    assert again.state == "new"
+    assert versions.push(model, serving_root, companion=again.version.folder / "assets.extra" /
+                         "similarity_index").state == "live"  # fmt: skip
+    # Who has nothing to put beside it takes nothing away.
+    assert versions.push(model, serving_root).state == "live"
+
+
+def test_a_companion_that_cannot_be_copied_leaves_no_version(model, serving_root, tmp_path):
+    with pytest.raises(UserError, match="Cannot copy the model"):
+        versions.push(model, serving_root, companion=tmp_path / "missing")
+    assert list(serving_root.iterdir()) == []
+
+
 def test_a_version_of_a_seamline_without_records_is_known_by_its_files(model, serving_root):
     shutil.copytree(model, serving_root / "17")
 

@@ -68,6 +68,7 @@ def test_what_a_row_says_of_a_class_level_is_what_scikit_learn_says(
     }
     found = rows(outputs, truths, tmp_path_factory.mktemp("table"))
     scores = outputs["subcategory"].astype(float)
+    kept = np.zeros_like(scores)
     told = found["subcategory/scores"].to_pylist()
     named = found["subcategory/labels"].to_pylist()
     for row in range(count):
@@ -75,6 +76,10 @@ def test_what_a_row_says_of_a_class_level_is_what_scikit_learn_says(
         order = sorted(range(14), key=lambda code, row=row: (-scores[row, code], code))
         assert named[row] == [LABELS["subcategory"][code] for code in order[:10]]
         np.testing.assert_array_equal(told[row], scores[row, order[:10]].astype(np.float32))
+        kept[row, order[:10]] = scores[row, order[:10]]
+    np.testing.assert_array_equal(table.scores(found, "subcategory"), kept.astype(np.float32))
+    np.testing.assert_array_equal(table.scores(found, "category"), outputs["category"])
+    np.testing.assert_array_equal(table.scores(found, "attributes"), outputs["attributes"])
     ranks = np.array(found["subcategory/true_rank"])
     if not ties:
         for k in (1, 3, 5):
