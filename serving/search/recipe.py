@@ -62,12 +62,19 @@ class Answers:
     def of_outputs(cls, outputs: Mapping[str, np.ndarray]) -> tuple[Answers, dict[str, list[str]]]:
         """The answers, and the levels' labels, of the outputs of the signature `everything`."""
         ending = features.labels("")
-        labels = {
-            name.removesuffix(ending): [label.decode() for label in values[0]]
-            for name, values in outputs.items()
-            if name.endswith(ending) and len(values)
+        names = {
+            output.removesuffix(ending): (output, features.scores(output.removesuffix(ending)))
+            for output in outputs
+            if output.endswith(ending)
         }
-        scores = {level: outputs[features.scores(level)] for level in labels}
+        if features.ATTRIBUTES in outputs:
+            names[features.ATTRIBUTES] = features.ATTRIBUTES, features.ATTRIBUTE_SCORES
+        labels = {
+            level: [label.decode() for label in outputs[named][0]]
+            for level, (named, _) in names.items()
+            if len(outputs[named])
+        }
+        scores = {level: outputs[of] for level, (_, of) in names.items()}
         return cls(scores, outputs[features.EMBEDDING]), labels
 
 

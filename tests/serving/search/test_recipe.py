@@ -161,13 +161,15 @@ def test_outputs_of_the_served_model_are_answers(rng):
         "subcategory_labels": np.array([[b"s0", b"s1"]]),
         "subcategory_scores": np.float32([[0.1, 0.9]]),
         "subcategory_threshold": np.float32([0.7]),
-        "attributes_labels": np.array([["ü=a".encode()]]),
-        "attributes_scores": np.float32([[0.5]]),
+        "attributes": np.array([["ü=a".encode()]]),
+        "attribute_scores": np.float32([[0.5]]),
+        "attributes_threshold": np.float32([0.7]),
         features.EMBEDDING: np.float32([[0.6, 0.8]]),
     }
     answers, labels = Answers.of_outputs(outputs)
     assert labels == {"subcategory": ["s0", "s1"], "attributes": ["ü=a"]}
     assert answers.scores["subcategory"].tolist() == [[np.float32(0.1), np.float32(0.9)]]
+    assert answers.scores["attributes"].tolist() == [[0.5]]
     assert answers.embedding.shape == (1, 2)
 
 
