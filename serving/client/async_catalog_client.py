@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import grpc
@@ -18,6 +18,7 @@ from serving.client.conversation import (
     Call,
     Conversation,
     Steps,
+    Text,
     VersionStatus,
     first_refusal,
 )
@@ -191,10 +192,14 @@ class AsyncCatalogClient:
         signature: str,
         images: bytes | Sequence[bytes],
         timeout_s: float | None = None,
+        *,
+        inputs: Mapping[str, Text | Sequence[Text]] | None = None,
     ) -> dict[str, np.ndarray]:
         """As `CatalogClient.outputs`."""
         deadline = self._conversation.deadline(timeout_s)
-        return await self._run(self._conversation.outputs(signature, images, deadline))
+        return await self._run(
+            self._conversation.outputs(signature, images, deadline, inputs=inputs)
+        )
 
     async def model_status(self) -> list[VersionStatus]:
         """As `CatalogClient.model_status`."""

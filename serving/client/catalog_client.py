@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar, overload
@@ -22,6 +22,7 @@ from serving.client.conversation import (
     Conversation,
     Pause,
     Steps,
+    Text,
     VersionStatus,
     first_refusal,
 )
@@ -246,6 +247,8 @@ class CatalogClient:
         signature: str,
         images: bytes | Sequence[bytes],
         timeout_s: float | None = None,
+        *,
+        inputs: Mapping[str, Text | Sequence[Text]] | None = None,
     ) -> dict[str, np.ndarray]:
         """Asks one signature of the model as it is, in one request.
 
@@ -253,6 +256,8 @@ class CatalogClient:
             signature: one that takes `image_bytes`, e.g. "everything".
             images: encoded pictures, or a single one, which makes a batch of one.
             timeout_s: as in `predict`.
+            inputs: the signature's further inputs by name, each a text for every picture, or a
+                single one for all: `{"label": "category=Shoes"}` of "explain".
 
         Returns:
             The signature's outputs, float32 or object arrays of bytes, of the shapes that the model
@@ -260,9 +265,10 @@ class CatalogClient:
 
         Raises:
             RequestFailed: the server refuses, for a picture's sake too, or does not answer.
+            UserError: an input has another number of texts than there are pictures.
         """
         deadline = self._conversation.deadline(timeout_s)
-        return self._run(self._conversation.outputs(signature, images, deadline))
+        return self._run(self._conversation.outputs(signature, images, deadline, inputs=inputs))
 
     def model_status(self) -> list[VersionStatus]:
         """What the server says about each version of the model that it knows, oldest first.

@@ -153,6 +153,11 @@ def test_one_signature_can_be_asked_as_it_is(words: WordServer):
     assert outputs["status"].tolist() == [b"", b"x"]
 
 
+def test_a_signatures_further_inputs_have_a_text_for_each_picture(words: WordServer):
+    asked(words, lambda c: c.outputs("tolerant", [b"red"] * 2, inputs={"label": ["a", "b"]}))
+    assert list(words.requests[0].inputs["label"].string_val) == [b"a", b"b"]
+
+
 def test_a_model_server_without_status_says_so(words: WordServer):
     with pytest.raises(UserError, match="UNIMPLEMENTED"):
         asked(words, lambda c: c.model_status())

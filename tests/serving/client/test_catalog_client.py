@@ -597,6 +597,37 @@ def test_a_single_picture_is_a_batch_of_one_of_a_signature(client):
         client.outputs("everything", [RED, "shoe.jpg"])
 
 
+def test_a_signatures_further_inputs_have_a_text_for_each_picture(asker, words):
+    asker.outputs("everything", [b"red", b"blue"], inputs={"label": ["größe=XL", b"\xff"]})
+    asker.outputs("everything", [b"red", b"blue"], inputs={"label": "category=red"})
+    asker.outputs("everything", b"red", inputs={"label": "category=red"})
+    asker.outputs("everything", [], inputs={"label": []})
+
+    sent = [request.inputs for request in words.requests]
+    assert [list(of["label"].string_val) for of in sent] == [
+        ["größe=XL".encode(), b"\xff"],
+        [b"category=red"] * 2,
+        [b"category=red"],
+        [],
+    ]
+    for of in sent:
+        assert of.keys() == {"image_bytes", "label"}
+        assert of["label"].tensor_shape == of["image_bytes"].tensor_shape
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (["a"], "The input label has 1 texts for 2 pictures. Give one a picture"),
+        (["a", 7], "Text 1 of the input label is of the type int. Give str or bytes"),
+    ],
+)
+def test_further_inputs_that_are_no_texts_are_not_sent(asker, words, label, said):
+    with pytest.raises(UserError, match=said):
+        asker.outputs("everything", [b"red", b"blue"], inputs={"label": label})
+    assert not words.requests
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
