@@ -260,7 +260,11 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             "fields": config.catalog.fields,
             "product": config.catalog.several_pictures,
         },
-        options=config.search.model_dump(exclude={"enabled"}),
+        options=config.search.model_dump(exclude={"enabled", "alike"})
+        | {
+            "alike": config.search.alike
+            or [config.catalog.subcategory, *config.catalog.extra_labels]
+        },
         features_dir=str(workspace.features),
         code=source_fingerprint("components.similarity_index", "serving.search"),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])

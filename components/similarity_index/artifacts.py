@@ -12,7 +12,11 @@ INDEX_FOLDER = PurePosixPath(features.INDEX_FOLDER).name
 """What is pushed with the model."""
 
 
+QUALITY_FILE = "quality.json"
+"""How good the search is: the columns `alike`, and `quality`, see `judging.judged`."""
+
+
 class SimilarityIndex(artifact.Artifact):
-    """A folder with `INDEX_FOLDER`, see `serving.search.catalog`, and `quality.json`."""
+    """A folder with `INDEX_FOLDER`, see `serving.search.catalog`, and `QUALITY_FILE`."""
 
     TYPE_NAME = "SimilarityIndex"

@@ -34,12 +34,14 @@ class Options:
         features_size: numbers of the block of features, at most.
         features_power: see `Whitening`.
         least_recall: of an approximate index; see `FaissIndex`.
+        alike: the columns by which a search is judged, coarse to fine.
     """
 
     weights: Mapping[str, float]
     features_size: int
     features_power: float
     least_recall: float
+    alike: Sequence[str]
 
 
 @dataclass(frozen=True)

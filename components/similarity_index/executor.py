@@ -15,7 +15,7 @@ from tfx.utils import path_utils
 
 from components.parts import parts_of, work_off
 from components.predictions import table
-from components.similarity_index.artifacts import INDEX_FOLDER
+from components.similarity_index.artifacts import INDEX_FOLDER, QUALITY_FILE
 from schema import features
 
 EXAMPLES = "examples"
@@ -44,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             UserError: the answers are not about the Examples' products.
         """
         # Here, because whoever only wires the pipeline need not wait for FAISS.
-        from components.similarity_index import build
+        from components.similarity_index import build, judging
         from components.similarity_index.colors import count_colors
         from serving.search.catalog import model_mark
 
@@ -61,6 +61,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         work_off(self._make_beam_pipeline, parts, count_colors)
         _forget_others(kept)
 
+        columns = build.Columns(**json.loads(exec_properties[COLUMNS]))
+        options = build.Options(**json.loads(exec_properties[OPTIONS]))
         built = build.build(
             [
                 build.File(
@@ -74,13 +76,20 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 )
                 for part in parts
             ],
-            build.Columns(**json.loads(exec_properties[COLUMNS])),
-            build.Options(**json.loads(exec_properties[OPTIONS])),
+            columns,
+            options,
             model_mark(path_utils.serving_model_path(model.uri)),
         )
         output = artifact_utils.get_single_instance(output_dict[INDEX])
         built.write(Path(output.uri, INDEX_FOLDER))
-        output.set_string_custom_property("summary", built.summary)
+        found = judging.judged(built.index, built.test, options.alike, columns.slices)
+        told = {name: of.to_json() for name, of in found.items()}
+        text = json.dumps({"alike": options.alike, "quality": told}, ensure_ascii=False)
+        Path(output.uri, QUALITY_FILE).write_text(text, encoding="utf-8")
+        summary = built.summary
+        if found:
+            summary += f"; {judging.sentence(found)}"
+        output.set_string_custom_property("summary", summary)
 
 
 def _forget_others(folder: Path) -> None:

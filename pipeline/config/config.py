@@ -14,7 +14,7 @@ from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
 from pipeline.config.label_review import LabelReview
 from pipeline.config.model import Model
-from pipeline.config.search import Search
+from pipeline.config.search import OWN_BLOCKS, Search
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.split import Split
@@ -79,6 +79,27 @@ class Config(Section):
                         f"{', '.join(there)}"
                     )
         return evaluation
+
+    @field_validator("search")
+    @classmethod
+    def _searched_by_what_there_is(cls, search: Search, validated: ValidationInfo) -> Search:
+        catalog = validated.data.get("catalog")
+        if not catalog:
+            return search
+        blocks = [*OWN_BLOCKS]
+        for name in (*catalog.extra_labels, *catalog.attribute_groups):
+            blocks.append(f"{name} label" if name in blocks else name)
+        columns = [
+            *(catalog.category, catalog.subcategory, *catalog.slices),
+            *(*catalog.attribute_groups, *catalog.fields),
+        ]
+        for option, named, there in (
+            ("weights", search.weights, blocks),
+            ("alike", search.alike, columns),
+        ):
+            if unknown := [name for name in named if name not in there]:
+                raise ValueError(f"{option} names {unknown[0]}; there are {', '.join(there)}")
+        return search
 
     @field_validator("split")
     @classmethod

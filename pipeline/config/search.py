@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from pipeline.config.section import Positive, Section
 
+OWN_BLOCKS = ("kind", "features", "colour")
+"""Blocks of every vector; the others are called like the labels that they are of."""
+
 
 class Search(Section):
     """How the catalog is searched by pictures."""
@@ -23,6 +26,12 @@ class Search(Section):
         description="How much each block of a vector counts, where it differs from the usual: "
         "`kind` 1.8, `features` 0.7, `colour` 1.2, each extra label 0.7, each group of attributes "
         "0.",
+    )
+    alike: list[str] = Field(
+        default_factory=list,
+        description="Columns by which a search is judged on the test part, coarse to fine: what is "
+        "alike in more of them should be found first. By default the second level and the extra "
+        "labels.",
     )
     features_size: Positive = Field(256, description="Numbers of the block of features, at most.")
     features_power: Annotated[float, Field(ge=0, le=1)] = Field(

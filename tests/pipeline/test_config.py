@@ -55,6 +55,32 @@ def test_paths_in_the_file_start_at_the_file_and_overrides_at_the_current_direct
     assert load_config(path, ["catalog.folder=shop"]).catalog.folder == str(here / "shop")
 
 
+SEARCHED = CATALOG.replace(
+    "}", ", slices: [gender], extra_labels: [gender], attributes: [colour, cut], fields: [price]}"
+)
+
+
+def test_a_search_is_weighed_by_blocks_and_judged_by_columns(write_config):
+    text = SEARCHED + "search: {weights: {colour: 2, colour label: 1, gender: 0, cut: .5}, "
+    search = load_config(write_config(text + "alike: [type, gender, price]}\n")).search
+    assert search.weights == {"colour": 2, "colour label": 1, "gender": 0, "cut": 0.5}
+    assert not search.enabled
+
+
+@pytest.mark.parametrize(("search", "said"), [
+    ("weights: {price: 1}", "weights names price; there are kind, features, colour, gender, "
+     "colour label, cut"),
+    ("weights: {cut: -1}", "the weight of cut is -1.0; it must be a number of at least 0"),
+    ("weights: {cut: .inf}", "the weight of cut is inf"),
+    ("alike: [type, size]", "alike names size; there are kind, type, gender, colour, cut, price"),
+    ("features_power: 2", "features_power"),
+    ("least_recall: 0", "least_recall"),
+])  # fmt: skip
+def test_a_search_by_what_there_is_not_is_refused(write_config, search, said):
+    with pytest.raises(UserError, match=said):
+        load_config(write_config(SEARCHED + f"search: {{{search}}}\n"))
+
+
 def test_an_extra_label_has_metrics_of_its_own_to_bound(write_config):
     text = CATALOG.replace("}", ", slices: [gender], extra_labels: [gender]}")
     text += """

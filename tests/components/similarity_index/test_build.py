@@ -36,9 +36,7 @@ COLUMNS = build.Columns(
     fields=["name", "price"],
     product=False,
 )
-OPTIONS = build.Options(
-    weights={"season": 0.5}, features_size=4, features_power=0.5, least_recall=1
-)
+OPTIONS = build.Options({"season": 0.5}, 4, 0.5, least_recall=1, alike=["article"])
 
 
 class Catalog:
