@@ -63,7 +63,7 @@ from schema import features  # noqa: E402
 from schema.picture_figures import cropped, opened, upright_rgb  # noqa: E402
 from serving.search.blocks import Whitening, color_block, unit  # noqa: E402
 from serving.search.product_index import Expansion  # noqa: E402
-from serving.search.recipe import Answers, Recipe  # noqa: E402
+from serving.search.recipe import FEATURES, KIND, Answers, Recipe  # noqa: E402
 from serving.search.space import Space  # noqa: E402
 
 CLASSES = (
@@ -197,8 +197,16 @@ class Shop:
         return [self.labels[name] for name in LABELS]
 
 
-def shop_of(workspace: Path, labels: Path, kept: Path) -> Shop:
-    """The last run's catalog, with its model's answers."""
+def shop_of(workspace: Path, labels: Path, kept: Path, size: int = 256, power: float = 0.5) -> Shop:
+    """The last run's catalog, with its model's answers.
+
+    Args:
+        workspace: The run's.
+        labels: The catalog's CSV.
+        kept: See `kept_looks`.
+        size: Of the block of features.
+        power: See `Whitening`.
+    """
     tables = []
     for step, splits in (("TrainPredictions", ["train"]), ("Predictions", ["eval", "test"])):
         folder = _last(workspace, step, "predictions")
@@ -211,9 +219,9 @@ def shop_of(workspace: Path, labels: Path, kept: Path) -> Shop:
     levels = table.labels_of(answers.schema)
     embedding = table.matrix(answers, features.EMBEDDING).astype(np.float32)
     model = str(_last(workspace, "Trainer", "model") / "Format-Serving")
-    size = input_size(model)
+    sides = input_size(model)
     examples = _last(workspace, "CatalogExampleGen", "examples")
-    frozen = kept_looks(kept, ids, size, sorted(glob.glob(f"{examples}/Split-*/*")))
+    frozen = kept_looks(kept, ids, sides, sorted(glob.glob(f"{examples}/Split-*/*")))
     return Shop(
         ids=ids,
         split=split,
@@ -224,9 +232,9 @@ def shop_of(workspace: Path, labels: Path, kept: Path) -> Shop:
         looks=Looks(
             Answers({level: table.scores(answers, level) for level in levels}, embedding), **frozen
         ),
-        recipe=Recipe(levels, Whitening.fit(embedding[split == features.TRAIN], 256, power=0.5)),
+        recipe=Recipe(levels, Whitening.fit(embedding[split == features.TRAIN], size, power)),
         model=model,
-        size=size,
+        size=sides,
     )
 
 
@@ -489,8 +497,7 @@ def with_itself(counted: Found, without: Found) -> Found:
     of = "mean_average_precision"
 
     def joined(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, Any]:
-        three = f"{ALL_ALIKE}precision_at_{quality.FIRST}"
-        return second | {of: first[of], three: np.nan_to_num(second[three])}
+        return second | {of: first[of], _THREE: np.nan_to_num(second[_THREE])}
 
     return Found(
         joined(counted.values, without.values),
@@ -619,7 +626,7 @@ Search = Callable[[Shop, Looks, Callable[[np.ndarray], np.ndarray]], Mapping[str
 """`ways` of a shop, queries and what they leave out."""
 
 
-def chosen(shop: Shop, weights: Mapping[str, float], count: int = 1000) -> None:
+def chosen(shop: Shop, weights: Mapping[str, float], count: int = 1500) -> None:
     """Tries on the eval part, one thing after another, what makes nDCG and "all three" better."""
     drawn = np.random.default_rng(1).permutation(np.flatnonzero(shop.split == features.EVAL))
     drawn = np.sort(drawn[:count])
@@ -641,7 +648,7 @@ def chosen(shop: Shop, weights: Mapping[str, float], count: int = 1000) -> None:
             )
         }
 
-    def tried(of: Mapping[str, np.ndarray], weights: Mapping[str, float], said: str) -> float:
+    def tried(of: Mapping[str, np.ndarray], weights: Mapping[str, float], said: str) -> Found:
         def similar(places: np.ndarray) -> np.ndarray:
             summed = np.zeros((len(places), len(shop.ids)), np.float32)
             for name, weight in weights.items():
@@ -653,37 +660,27 @@ def chosen(shop: Shop, weights: Mapping[str, float], count: int = 1000) -> None:
             quality.find(similar, lambda places: gains[places], *gains.shape, **_FINE), said
         )
 
-    def fine(found: Found, said: str) -> float:
-        ndcg = float(np.nanmean(found.values[f"ndcg_at_{quality.FIRST}"]))
-        three = float(np.nanmean(found.values[f"{ALL_ALIKE}precision_at_{quality.FIRST}"]))
-        hits = float(np.nanmean(found.values[f"precision_at_{quality.FIRST}"]))
-        print(f"{said:70} nDCG {ndcg:.4f}  all three {three:.4f}  hits {hits:.4f}", flush=True)
-        return ndcg
+    def fine(found: Found, said: str) -> Found:
+        print(f"{said:60} {means(found)}", flush=True)
+        return found
 
-    best_of: dict[str, Any] = {}
     sizes = [(size, power) for size in (64, 128, 256, 512) for power in (0.0, 0.5, 1.0)]
-    recipes = {
-        which: Recipe(shop.recipe.labels, Whitening.fit(embedding[train], *which))
-        for which in sizes
-    }
-    kept = parts(recipes[256, 0.5])
+    kept = parts(shop.recipe)
     now = dict(shop.recipe.space.weights) | dict(weights)
     best = tried(kept, now, f"{now}")
-    for which, recipe in recipes.items():
-        of = recipe.whitening(embedding)
-        of_features = {"features": (of[drawn] @ of.T).astype(np.float16)}
-        best_of[f"{which}"] = tried(kept | of_features, now, f"features of {which}")
+    for size, power in sizes:
+        of = Whitening.fit(embedding[train], size, power)(embedding)
+        similarities = {FEATURES: (of[drawn] @ of.T).astype(np.float16)}
+        tried(kept | similarities, now, f"features: {size} numbers, power {power}")
     for _ in range(2):
         for name in now:
-            if name == "kind":
-                continue
-            for value in (0.0, 0.15, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 1.8, 2.2):
-                if value == now[name]:
-                    continue
-                told = tried(kept, now | {name: value}, f"{name} {value}")
-                if told > best:
-                    best, now = told, now | {name: value}
-    print(f"best weights {now}: nDCG {best:.4f}")
+            # What all weights are multiplied by changes nothing, so that one of them stays.
+            for value in () if name == KIND else _WEIGHTS:
+                found = tried(kept, now | {name: value}, f"{name} {value}")
+                told = quality.difference(found, best, _NDCG, shop.groups[drawn])
+                if told.value > told.error:
+                    best, now = found, now | {name: value}
+    print(f"Of these, each better by more than a standard error than before it: {now}")
     vectors = shop.recipe.joined(shop.looks.answers, shop.looks.colors)
     for products in (3, 5, 10):
         for alpha in (0.0, 1.0, 3.0):
@@ -699,18 +696,32 @@ def chosen(shop: Shop, weights: Mapping[str, float], count: int = 1000) -> None:
             fine(found, f"expanded by {products}, alpha {alpha}")
 
 
+def means(found: Found) -> str:
+    """The fine figures, and that of the kind alone, for people."""
+    return "  ".join(
+        f"{said} {np.nanmean(found.values[name]):.4f}"
+        for name, said in ((_NDCG, "nDCG"), (_THREE, "all three"), (_HITS, "hits"))
+    )
+
+
 _FINE: dict[str, Any] = {"levels": len(LABELS), "whole": False}
+
+_HITS = f"precision_at_{quality.FIRST}"
+_NDCG = f"ndcg_at_{quality.FIRST}"
+_THREE = f"{ALL_ALIKE}precision_at_{quality.FIRST}"
+
+_WEIGHTS = (0.0, 0.35, 0.7, 1.2, 1.8, 2.5)
 
 _SHOWN = {
     "mean_average_precision": "mAP",
     "map_at_r": "MAP@R",
     "r_precision": "R-precision",
-    f"precision_at_{quality.FIRST}": f"hits at {quality.FIRST}",
+    _HITS: f"hits at {quality.FIRST}",
     "recall_at_1": "recall at 1",
     "recall_at_10": "at 10",
-    f"{ALL_ALIKE}precision_at_{quality.FIRST}": "all three alike",
+    _THREE: "all three alike",
     f"{ALL_ALIKE}recall_at_1": "the first is",
-    f"ndcg_at_{quality.FIRST}": f"nDCG at {quality.FIRST}",
+    _NDCG: f"nDCG at {quality.FIRST}",
 } | {f"recall_at_{k}": f"at {k}" for k in IN_SHOP_RECALL_AT[2:]}
 
 
@@ -763,6 +774,8 @@ def main() -> None:
     parser.add_argument("--way", action="append", help="only these; all by default")
     parser.add_argument("--queries", type=int, default=QUERIES_OF_S2, help="of s2")
     parser.add_argument("--weight", action="append", default=[], metavar="BLOCK=WEIGHT")
+    parser.add_argument("--size", type=int, default=256, help="of the block of features")
+    parser.add_argument("--power", type=float, default=0.5, help="of its whitening")
     parser.add_argument("--expand", type=int, default=Expansion.products, help="products")
     parser.add_argument("--alpha", type=float, default=Expansion.alpha, help="of the expansion")
     parser.add_argument("--kept", type=Path, help="where frozen features are kept")
@@ -770,7 +783,7 @@ def main() -> None:
     arguments = parser.parse_args()
     weights = {name: float(value) for name, value in (of.split("=") for of in arguments.weight)}
     kept = arguments.kept or arguments.workspace / "search_quality"
-    shop = shop_of(arguments.workspace, arguments.labels, kept)
+    shop = shop_of(arguments.workspace, arguments.labels, kept, arguments.size, arguments.power)
     if arguments.choose:
         chosen(shop, weights)
         return

@@ -1,0 +1,273 @@
+"""Whether a learned metric finds better than blocks that nobody taught to agree with the labels.
+
+    python benchmarks/learned_metric.py WORKSPACE --labels DIR/labels.csv [--kept FOLDER] [--test]
+
+On what the model of WORKSPACE says of the train part a linear map to a vector of unit length is
+learned, by Proxy-Anchor (Kim et al. 2020, arXiv 2003.13911, equation 4) or by the additive angular
+margin of ArcFace (Deng et al. 2019, arXiv 1801.07698, equation 3; without a margin it is the
+normalized softmax), with proxies for three levels of labels at once: articleType; with gender; with
+baseColour as well. The network itself stays as it is. The vector takes the place of the block of
+features, or of all blocks, or stands beside them; its weight is the best for the eval part, as the
+blocks' are. Beside it, because the measure judges by baseColour, which no block was taught: a block
+of the scores of a logistic regression of baseColour, which is what the model's own label
+`baseColour` would be.
+
+Queries are the eval part's, honestly (`search_quality`), in all of the catalog: nDCG at 15, and the
+share of the first 15 with all three labels alike; a metric is better where the difference, query by
+query, is more than a standard error. `--test` prints the test part's figures of what is listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import search_quality  # noqa: E402
+from components.similarity_index import quality  # noqa: E402
+from components.similarity_index.quality import Alike, Found  # noqa: E402
+from schema import features  # noqa: E402
+from serving.search.blocks import label_block  # noqa: E402
+
+LEVELS = (("articleType",), ("articleType", "gender"), ("articleType", "gender", "baseColour"))
+
+NDCG = f"ndcg_at_{quality.FIRST}"
+
+_WEIGHTS = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0)
+
+
+class ProxyAnchor(keras.losses.Loss):
+    """Pulls and pushes each class's proxy: labels are int (B), predictions cosines (B, C)."""
+
+    def __init__(self, alpha: float = 32.0, delta: float = 0.1):
+        super().__init__(reduction="sum", name="proxy_anchor")
+        self.alpha, self.delta = alpha, delta
+
+    def call(self, y_true, y_pred):
+        """The loss of a batch, a scalar."""
+        own = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
+        near = ops.sum(own * ops.exp(-self.alpha * (y_pred - self.delta)), axis=0)
+        far = ops.sum((1 - own) * ops.exp(self.alpha * (y_pred + self.delta)), axis=0)
+        there = ops.cast(ops.sum(own, axis=0) > 0, y_pred.dtype)
+        return ops.sum(ops.log1p(near)) / ops.sum(there) + ops.mean(ops.log1p(far))
+
+
+class ArcFace(keras.losses.Loss):
+    """Cross-entropy of scaled cosines (B, C), with a margin between the label's angle and all."""
+
+    def __init__(self, scale: float = 20.0, margin: float = 0.1):
+        super().__init__(reduction="sum_over_batch_size", name="arc_face")
+        self.scale, self.margin = scale, margin
+
+    def call(self, y_true, y_pred):
+        """The losses of a batch, (B)."""
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        own = ops.one_hot(labels, y_pred.shape[-1])
+        angle = ops.arccos(ops.clip(y_pred, -1 + 1e-6, 1 - 1e-6))
+        moved = ops.where(own > 0, ops.cos(ops.minimum(angle + self.margin, np.pi)), y_pred)
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, self.scale * moved, from_logits=True
+        )
+
+
+class Proxies(layers.Layer):
+    """Cosines (B, C) of vectors of unit length (B, D) to learned ones, one a class."""
+
+    def __init__(self, classes: int, **options):
+        super().__init__(**options)
+        self.classes = classes
+
+    def build(self, input_shape):
+        """Makes the proxies."""
+        self.proxies = self.add_weight(
+            shape=(self.classes, input_shape[-1]), initializer="random_normal", name="proxies"
+        )
+
+    def call(self, vectors):
+        """See the class."""
+        return vectors @ ops.transpose(ops.normalize(self.proxies, axis=-1))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is learned.
+
+    Attributes:
+        loss: Of each level, made anew.
+        size: Dimensions of the vector.
+        shares: What each of `LEVELS` counts in the loss.
+        epochs: Over the train part.
+    """
+
+    loss: Callable[[], keras.losses.Loss]
+    size: int = 256
+    shares: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    epochs: int = 20
+
+
+def learned(
+    metric: Metric, inputs: np.ndarray, codes: Sequence[np.ndarray], train: np.ndarray
+) -> np.ndarray:
+    """The vectors of unit length of N products, float32 (N, size).
+
+    Args:
+        metric: How.
+        inputs: float32 (N, E).
+        codes: Of each level int (N,), the label's.
+        train: int (T,), the products that are learned from.
+    """
+    keras.utils.set_random_seed(0)
+    given = keras.Input(inputs.shape[1:])
+    project = layers.Dense(metric.size, use_bias=False, kernel_initializer="orthogonal")
+    vector = layers.UnitNormalization()(project(given))
+    outputs, losses, shares, labels = {}, {}, {}, {}
+    for number, (of, share) in enumerate(zip(codes, metric.shares, strict=True)):
+        if share:
+            name = f"level{number}"
+            # Codes of the train part alone: the loss knows no others.
+            classes, code = np.unique(of[train], return_inverse=True)
+            outputs[name] = Proxies(len(classes), name=name)(vector)
+            losses[name], shares[name], labels[name] = metric.loss(), share, code
+    model = keras.Model(given, outputs)
+    steps = metric.epochs * -(-len(train) // _BATCH)
+    model.compile(
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(2e-3, steps), 1e-4),
+        loss=losses,
+        loss_weights=shares,
+    )
+    model.fit(inputs[train], labels, batch_size=_BATCH, epochs=metric.epochs, verbose=0)
+    return keras.Model(given, vector).predict(inputs, batch_size=4096, verbose=0)
+
+
+_BATCH = 512
+
+
+def label_scores(inputs: np.ndarray, values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The scores of a logistic regression of a column, float32 (N, C)."""
+    keras.utils.set_random_seed(0)
+    classes, code = np.unique(values[train].astype(str), return_inverse=True)
+    model = keras.Sequential(
+        [keras.Input(inputs.shape[1:]), layers.Dense(len(classes), activation="softmax")]
+    )
+    steps = 20 * -(-len(train) // _BATCH)
+    model.compile(
+        keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(1e-2, steps), 1e-4),
+        loss="sparse_categorical_crossentropy",
+    )
+    model.fit(inputs[train], code, batch_size=_BATCH, epochs=20, verbose=0)
+    return model.predict(inputs, batch_size=4096, verbose=0)
+
+
+class Judged:
+    """Queries of a part in all of a catalog, honestly: what blocks under weights find."""
+
+    def __init__(self, shop: search_quality.Shop, split: str):
+        self.queries = np.flatnonzero(shop.split == split)
+        self.groups = shop.groups[self.queries]
+        left_out = search_quality.left_out_of(self.groups, shop.groups)
+        alike = Alike([of[self.queries] for of in shop.alike], shop.alike)
+        self._gains = search_quality.gains_of(alike, left_out)
+        self._count = len(shop.ids)
+
+    def found(self, blocks: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Found:
+        """What is found by blocks, each float32 (N, D), that have a weight."""
+        used = [name for name, weight in weights.items() if weight]
+        roots = [np.sqrt(weights[name]) * blocks[name] for name in used]
+        vectors = np.concatenate(roots, axis=1).astype(np.float32)
+        return quality.find(
+            lambda places: vectors[self.queries[places]] @ vectors.T,
+            self._gains,
+            len(self.queries),
+            self._count,
+            levels=len(LEVELS),
+            whole=False,
+        )
+
+
+def main() -> None:
+    """Learns metrics, weighs them on eval, and prints how they compare to the blocks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--labels", type=Path, required=True, help="the catalog's CSV")
+    parser.add_argument("--kept", type=Path, help="where frozen features are kept")
+    parser.add_argument("--weight", action="append", default=[], metavar="BLOCK=WEIGHT")
+    parser.add_argument("--test", action="store_true", help="print the test part's figures too")
+    arguments = parser.parse_args()
+    kept = arguments.kept or arguments.workspace / "search_quality"
+    shop = search_quality.shop_of(arguments.workspace, arguments.labels, kept)
+    weights = dict(shop.recipe.space.weights)
+    weights |= {name: float(value) for name, value in (of.split("=") for of in arguments.weight)}
+
+    vectors = shop.recipe.joined(shop.looks.answers, shop.looks.colors)
+    sizes = shop.recipe.space.sizes
+    ends = np.cumsum(list(sizes.values()))[:-1]
+    blocks = dict(zip(sizes, np.split(vectors, ends, axis=1), strict=True))
+    train = np.flatnonzero(shop.split == features.TRAIN)
+    codes = [
+        np.unique(
+            [
+                "\n".join(map(str, row))
+                for row in zip(*(shop.labels[of] for of in level), strict=True)
+            ],
+            return_inverse=True,
+        )[1]
+        for level in LEVELS
+    ]
+    embedding = shop.looks.answers.embedding
+    everything = np.concatenate([embedding, vectors], axis=1)
+    looks = np.concatenate([embedding, shop.looks.colors], axis=1)
+
+    judged = Judged(shop, features.EVAL)
+    test = Judged(shop, features.TEST)
+    before = judged.found(blocks, weights)
+    before_test = test.found(blocks, weights) if arguments.test else None
+    print(f"{'blocks':58} {search_quality.means(before)}", flush=True)
+    if before_test:
+        print(f"{'  on test':58} {search_quality.means(before_test)}", flush=True)
+
+    def tried(title: str, block: np.ndarray, without: Sequence[str]) -> None:
+        own = blocks | {"learned": block}
+        rest = {name: 0.0 if name in without else weight for name, weight in weights.items()}
+        best: tuple[float, float, Found] | None = None
+        for weight in _WEIGHTS[1:] if any(rest.values()) else (1.0,):
+            found = judged.found(own, rest | {"learned": weight})
+            ndcg = float(np.nanmean(found.values[NDCG]))
+            if best is None or ndcg > best[0]:
+                best = ndcg, weight, found
+        assert best is not None
+        _, weight, found = best
+        told = quality.difference(found, before, NDCG, judged.groups)
+        better = f"{told.value:+.4f} ({told.error:.4f} one standard error)"
+        print(f"{title:48} at {weight:5.2f}  {search_quality.means(found)}  {better}", flush=True)
+        if before_test:
+            found = test.found(own, rest | {"learned": weight})
+            told = quality.difference(found, before_test, NDCG, test.groups)
+            better = f"{told.value:+.4f} ({told.error:.4f})"
+            print(f"{'  on test':58} {search_quality.means(found)}  {better}", flush=True)
+
+    color = label_block(label_scores(looks, shop.labels["baseColour"], train))
+    tried("blocks, baseColour's scores", color, ())
+    tried("blocks, baseColour's scores for colors", color, ("colour",))
+    for name, metric in {
+        "Proxy-Anchor": Metric(ProxyAnchor),
+        "normalized softmax": Metric(lambda: ArcFace(margin=0.0)),
+        "ArcFace": Metric(ArcFace),
+        "ArcFace, fine level alone": Metric(ArcFace, shares=(0.0, 0.0, 1.0)),
+    }.items():
+        tried(f"{name} for features", learned(metric, embedding, codes, train), ("features",))
+        of_all = learned(metric, everything, codes, train)
+        tried(f"{name} of all blocks, alone", of_all, tuple(blocks))
+        tried(f"{name} of all blocks, beside them", of_all, ())
+
+
+if __name__ == "__main__":
+    main()
