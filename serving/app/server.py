@@ -1,0 +1,138 @@
+"""The app as a process: its port, its signals, its life."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from schema.errors import UserError
+from serving.app.api import make_app
+from serving.app.models import Models
+from serving.model_server.http_server import HttpServer, Limits, listening_sockets
+
+LOOPBACK = "127.0.0.1"
+"""Where the app listens unless it is told otherwise: it asks nobody who they are."""
+
+PORT = 8080
+
+_GRACE_S = 10.0
+_MOST_CONNECTIONS = 500
+
+_log = logging.getLogger("seamline.app")
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """What the app is told.
+
+    Attributes:
+        root: holds `<model>/<version>/`.
+        server: "host:port" of the model server's gRPC.
+        model: the one model to search by; all by default.
+        host: address to listen on.
+        port: to listen on; 0 takes any that is free.
+        api_key: for the model server; None for none.
+    """
+
+    root: Path
+    server: str
+    model: str | None = None
+    host: str = LOOPBACK
+    port: int = PORT
+    api_key: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            found = {one[4][0] for one in socket.getaddrinfo(self.host or "::", None)}
+        except OSError:
+            return False
+        return all(ipaddress.ip_address(str(one).partition("%")[0]).is_loopback for one in found)
+
+
+def bound(options: AppOptions) -> list[socket.socket]:
+    """Takes the port.
+
+    Raises:
+        UserError: it is taken, or not allowed, or there is no such host.
+    """
+    return listening_sockets(options.host, options.port, "--port")
+
+
+async def serve(
+    options: AppOptions, sockets: list[socket.socket], announce: Callable[[str, Models], None]
+) -> None:
+    """Serves until SIGTERM or SIGINT, then answers what it has been asked, and returns.
+
+    A second signal ends the process at once.
+
+    Args:
+        options: what it is told.
+        sockets: of `bound`.
+        announce: is told the page's address when it answers, and what there is to search by.
+    """
+    loop = asyncio.get_running_loop()
+    is_over = asyncio.Event()
+
+    def end(number: int) -> None:
+        if is_over.is_set():
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(128 + number)
+        is_over.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    models = Models(options.root, options.server, options.model, options.api_key)
+    server = HttpServer(
+        make_app(models, local_only=options.is_local),
+        sockets,
+        limits=Limits(connections=_MOST_CONNECTIONS),
+        on_refusal=lambda reason: _log.info("cut off: %s", reason),
+    )
+    for number in signals:
+        loop.add_signal_handler(number, end, number)
+    try:
+        await models.start()
+        await server.start()
+        if not is_over.is_set():
+            announce(address_of(options, server.port), models)
+        await is_over.wait()
+        _log.info("asked to stop: answering the requests there are")
+    finally:
+        await server.stop(_GRACE_S)
+        await models.close()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def address_of(options: AppOptions, port: int) -> str:
+    """Where a browser on this machine finds the page."""
+    host = "localhost" if options.host in ("", "0.0.0.0", "::", LOOPBACK) else options.host
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def read_key(file: Path | None) -> str | None:
+    """The API key in a file of nothing else; None where none is named.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if file is None:
+        return os.environ.get("SEAMLINE_API_KEY") or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The API key cannot be read from {file}: {error}. Check the path."
+        ) from error

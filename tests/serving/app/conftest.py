@@ -1,0 +1,95 @@
+"""Models with indexes of a small catalog, served by the real model server to the real app."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.model_server import ModelServer
+from serving.model_server.options import ServerOptions
+from tests.serving.app import search_model
+from tests.serving.app.running import Running, running
+
+
+@pytest.fixture(scope="session")
+def products() -> list[search_model.Product]:
+    """The catalog."""
+    return search_model.catalog()
+
+
+@pytest.fixture(scope="session")
+def model() -> search_model.SearchModel:
+    """The model that the catalog's vectors are of."""
+    return search_model.SearchModel()
+
+
+@pytest.fixture(scope="session")
+def version_folder(
+    model: search_model.SearchModel,
+    products: list[search_model.Product],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The model and its index, as pushed."""
+    folder = tmp_path_factory.mktemp("pushed") / "model"
+    model.save(folder)
+    search_model.write_index(model, folder, products)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root(
+    version_folder: Path,
+    products: list[search_model.Product],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """`catalog`, versions 3 and 5, the older with half of the products; `plain`, without maps."""
+    root = tmp_path_factory.mktemp("serving")
+    shutil.copytree(version_folder, root / "catalog" / "5")
+    shutil.copytree(version_folder, root / "catalog" / "3")
+    shutil.rmtree(root / "catalog" / "3" / "assets.extra")
+    search_model.write_index(search_model.SearchModel(), root / "catalog" / "3", products[:30])
+    plain = search_model.SearchModel(explains=False)
+    plain.save(root / "plain" / "1")
+    search_model.write_index(plain, root / "plain" / "1", products, threshold=None)
+    return root
+
+
+def served(root: Path, *names: str) -> ModelServer:
+    """A server of all versions of some models, not started yet."""
+    config = model_server_config_pb2.ModelServerConfig()
+    for name in names:
+        one = config.model_config_list.config.add(
+            name=name, base_path=str(root / name), model_platform="tensorflow"
+        )
+        one.model_version_policy.all.SetInParent()
+    options = ServerOptions(
+        models=config, file_system_poll_wait_seconds=0.1, enable_model_warmup=False
+    )
+    return ModelServer.from_options(options)
+
+
+@pytest.fixture(scope="session")
+def model_server(root: Path) -> Iterator[ModelServer]:
+    """Answers with every version."""
+    with served(root, "catalog", "plain") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def app(root: Path, model_server: ModelServer) -> Iterator[Running]:
+    """The app, when all of it is ready."""
+    with running(root, model_server.endpoint) as started:
+        while any(
+            not version["live"]
+            for model in started.get("/api/models")["models"]
+            for version in model["versions"]
+        ):
+            started.do(started.models.look())
+        # A session's first run takes seconds where others use the processors.
+        for name, version in (("catalog", 3), ("catalog", 5), ("plain", 1)):
+            started.post("predict", search_model.picture((9, 9, 9)), model=name, version=version)
+        yield started
