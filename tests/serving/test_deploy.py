@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.resources
 import json
 import re
 import shutil
 import subprocess
+import sys
+import urllib.error
+import urllib.request
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from pipeline.config import Serving
+from serving.app.__main__ import main as app_main
+from serving.app.server import _GRACE_S as APP_GRACE_S
 from serving.client import MAX_PICTURES_PER_REQUEST
 from serving.model_server import ModelServer, config_files, flags, server_config_pb2
 from serving.model_server.options import ServerOptions, single_model
@@ -29,6 +35,9 @@ from serving.model_server.options import ServerOptions, single_model
 DEPLOY = Path(serving.__file__).parent / "deploy"
 ROOT = DEPLOY.parents[1]
 OVERLAYS = ("tensorflow_serving", "seamline")
+APP_OVERLAYS = tuple(f"app/{name}" for name in OVERLAYS)
+"""The search's app, beside either model server."""
+
 KUBERNETES = ("1.30", kubernetes_validate.latest_version())
 """The oldest that the manifests are for, and the newest whose schemas are known here."""
 
@@ -255,11 +264,17 @@ def test_the_image_is_of_the_tensorflow_that_exports_the_models():
 def test_every_image_is_pinned():
     ours = _yaml("kubernetes/seamline/kustomization.yaml")["images"][0]
     for service in _compose().values():
-        assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", service["image"]), service["image"]
+        # What is built here is of this checkout.
+        if "build" not in service:
+            assert re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", service["image"]), service["image"]
 
     assert ours["name"] == "tensorflow/serving"
     assert ours["newTag"] == importlib.metadata.version("seamline")
     assert ours["newName"] == _compose("docker-compose.seamline.yaml")["model-server"]["image"]
+    (app,) = _yaml("kubernetes/app/tensorflow_serving/kustomization.yaml")["images"]
+    assert (app["newTag"], app["newName"]) == (ours["newTag"], _compose()["app"]["image"])
+    for name in APP_OVERLAYS:
+        assert _container(name)["image"] == f"{app['newName']}:{app['newTag']}"
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yaml", "docker-compose.seamline.yaml"])
@@ -310,7 +325,7 @@ def test_compose_names_its_services_to_each_other():
 def test_compose_opens_every_port_to_this_machine_alone():
     for service in _compose("docker-compose.seamline.yaml").values():
         for port in service["ports"]:
-            assert port.startswith(("127.0.0.1:", "${ADDRESS:-127.0.0.1}:"))
+            assert re.match(r"(127\.0\.0\.1|\$\{(APP_)?ADDRESS:-127\.0\.0\.1\}):", port)
 
 
 def test_compose_waits_longer_than_our_server_takes_to_stop():
@@ -348,13 +363,14 @@ def test_the_health_check_of_compose_sees_whether_a_model_answers(
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", [*OVERLAYS, *APP_OVERLAYS])
 def test_kubernetes_knows_every_field(name: str, version: str):
     resources = _resources(name)
 
+    of_the_model_server = {"ConfigMap", "HorizontalPodAutoscaler"} if name in OVERLAYS else set()
     assert {resource["kind"] for resource in resources} == {
-        *("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy"),
-        *("PodDisruptionBudget", "Service", "ServiceAccount"),
+        *("Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"),
+        *of_the_model_server,
     }
     for resource in resources:
         kubernetes_validate.validate(resource, version, strict=True)
@@ -362,7 +378,7 @@ def test_kubernetes_knows_every_field(name: str, version: str):
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_knows_every_field_of_a_single_file(version: str):
-    files = sorted((DEPLOY / "kubernetes" / "tensorflow_serving").glob("*.yaml"))
+    files = sorted((DEPLOY / "kubernetes").glob("**/tensorflow_serving/*.yaml"))
 
     for file in files:
         if file.name != "kustomization.yaml":
@@ -461,7 +477,7 @@ def test_pods_mount_what_the_configuration_names(name: str, model):
             assert str(Path(value).parent) in mounts
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", [*OVERLAYS, *APP_OVERLAYS])
 def test_pods_may_do_nothing_but_serve(name: str):
     pod, container = _pod(name), _container(name)
 
@@ -476,7 +492,8 @@ def test_pods_may_do_nothing_but_serve(name: str):
     }
     policy = _one(name, "NetworkPolicy")["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    assert policy.get("egress", []) == []
+    assert name in APP_OVERLAYS or policy.get("egress", []) == []
+    assert all(rule["to"] and all(rule["to"]) for rule in policy.get("egress", []))
     # An empty list of peers would be everybody.
     assert all(rule["from"] and all(rule["from"]) for rule in policy["ingress"])
 
@@ -507,8 +524,9 @@ def test_a_replica_that_goes_first_answers_what_it_was_asked(name: str):
     assert pause_s >= container["readinessProbe"]["periodSeconds"]
 
 
-def test_keys_are_read_by_the_server_alone():
-    pod = _pod("seamline")
+@pytest.mark.parametrize("name", ["seamline", "app/seamline"])
+def test_keys_are_read_by_the_process_alone(name: str):
+    pod = _pod(name)
     (secret,) = (volume["secret"] for volume in pod["volumes"] if "secret" in volume)
 
     assert secret["defaultMode"] == 0o440
@@ -517,10 +535,7 @@ def test_keys_are_read_by_the_server_alone():
 
 def test_the_image_of_our_server_runs_what_the_manifests_start():
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    entrypoint = json.loads(
-        next(line for line in lines if line.startswith("ENTRYPOINT")).partition(" ")[2]
-    )
-    user = next(line for line in lines if line.startswith("USER")).partition(" ")[2]
+    entrypoint, user = _entrypoint_and_user(lines[_stages(lines)[-1] :])
 
     assert _compose("docker-compose.seamline.yaml")["model-server"]["entrypoint"] == entrypoint
     patch = _yaml("kubernetes/seamline/deployment.yaml")["spec"]["template"]["spec"]
@@ -529,6 +544,199 @@ def test_the_image_of_our_server_runs_what_the_manifests_start():
     build = _compose("docker-compose.seamline.yaml")["model-server"]["build"]
     assert (DEPLOY / build["context"]).resolve() == ROOT
     assert (ROOT / build["dockerfile"]) == DEPLOY / "Dockerfile"
+
+
+def _stages(lines: list[str]) -> list[int]:
+    """Where the stages of a Dockerfile begin."""
+    return [number for number, line in enumerate(lines) if line.startswith("FROM ")]
+
+
+def _entrypoint_and_user(stage: list[str]) -> tuple[list[str], str]:
+    said = dict(line.split(" ", 1) for line in stage if line.startswith(("ENTRYPOINT ", "USER ")))
+    return json.loads(said["ENTRYPOINT"]), said["USER"]
+
+
+# The search's app.
+
+
+def _app_arguments() -> dict[str, list[str]]:
+    """Where the app is started, and with what."""
+    base, patch = (
+        _yaml(f"kubernetes/{name}/deployment.yaml")["spec"]["template"]["spec"]["containers"][0]
+        for name in APP_OVERLAYS
+    )
+    return {
+        "compose": _compose()["app"]["command"],
+        "kubernetes": base["args"],
+        "kubernetes, with a key": patch["args"],
+    }
+
+
+def test_the_app_takes_every_flag_that_is_given_it(tmp_path: Path, capsys):
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    for where, arguments in _app_arguments().items():
+        assert arguments[0] == "/models"
+        there = [argument.replace("=/key/", f"={tmp_path}/") for argument in arguments[1:]]
+
+        assert app_main([str(tmp_path / "none"), *there]) == 1, where
+        # All else was understood: a flag that it does not know would have ended it before.
+        assert "There is no folder" in capsys.readouterr().err
+        assert ("api-key-file" in " ".join(arguments)) == ("key" in where)
+
+
+@pytest.mark.parametrize("name", APP_OVERLAYS)
+def test_the_app_is_told_the_same_everywhere_and_asks_the_model_server(name: str, model):
+    told = {where: arguments[:4] for where, arguments in _app_arguments().items()}
+    container, policy = _container(name), _one(name, "NetworkPolicy")["spec"]
+    server = _one("tensorflow_serving", "Service")
+    ports = {port["name"]: port["port"] for port in server["spec"]["ports"]}
+    (root, *flags_given) = container["args"]
+
+    assert set(map(tuple, told.values())) == {tuple(container["args"][:4])}
+    assert root == str(Path(model.base_path).parent)
+    assert _flag(flags_given, "server") == f"{server['metadata']['name']}:{ports['grpc']}"
+    assert _compose()["app"]["depends_on"] == [server["metadata"]["name"]]
+    # It may ask the model server, and that lets it in.
+    (to_server, to_dns) = policy["egress"]
+    assert to_server["to"] == [{"podSelector": {"matchLabels": server["spec"]["selector"]}}]
+    assert [port["port"] for port in to_server["ports"]] == ["grpc"]
+    assert {(port["protocol"], port["port"]) for port in to_dns["ports"]} == {
+        ("UDP", 53),
+        ("TCP", 53),
+    }
+    (let_in, _) = _one("tensorflow_serving", "NetworkPolicy")["spec"]["ingress"]
+    labels = _one(name, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert let_in["from"][0]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", APP_OVERLAYS)
+def test_everything_chooses_the_app(name: str):
+    deployment = _one(name, "Deployment")
+    container, labels = _container(name), deployment["spec"]["selector"]["matchLabels"]
+    (port,) = container["ports"]
+    (rule,) = _one(name, "NetworkPolicy")["spec"]["ingress"]
+
+    assert labels.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert _one(name, "Service")["spec"]["selector"] == labels
+    assert _one(name, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
+    assert _one(name, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    for constraint in _pod(name)["topologySpreadConstraints"]:
+        assert constraint["labelSelector"]["matchLabels"] == labels
+    assert _pod(name)["serviceAccountName"] == _one(name, "ServiceAccount")["metadata"]["name"]
+    assert str(port["containerPort"]) == _flag(container["args"][1:], "port")
+    assert _one(name, "Service")["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert [one["port"] for one in rule["ports"]] == [port["name"]]
+
+
+@pytest.mark.parametrize("name", APP_OVERLAYS)
+def test_the_apps_pods_mount_what_they_name_for_reading_alone(name: str):
+    mounts = {mount["mountPath"]: mount for mount in _container(name)["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in _pod(name)["volumes"]}
+    claim = _pod("tensorflow_serving")["volumes"]
+    (served,) = (one["persistentVolumeClaim"] for one in claim if "persistentVolumeClaim" in one)
+
+    assert {mount["name"] for mount in mounts.values()} == volumes.keys()
+    assert volumes[mounts["/models"]["name"]]["persistentVolumeClaim"] == served
+    assert served["readOnly"]
+    assert all(mount.get("readOnly") for path, mount in mounts.items() if path != "/tmp")
+    for argument in _container(name)["args"][1:]:
+        value = argument.partition("=")[2]
+        if value.startswith("/"):
+            assert str(Path(value).parent) in mounts
+    assert all(volume.endswith(":ro") for volume in _compose()["app"]["volumes"])
+
+
+@pytest.mark.parametrize("name", APP_OVERLAYS)
+def test_an_app_that_goes_first_answers_what_it_was_asked(name: str):
+    container = _container(name)
+    pause_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+    assert _pod(name)["terminationGracePeriodSeconds"] >= pause_s + APP_GRACE_S + 5
+    assert pause_s >= container["readinessProbe"]["periodSeconds"]
+    assert float(_compose()["app"]["stop_grace_period"].removesuffix("s")) >= APP_GRACE_S + 5
+
+
+@pytest.mark.parametrize("name", APP_OVERLAYS)
+def test_an_app_without_a_model_is_not_ready_and_not_restarted(name: str, tmp_path: Path):
+    """In Kubernetes and compose, whose health check is what the image runs in its place."""
+    container = _container(name)
+    probes = {what: container[f"{what}Probe"]["httpGet"] for what in ("startup", "liveness")}
+    (kind, python, *check) = _compose()["app"]["healthcheck"]["test"]
+    assert (kind, python) == ("CMD", "python")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving.app", str(tmp_path), "--server=localhost:1", "--port=0"],
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    try:
+        address = next(
+            found[0] for line in process.stderr if (found := re.search(r"http://\S+\d", line))
+        )
+        with urllib.request.urlopen(address + probes["liveness"]["path"]) as alive:
+            assert alive.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(address + container["readinessProbe"]["httpGet"]["path"])
+        words = [word.replace("http://127.0.0.1:8080", address) for word in check]
+        assert words != check
+        unready = subprocess.run([sys.executable, *words], check=False, capture_output=True)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert unready.returncode == 1
+    assert b"503" in unready.stderr
+    assert process.returncode == 0
+    assert probes["startup"] == probes["liveness"]
+
+
+def test_the_image_of_the_app_runs_what_the_manifests_start():
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    service = _compose()["app"]
+    (begin,) = (n for n in _stages(lines) if lines[n].endswith(f" AS {service['build']['target']}"))
+    entrypoint, user = _entrypoint_and_user(lines[begin : _stages(lines)[-1]])
+
+    assert entrypoint == ["python", "-m", "serving.app"]
+    assert "entrypoint" not in service
+    for name in APP_OVERLAYS:
+        assert _container(name)["command"] == entrypoint
+    assert user == service["user"]
+    assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
+    assert (ROOT / service["build"]["dockerfile"]) == DEPLOY / "Dockerfile"
+
+
+def test_the_image_of_the_app_has_the_packages_that_it_imports_and_no_others():
+    lines = (DEPLOY / "app_requirements.txt").read_text().splitlines()
+    listed = {line for line in lines if not line.startswith("#")}
+    # Of what is asked for by name alone: tables of a client's, and an index elsewhere.
+    elsewhere = {"pandas", "qdrant_client"}
+    packages = importlib.metadata.packages_distributions()
+    imported = {name: set(packages[name]) for name in _imported_by_the_app() - elsewhere}
+    locked = set(re.findall(r"(?m)^([\w.-]+)==", (ROOT / "requirements.lock").read_text()))
+
+    assert {name for name, of in imported.items() if not of & listed} == set()
+    assert listed <= set.union(*imported.values())
+    assert listed <= locked
+
+
+def _imported_by_the_app() -> set[str]:
+    """What the app's modules, and those that they load, import of others' packages."""
+    loads = "import serving.app.__main__, serving.search.faiss_index, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    own = {name for name in done.stdout.split() if name.split(".")[0] in ("serving", "schema")}
+    assert "tensorflow" not in done.stdout.split()
+    # By its name, so that its engine's options can be set first.
+    found = {"faiss"}
+    for name in own:
+        path = ROOT / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(one.name.split(".")[0] for one in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - {"serving", "schema", *sys.stdlib_module_names}
 
 
 def test_every_file_is_documented_or_named_by_another():
