@@ -159,6 +159,11 @@ class Space:
         distances = np.sqrt(squares.sum(axis=1, keepdims=True))
         return -np.divide(squares, distances, out=np.zeros_like(squares), where=distances > 0)
 
+    def part(self, vectors: Floats, block: str) -> Floats:
+        """A block's numbers of vectors, float32 (N, D): float32 (N, size)."""
+        start = sum(self._block_sizes[: list(self.sizes).index(block)])
+        return vectors[:, start : start + self.sizes[block]]
+
     def closeness(self, score: float, weights: Doubles) -> float:
         """A score that other weights leave alike: the mean cosine, the mean distance's opposite.
 

@@ -52,7 +52,7 @@ def test_they_are_those_of_the_score_over_all_products_but_the_querys_group(inde
     assert micro["precision_at_15"].value == pytest.approx(np.mean(hits), abs=5e-3)
     assert found[judging.ALL_BLOCKS].slices["gender"].keys() == {"Men", "Women"}
     said = micro["precision_at_15"].value, micro["ndcg_at_15"].value
-    assert judging.sentence(found) == "%.3f of the first 15 alike, nDCG %.3f" % said
+    assert judging.sentence(found) == "{:.3f} of the first 15 alike, nDCG {:.3f}".format(*said)
 
 
 def test_every_block_that_counts_is_judged_alone(index):
