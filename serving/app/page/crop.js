@@ -3,7 +3,7 @@
 import { element, percent } from "./elements.js";
 
 const WHOLE = [0, 0, 1, 1];
-const SMALLEST = 0.05;
+const SMALLEST = 0.1;
 const STEP = 0.02;
 const LARGE_STEP = 0.1;
 const DRAWN = 6;
@@ -71,8 +71,7 @@ export function cropping(inner, help, on) {
   });
   const box = handle("Region to search", { class: "region" });
   box.addEventListener("keydown", (event) => onkey(event, (byX, byY) => moved(region, byX, byY)));
-  box.append(...corners.map(({ made }) => made));
-  inner.append(box);
+  inner.append(box, ...corners.map(({ made }) => made));
 
   function draw() {
     const [left, top, width, height] = region;
@@ -85,6 +84,8 @@ export function cropping(inner, help, on) {
     box.setAttribute("aria-valuetext", inWords(region));
     for (const { made, x, y } of corners) {
       const [atX, atY] = [left + x * width, top + y * height];
+      made.style.left = `${atX * 100}%`;
+      made.style.top = `${atY * 100}%`;
       made.setAttribute("aria-valuenow", Math.round(atX * 100));
       made.setAttribute("aria-valuetext", `${percent(atX)} from the left, ${percent(atY)} from the top`);
     }
@@ -102,7 +103,7 @@ export function cropping(inner, help, on) {
   }
 
   function onkey(event, change) {
-    if (event.target !== event.currentTarget || event.altKey || event.ctrlKey || event.metaKey) {
+    if (event.altKey || event.ctrlKey || event.metaKey) {
       return;
     }
     const step = event.shiftKey ? LARGE_STEP : STEP;

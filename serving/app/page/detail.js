@@ -102,7 +102,7 @@ function catalogSays(query, fields, compares, heads) {
  *   `close()`, and `address(id)` of a picture.
  */
 export function detailWindow(on) {
-  const title = element("h2", { id: "detail-title" });
+  const title = element("h2", { id: "detail-title", tabindex: "-1", autofocus: true });
   const previous = button("‹ Previous", () => go(-1), { class: "plain" });
   const next = button("Next ›", () => go(1), { class: "plain" });
   const contents = element("div");

@@ -16,6 +16,7 @@ import { weighing } from "./weights.js";
 const NUMBERS = [15, 30, 60, 100];
 const SOON = 200;
 const RETRY = 3000;
+const WATCH = 5000;
 const MOST_ANSWERS = 20;
 const NO_FACETS = { count: null, fields: {} };
 
@@ -28,6 +29,7 @@ let pinned = "";
 let [searching, counting, seeing] = [new AbortController(), new AbortController(), new AbortController()];
 let [searchedState, countedKey, detailKey] = [null, "", ""];
 let retry = null;
+let watch = null;
 /** Answers that Back and Forward find again, by the address and the picture. */
 const answers = new Map();
 /** The fields that are compared and counted, by model and version. */
@@ -38,12 +40,14 @@ const modelNow = () => models?.models.find(({ name }) => name === (state.model |
 const blocksNow = () =>
   (modelNow()?.blocks ?? []).map(({ name, weight }) => ({ name, weight: state.weights[name] ?? weight }));
 const facetsNow = () => vocabularies.get(`${state.model}/${state.version}`) ?? {};
-const keyOf = (of) => `${of.picture} ${of.crop} ${toAddress({ ...of, show: "", against: "" })}`;
+const addressed = (of) => `${of.picture} ${of.crop} ${toAddress(of)}`;
+const keyOf = (of) => addressed({ ...of, show: "", against: "" });
 
 /** Goes on with a changed state; `replace` where Back is not to come by the one before. */
 function go(changed, { replace = false, ...memory } = {}) {
+  const before = addressed(state);
   state = { ...state, ...changed };
-  const put = replace ? "replaceState" : "pushState";
+  const put = replace || addressed(state) === before ? "replaceState" : "pushState";
   history[put]({ ...toMemory(state), ...memory }, "", toAddress(state));
   update();
 }
@@ -169,6 +173,7 @@ function anew(what) {
 
 /** Asks for something beside the results, and says what went wrong with it. */
 async function asking(task, signal) {
+  byId("notice").replaceChildren();
   try {
     await task();
   } catch (error) {
@@ -315,9 +320,8 @@ const nameFieldNow = () => nameField(modelNow()?.fields ?? [], facetsNow());
 const levelsNow = () => fieldsOfLevels(modelNow()?.labels ?? {}, facetsNow());
 
 function showSeen() {
-  const isCurrent = found && asksTheSame({ ...found.state, k: state.k }, state);
   const labels = found?.answer.query.seen ?? found?.predicted ?? null;
-  byId("seen").hidden = !found || !hasQuery() || !(isCurrent || labels);
+  byId("seen").hidden = !found || !hasQuery();
   const levels = levelsNow();
   const fields = facetsNow();
   seen.show(labels, {
@@ -599,6 +603,10 @@ function update(how) {
   byId("problem")?.remove();
   if (problem) {
     document.querySelector("main").prepend(element("div", { id: "problem" }, problem));
+  }
+  clearTimeout(watch);
+  if (models && !model?.ready) {
+    watch = setTimeout(() => (document.hidden ? update() : start()), WATCH);
   }
   if (hasQuery() && models?.models.length) {
     search(how);

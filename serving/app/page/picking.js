@@ -26,6 +26,9 @@ export function picking(container, on) {
       on.refused("The picture is too large", `It has ${size} MB, and at most 20 are taken; save it smaller, or a part of it.`);
     } else {
       on.picture(pictures[0]);
+      if (pictures.length > 1) {
+        on.refused("One picture at a time", `The first of ${pictures.length} is searched.`);
+      }
     }
   }
 

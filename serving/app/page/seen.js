@@ -27,7 +27,7 @@ export function whatIsSeen(container, on) {
 
   function row(level, { label, score }, { mapped, filterOf }) {
     const filter = filterOf(level, label);
-    const words = level === "attributes" ? split(label)[1] : label;
+    const [group, words] = level === "attributes" ? split(label) : ["", label];
     const isLocated = located === `${level}=${label}`;
     const shown = mapped(level)
       ? element(
@@ -50,7 +50,7 @@ export function whatIsSeen(container, on) {
     return element(
       "li",
       {},
-      element("span", { class: "words" }, shown),
+      element("span", { class: "words" }, group ? element("small", {}, isolated(titled(group)), " ") : null, shown),
       bar,
       element("span", { class: "number" }, figure(score)),
       filter
