@@ -16,6 +16,9 @@ from pipeline.workspace import Workspace
 from schema.features import attribute_label
 from serving.client import CatalogClient
 
+APP_ADDRESS = "http://localhost:8080"
+"""Where `seamline app` answers if nothing else is asked for."""
+
 UNSEEN_SEED = 2026
 """Another seed than the catalog's, so that the questions are pictures that nobody trained on."""
 
@@ -68,4 +71,10 @@ def run_demo(folder: Path, verbose: bool = False) -> bool:
         console.print(truth_table(truths, predictions, config.evaluation.attribute_threshold))
         page = shown(workspace.report / "index.html")
         console.print(f"report: {page}", highlight=False, soft_wrap=True)
+        for line in (
+            f"search by pictures: seamline app {shown(workspace.root)}, then open {APP_ADDRESS}",
+            f"  drop {shown(pictures[0])} on the page, or in a terminal:",
+            f"  seamline search {shown(pictures[0])} --workspace {shown(workspace.root)}",
+        ):
+            console.print(line, highlight=False, soft_wrap=True)
     return True
