@@ -13,10 +13,15 @@ INDEX_FOLDER = PurePosixPath(features.INDEX_FOLDER).name
 
 
 QUALITY_FILE = "quality.json"
-"""How good the search is: the columns `alike`, and `quality`, see `judging.judged`."""
+"""What is searched and how good the search is: `products`, their number; the blocks' `weights`; the
+`threshold` of `serving.search.ProductIndex`; `approximation`, null where all products are compared;
+the columns `alike`, and `quality`, see `judging.judged`."""
+
+MAP_FILE = "map.json"
+"""Test products laid out in two dimensions, see `map.embedding_map`."""
 
 
 class SimilarityIndex(artifact.Artifact):
-    """A folder with `INDEX_FOLDER`, see `serving.search.catalog`, and `QUALITY_FILE`."""
+    """A folder with `INDEX_FOLDER`, see `serving.search.catalog`, `QUALITY_FILE`, `MAP_FILE`."""
 
     TYPE_NAME = "SimilarityIndex"

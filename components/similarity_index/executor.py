@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tfx.utils import path_utils
 
 from components.parts import parts_of, work_off
 from components.predictions import table
-from components.similarity_index.artifacts import INDEX_FOLDER, QUALITY_FILE
+from components.similarity_index.artifacts import INDEX_FOLDER, MAP_FILE, QUALITY_FILE
 from schema import features
 
 EXAMPLES = "examples"
@@ -46,6 +47,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # Here, because whoever only wires the pipeline need not wait for FAISS.
         from components.similarity_index import build, judging
         from components.similarity_index.colors import count_colors
+        from components.similarity_index.map import embedding_map
         from serving.search.catalog import model_mark
 
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES])
@@ -83,9 +85,18 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output = artifact_utils.get_single_instance(output_dict[INDEX])
         built.write(Path(output.uri, INDEX_FOLDER))
         found = judging.judged(built.index, built.test, options.alike, columns.slices)
-        told = {name: of.to_json() for name, of in found.items()}
-        text = json.dumps({"alike": options.alike, "quality": told}, ensure_ascii=False)
-        Path(output.uri, QUALITY_FILE).write_text(text, encoding="utf-8")
+        known = built.index.approximation
+        told = {
+            "products": built.index.count(),
+            "weights": built.index.space.weights,
+            "threshold": built.index.threshold,
+            "approximation": asdict(known) if known else None,
+            "alike": options.alike,
+            "quality": {name: of.to_json() for name, of in found.items()},
+        }
+        for name, of in ((QUALITY_FILE, told), (MAP_FILE, embedding_map(built.index, built.test))):
+            text = json.dumps(of, ensure_ascii=False, separators=(",", ":"))
+            Path(output.uri, name).write_text(text, encoding="utf-8")
         summary = built.summary
         if found:
             summary += f"; {judging.sentence(found)}"
