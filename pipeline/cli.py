@@ -66,6 +66,13 @@ schema_app = typer.Typer(
 )
 app.add_typer(schema_app, name="schema")
 
+index_app = typer.Typer(
+    help="Bring a catalog's index to Qdrant, or make one by a network that never saw the catalog.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(index_app, name="index")
+
 WorkspaceArgument = Annotated[
     Path, typer.Argument(help="The folder that `seamline run` worked in.", metavar="WORKSPACE")
 ]
@@ -466,6 +473,179 @@ def predict(
                 return
             results = list(client.predict_many(images, everything=everything))
         _show(images, results, as_json, everything, threshold)
+
+
+@app.command()
+def search(
+    target: Annotated[
+        str,
+        typer.Argument(help="A picture file, or a product's id.", metavar="PICTURE|ID"),
+    ],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Whose catalog; the only one in ./workspace by default.", metavar="DIR"),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", "--k", min=1, max=1000, help="How many products to show.")
+    ] = 15,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Only products with this value; the same field again: any of its values.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Leave out this product.")
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BLOCK=NUMBER", help="How much a part of the score counts, e.g. `colour=0.6`."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name of the model to search by; `catalog`, or the only one there is."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Its version; the newest with an index by default.")
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEFT,TOP,WIDTH,HEIGHT",
+            help="Look at a part of the picture, in shares of its width and height.",
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="gRPC of a model server with this model; one is started here by default.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --server: file with its API key alone; else SEAMLINE_API_KEY may hold it.",
+            metavar="FILE",
+        ),
+    ] = None,
+    expand: Annotated[
+        bool,
+        typer.Option("--expand", help="Search again, from between the picture and the first five."),
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare every product, however many there are.")
+    ] = False,
+    fold: Annotated[
+        bool, typer.Option(help="Show one of several nearly identical products.")
+    ] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what the API would answer.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find the products that look like a picture, or like a product.
+
+    Needs a model that was pushed with its index (`search.enabled`). The score is the sum of what
+    its parts add; see docs/search.md.
+
+    Example: `seamline search photo.jpg --where gender=Women --weight colour=0.6`
+
+    Example: `seamline search 15970 --workspace workspace/catalog -k 5 --json`
+    """
+    if not verbose:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with _clear_errors(verbose):
+        from pipeline import search_command
+        from pipeline.workspace import Workspace
+
+        wanted = search_command.Wanted(
+            target, k, where or [], exclude or [], weight or [], crop, expand, exact, fold
+        )
+        answer = search_command.search(
+            Workspace((workspace or search_command.default_workspace()).absolute()),
+            wanted,
+            model=model,
+            version=version,
+            server=server,
+            api_key=_api_key(api_key_file),
+            verbose=verbose,
+        )
+        if as_json:
+            typer.echo(search_command.as_json(answer))
+        else:
+            Console().print(search_command.result_table(answer, target), highlight=False)
+
+
+@app.command("app")
+def search_app(
+    workspace: WorkspaceArgument,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The page's port; 0 takes any free one.")
+    ] = 8080,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 or :: for every network of the machine, without a "
+            "login."
+        ),
+    ] = "127.0.0.1",
+    model: Annotated[
+        str | None, typer.Option(help="Search by this model alone; by all that there are, else.")
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="gRPC of a model server with these models; one is started here by default.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --server: file with its API key alone; else SEAMLINE_API_KEY may hold it.",
+            metavar="FILE",
+        ),
+    ] = None,
+    opens: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Serve a page, and an API, to search the catalog by pictures.
+
+    Needs a model that was pushed with its index (`search.enabled`). Every version that has one can
+    be searched by; newer ones are taken up as they are pushed. Ctrl-C or SIGTERM ends it.
+
+    `python -m serving.app --help` has the same beside a model server that runs elsewhere.
+
+    Example: `seamline app workspace/demo --open`
+    """
+    if not verbose:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with _clear_errors(verbose, workspace):
+        from pipeline.app_console import app_in_console
+        from pipeline.workspace import Workspace
+
+        place = Workspace(workspace.absolute())
+        if not workspace.is_dir():
+            raise UserError(
+                f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
+            )
+        place.create()
+        app_in_console(
+            place,
+            model=model,
+            host=host,
+            port=port,
+            server=server,
+            api_key=_api_key(api_key_file),
+            opens=opens,
+            verbose=verbose,
+        )
 
 
 def _catalog_table(
@@ -970,6 +1150,67 @@ def schema_diff(
             typer.echo(f"{sentence}.")
         if not told:
             typer.echo("Nothing has changed.")
+
+
+@index_app.command("push")
+def index_push(
+    workspace: WorkspaceArgument,
+    url: Annotated[str, typer.Argument(help="Where Qdrant answers, e.g. `http://localhost:6333`.")],
+    alias: Annotated[
+        str | None,
+        typer.Option(help="What the collection is asked by; the model's name by default."),
+    ] = None,
+    model: ModelName = "catalog",
+    version: Annotated[
+        int | None, typer.Option(help="Whose index; the live version's by default.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with Qdrant's API key.", metavar="FILE")
+    ] = None,
+    remove_replaced: Annotated[
+        bool, typer.Option(help="Remove the collection that the alias named before.")
+    ] = False,
+) -> None:
+    """Bring an index to Qdrant, for a catalog past one machine.
+
+    The products are streamed into a new collection, 1,000 of them are looked for in both, and only
+    then the alias is changed. Needs `pip install 'seamline[search-qdrant]'`.
+
+    Example: `seamline index push workspace/demo http://localhost:6333`
+    """
+    with _clear_errors():
+        from pipeline.index_commands import push_index
+
+        models = _serving_folder(workspace, model)
+        key = _api_key(api_key_file)
+        typer.echo(push_index(models, version, url, alias or model, key, remove_replaced))
+
+
+@index_app.command("baseline")
+def index_baseline(
+    workspace: WorkspaceArgument,
+    backbone: Annotated[
+        str, typer.Option(help="A backbone with ImageNet's weights; see docs/options.md.")
+    ] = "efficientnetlite0",
+    height: Annotated[int, typer.Option(min=1, help="Of the pictures it sees, in pixels.")] = 160,
+    width: Annotated[int, typer.Option(min=1, help="Of the pictures it sees, in pixels.")] = 120,
+    model: ModelName = "catalog",
+    verbose: Verbose = False,
+) -> None:
+    """Index the same products by a network that never saw the catalog, to compare the search with.
+
+    It is pushed as a model of its own, `imagenet-<backbone>`, which `seamline app` offers beside
+    the trained one.
+
+    Example: `seamline index baseline workspace/demo --height 64 --width 64`
+    """
+    with _clear_errors(verbose, workspace):
+        from pipeline.index_commands import baseline_in_console
+        from pipeline.workspace import Workspace
+
+        models = _serving_folder(workspace, model)
+        place = Workspace(workspace.absolute())
+        baseline_in_console(place, models, backbone, height, width, verbose)
 
 
 def _is_config(path: Path) -> bool:

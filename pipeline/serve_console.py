@@ -59,7 +59,7 @@ def serve_in_console(
             "api_key_file": api_key_file,
             "access_log": str(access_log or ""),
             "ssl": _tls(*tls_files),
-            **(_batched() if batching else {}),
+            **(batched() if batching else {}),
         }
         server = ModelServer(
             workspace.serving,
@@ -83,7 +83,8 @@ def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> 
     return ssl_config(certificate, key, client_ca)
 
 
-def _batched() -> dict[str, Any]:
+def batched() -> dict[str, Any]:
+    """`ServerOptions` that compute requests of several callers together."""
     from serving.model_server import server_config_pb2
     from serving.model_server.options import cores
 

@@ -330,7 +330,7 @@ async def _told(models: Models, model: Model) -> dict[str, Any]:
         "fields": catalog.index.fields,
         "exact": catalog.index.is_exact,
         "labels": catalog.recipe.labels,
-        "explains": bool(version.explains),
+        "explains": await models.explains(model),
     }
 
 

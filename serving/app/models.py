@@ -102,8 +102,9 @@ class Model:
                 f"No version of {self.name} has an index to search in; `seamline run CONFIG --set "
                 "search.enabled=true` pushes one."
             )
-        if self.current is None:
-            return self.versions[max(self.versions)].problem
+        newest = max(self.versions)
+        if self.current is None or self.current.number != newest and self.versions[newest].problem:
+            return self.versions[newest].problem
         if self.answering is None:
             return (
                 "The model server does not answer, so that only products can be searched for, by "
@@ -115,8 +116,7 @@ class Model:
                 f"{self.name}, which has the index, so that only products can be searched for, by "
                 "their ids."
             )
-        newer = [number for number in self.versions if number > self.current.number]
-        return self.versions[max(newer)].problem if newer else ""
+        return ""
 
     @property
     def is_ready(self) -> bool:
@@ -133,13 +133,14 @@ class Models:
 
     Args:
         root: holds `<model>/<version>/`, as a workspace's `serving` does.
-        server: "host:port" of the model server's gRPC.
+        server: "host:port" of the model server's gRPC; None where there is none to ask, so that
+            only products can be searched for.
         only: the one model to look for; all by default.
         api_key: for the model server; None for none.
     """
 
     def __init__(
-        self, root: Path, server: str, only: str | None = None, api_key: str | None = None
+        self, root: Path, server: str | None, only: str | None = None, api_key: str | None = None
     ):
         self._root = root
         self._server = server
@@ -244,6 +245,17 @@ class Models:
                     ) from error
         raise AssertionError
 
+    async def explains(self, model: Model) -> bool:
+        """Whether a model's current version tells where in a picture its answers come from."""
+        version = model.current
+        if version is None or not model.is_ready:
+            return False
+        if version.explains is None:
+            # Nothing else tells its signatures; it is asked once.
+            with contextlib.suppress(UserError):
+                version.explains = await self.ask(model.name, version.number, _explains)
+        return bool(version.explains)
+
     async def look(self) -> None:
         """Looks at the folder and at the model server, and opens what answers from now on."""
         asked = time.monotonic()
@@ -252,7 +264,7 @@ class Models:
                 # Somebody else looked in between.
                 return
             self._last_look = time.monotonic()
-            found = await asyncio.to_thread(_versions, self._root, self._only)
+            found = await asyncio.to_thread(indexed_versions, self._root, self._only)
             answering = dict(
                 zip(found, await asyncio.gather(*map(self._answering, found)), strict=True)
             )
@@ -274,6 +286,8 @@ class Models:
 
     async def _answering(self, name: str) -> frozenset[int] | None:
         """The versions that the server answers with."""
+        if self._server is None:
+            return None
         client = self._status_clients.get(name)
         if client is None:
             client = self._client(name, None, _STATUS_TIMEOUT_S)
@@ -303,37 +317,24 @@ class Models:
         await self._let_go(gone)
 
     async def _choose(self, model: Model) -> None:
-        """Makes the newest version that the server answers with, and that opens, the current."""
-        newest_first = list(model.versions.values())
-        answering = [
-            version for version in newest_first if version.number in (model.answering or ())
-        ]
-        if not answering and model.current in newest_first:
+        """Makes the newest version that the server answers with, and that opens, the current.
+
+        Where there is none, the newest that opens: its products can be searched for.
+        """
+        answering = model.answering or frozenset()
+        ranked = sorted(
+            model.versions.values(), key=lambda one: (one.number not in answering, -one.number)
+        )
+        if not answering.intersection(model.versions) and model.current in ranked:
             return
-        for version in answering or newest_first:
+        for version in ranked:
             with contextlib.suppress(DamagedIndex):
                 await self._opened(model, version)
                 if model.current is not version:
                     _log.info("version %d of %s answers", version.number, model.name)
                 model.current = version
-                if version.explains is None and answering:
-                    version.explains = await self._explains(version)
                 return
         model.current = None
-
-    async def _explains(self, version: Version) -> bool | None:
-        assert version.finder is not None
-        catalog = version.finder.catalog
-        ids = await version.finder.done(catalog.index.ids)
-        if not ids:
-            return None
-        try:
-            await version.finder.explained([await version.finder.done(catalog.picture, ids[0])], "")
-        except RequestFailed as error:
-            return False if is_no_signature(error) else None
-        except UserError:
-            return None
-        return True
 
     @contextlib.asynccontextmanager
     async def _finder(self, model: Model, number: int | None) -> AsyncIterator[Finder]:
@@ -376,10 +377,11 @@ class Models:
                     self._work, _open, version.folder
                 )
             except DamagedIndex as error:
-                if version.problem != str(error):
+                if not version.problem:
                     _log.error("version %d of %s: %s", version.number, model.name, error)
-                version.problem = str(error)
-                raise
+                # Callers need not know where on this machine things lie.
+                version.problem = str(error).replace(f"{self._root}{os.sep}", "")
+                raise DamagedIndex(version.problem) from error
             version.problem = ""
             client = self._client(model.name, version.number, _TIMEOUT_S)
             version.finder = Finder(
@@ -405,8 +407,26 @@ class Models:
 
     def _client(self, name: str, version: int | None, timeout_s: float) -> AsyncCatalogClient:
         return AsyncCatalogClient(
-            self._server, name, timeout_s, version=version, api_key=self._api_key
+            # Without a server it is never asked.
+            self._server or "localhost:8500",
+            name,
+            timeout_s,
+            version=version,
+            api_key=self._api_key,
         )
+
+
+async def _explains(finder: Finder) -> bool:
+    ids = await finder.done(finder.catalog.index.ids)
+    if not ids:
+        return False
+    try:
+        await finder.explained([await finder.done(finder.catalog.picture, ids[0])], "")
+    except RequestFailed as error:
+        if is_no_signature(error):
+            return False
+        raise
+    return True
 
 
 def _open(folder: Path) -> IndexedCatalog:
@@ -419,8 +439,15 @@ def _open(folder: Path) -> IndexedCatalog:
     return catalog
 
 
-def _versions(root: Path, only: str | None) -> dict[str, dict[int, tuple[Path, Stamp, int]]]:
-    """Of every model, those versions that have an index: folder, stamp, number of products."""
+def indexed_versions(
+    root: Path, only: str | None = None
+) -> dict[str, dict[int, tuple[Path, Stamp, int]]]:
+    """Of every model, those versions that have an index: folder, stamp, number of products.
+
+    Args:
+        root: the serving root.
+        only: the one model to look at; all by default.
+    """
     found: dict[str, dict[int, tuple[Path, Stamp, int]]] = {}
     for name in [only] if only else _names(root):
         numbers = [number for number in _names(root / name) if _NUMBER.fullmatch(number)]

@@ -70,7 +70,10 @@ def bound(options: AppOptions) -> list[socket.socket]:
 
 
 async def serve(
-    options: AppOptions, sockets: list[socket.socket], announce: Callable[[str, Models], None]
+    options: AppOptions,
+    sockets: list[socket.socket],
+    announce: Callable[[str, Models], None],
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then answers what it has been asked, and returns.
 
@@ -80,6 +83,7 @@ async def serve(
         options: what it is told.
         sockets: of `bound`.
         announce: is told the page's address when it answers, and what there is to search by.
+        on_stop: is called, in a thread, when nobody asks any more.
     """
     loop = asyncio.get_running_loop()
     is_over = asyncio.Event()
@@ -112,6 +116,7 @@ async def serve(
     finally:
         await server.stop(_GRACE_S)
         await models.close()
+        await asyncio.to_thread(on_stop)
         for number in signals:
             loop.remove_signal_handler(number)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.client import CatalogClient
 from serving.model_server import ModelServer
 from serving.model_server.options import ServerOptions
 from tests.serving.app import search_model
@@ -76,20 +78,21 @@ def served(root: Path, *names: str) -> ModelServer:
 def model_server(root: Path) -> Iterator[ModelServer]:
     """Answers with every version."""
     with served(root, "catalog", "plain") as server:
+        for name, numbers in (("catalog", (3, 5)), ("plain", (1,))):
+            with CatalogClient(server.endpoint, name) as client:
+                while {of.version for of in client.model_status() if of.state == "AVAILABLE"} != {
+                    *numbers
+                }:
+                    time.sleep(0.02)
+            # A session's first run takes seconds where others use the processors.
+            for number in numbers:
+                with CatalogClient(server.endpoint, name, 60, version=number) as client:
+                    client.outputs("everything", search_model.picture((9, 9, 9)))
         yield server
 
 
 @pytest.fixture(scope="session")
 def app(root: Path, model_server: ModelServer) -> Iterator[Running]:
-    """The app, when all of it is ready."""
+    """The app."""
     with running(root, model_server.endpoint) as started:
-        while any(
-            not version["live"]
-            for model in started.get("/api/models")["models"]
-            for version in model["versions"]
-        ):
-            started.do(started.models.look())
-        # A session's first run takes seconds where others use the processors.
-        for name, version in (("catalog", 3), ("catalog", 5), ("plain", 1)):
-            started.post("predict", search_model.picture((9, 9, 9)), model=name, version=version)
         yield started

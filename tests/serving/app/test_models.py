@@ -1,0 +1,261 @@
+"""Which version answers, while versions come and go, and so does the model server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from schema import features
+from serving.app.models import indexed_versions
+from serving.model_server import ModelServer
+from serving.model_server.options import ServerOptions, single_model
+from tests.serving.app import search_model
+from tests.serving.app.running import running
+
+PICTURE = search_model.picture((200, 40, 60), (20, 90, 10))
+INDEX = features.INDEX_FOLDER
+
+
+@contextmanager
+def serving(root, port=0, name="catalog"):
+    """As TensorFlow Serving: the newest version alone."""
+    options = ServerOptions(
+        models=single_model(root / name, name),
+        port=port,
+        file_system_poll_wait_seconds=0.1,
+        enable_model_warmup=False,
+    )
+    with ModelServer.from_options(options) as server:
+        yield server
+
+
+def until(condition, timeout_s=60):
+    end = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def pushed(version_folder, root, number, products=None, name="catalog", mark=None):
+    """A version, put there by one rename."""
+    hidden = root / f".{number}"
+    shutil.copytree(version_folder, hidden)
+    if products is not None:
+        shutil.rmtree(hidden / INDEX)
+        search_model.write_index(search_model.SearchModel(), hidden, products, mark=mark)
+    (root / name).mkdir(parents=True, exist_ok=True)
+    hidden.rename(root / name / str(number))
+    return root / name / str(number)
+
+
+def test_a_push_changes_over_without_a_wrong_or_a_lost_answer(tmp_path, version_folder, products):
+    old, new = {p.id for p in products[:30]}, {p.id for p in products[30:]}
+    first = pushed(version_folder, tmp_path, 1, products[:30])
+    found, problems = [], []
+    stop = threading.Event()
+
+    def ask(app):
+        import httpx
+
+        with httpx.Client(base_url=app.url, timeout=60) as client:
+            while not stop.is_set():
+                answer = client.post("/api/search?k=1000", files={"picture": PICTURE})
+                if answer.status_code != 200:
+                    problems.append(answer.text)
+                else:
+                    told = answer.json()
+                    found.append((told["version"], {hit["id"] for hit in told["results"]}))
+
+    with serving(tmp_path) as server, running(tmp_path, server.endpoint) as app:
+        until(lambda: app.http.get("/readyz").status_code == 200)
+        threads = [threading.Thread(target=ask, args=[app]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(found) > 10)
+        pushed(version_folder, tmp_path, 2, products[30:])
+        until(lambda: any(version == 2 for version, _ in found))
+        count = len(found)
+        until(lambda: len(found) > count + 10)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+        assert problems == []
+        assert {version for version, _ in found} == {1, 2}
+        for version, ids in found:
+            assert ids <= (old if version == 1 else new)
+        # The old one is not loaded any more: its products are found, pictures are not.
+        assert app.search(id=products[0].id, version=1)["version"] == 1
+        assert "version 1" in app.search(PICTURE, version=1, status=503)["detail"]
+        shutil.rmtree(first)
+        app.do(app.models.look())
+        assert "2" in app.search(id=products[0].id, version=1, status=404)["detail"]
+        assert app.search(PICTURE)["version"] == 2
+
+
+def test_a_server_that_goes_and_comes_back(tmp_path, version_folder):
+    pushed(version_folder, tmp_path, 1)
+    with serving(tmp_path) as server:
+        port = int(server.endpoint.rpartition(":")[2])
+        with running(tmp_path, server.endpoint) as app:
+            assert app.search(PICTURE)["results"]
+            server.stop(0.5)
+            app.do(app.models.look())
+
+            began = time.monotonic()
+            for path, query in (("search", {}), ("predict", {}), ("explain", {"result": "p20"})):
+                told = app.post(path, PICTURE, status=503, **query)["detail"]
+                assert told.startswith("The model server does not answer")
+                assert "127.0.0.1" not in told
+            assert time.monotonic() - began < 20
+            assert app.search(id="p20")["results"]
+            assert app.http.get("/readyz").status_code == 503
+            assert app.http.get("/healthz").status_code == 200
+            [model] = app.get("/api/models")["models"]
+            assert model["problem"].endswith("ids.") and not model["ready"]
+            assert [version["live"] for version in model["versions"]] == [False]
+
+            with serving(tmp_path, port):
+                until(lambda: app.http.get("/readyz").status_code == 200)
+                assert app.search(PICTURE)["results"]
+
+
+@pytest.fixture
+def changed(root, tmp_path):
+    """A copy of the root, to be spoiled."""
+    shutil.copytree(root, tmp_path / "root")
+    return tmp_path / "root"
+
+
+def vectors_file(version):
+    manifest = json.loads((version / INDEX / "index" / "manifest.json").read_text())
+    return version / INDEX / "index" / manifest["files"]["vectors"]["name"]
+
+
+def cut(version):
+    os.truncate(vectors_file(version), 1000)
+
+
+def flip(version):
+    content = bytearray(vectors_file(version).read_bytes())
+    content[-5] ^= 1
+    vectors_file(version).write_bytes(content)
+
+
+def no_manifest(version):
+    (version / INDEX / "index" / "manifest.json").unlink()
+
+
+def no_recipe(version):
+    (version / INDEX / "recipe.json").write_text("{")
+
+
+def no_pictures(version):
+    (version / INDEX / "pictures.bin").unlink()
+
+
+def another_model(version):
+    with (version / "saved_model.pb").open("ab") as file:
+        file.write(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [(cut, "size or checksum"), (flip, "size or checksum"), (no_manifest, "no manifest"),
+     (no_recipe, "cannot be read"), (no_pictures, "cannot be read"),
+     (another_model, "another model's answers")],
+)  # fmt: skip
+def test_an_index_that_is_of_no_use_is_said_and_the_others_go_on(
+    changed, model_server, spoil, said
+):
+    spoil(changed / "catalog" / "5")
+
+    with running(changed, model_server.endpoint) as app:
+        assert said in app.search(PICTURE, version=5, status=503)["detail"]
+        assert said in app.search(id="p20", version=5, status=503)["detail"]
+        assert str(changed) not in app.search(PICTURE, version=5, status=503)["detail"]
+        assert app.search(PICTURE)["version"] == 3
+        assert app.search(PICTURE, model="plain")["version"] == 1
+        catalog = app.get("/api/models")["models"][0]
+        assert (catalog["version"], catalog["ready"]) == (3, True)
+        assert said in catalog["problem"]
+
+
+def test_an_index_that_is_mended_is_taken_up(changed, model_server):
+    good = (changed / "catalog" / "5" / INDEX / "recipe.json").read_bytes()
+    no_recipe(changed / "catalog" / "5")
+    with running(changed, model_server.endpoint, only="catalog") as app:
+        app.search(PICTURE, version=5, status=503)
+        (changed / "catalog" / "5" / INDEX / "recipe.json").write_bytes(good)
+        manifest = changed / "catalog" / "5" / INDEX / "index" / "manifest.json"
+        os.utime(manifest, ns=(1, 1))
+
+        until(lambda: app.get("/api/models")["models"][0]["version"] == 5)
+        assert app.search(PICTURE)["version"] == 5
+
+
+def test_where_another_model_answers_than_was_indexed_nothing_is_found(changed, model_server):
+    recipe = changed / "catalog" / "5" / INDEX / "recipe.json"
+    recipe.write_text(recipe.read_text().replace("Women", "Girls"))
+
+    with running(changed, model_server.endpoint) as app:
+        assert "other labels of gender" in app.search(PICTURE, status=503)["detail"]
+
+
+def test_no_model_and_no_index_are_said(tmp_path, version_folder, model_server):
+    with running(tmp_path, model_server.endpoint) as app:
+        assert app.get("/api/models") == {"models": [], "default": None}
+        assert "pushed" in app.search(PICTURE, status=503)["detail"]
+        assert "pushed" in app.get("/readyz", 503)["detail"]
+
+        shutil.copytree(version_folder, tmp_path / "catalog" / "5")
+        shutil.rmtree(tmp_path / "catalog" / "5" / INDEX)
+        app.do(app.models.look())
+        [model] = app.get("/api/models")["models"]
+        assert (model["version"], model["versions"], model["ready"]) == (None, [], False)
+        assert "search.enabled=true" in model["problem"]
+        assert "search.enabled=true" in app.search(id="p20", status=503)["detail"]
+
+
+def test_a_version_that_the_server_has_not_loaded_waits(tmp_path, version_folder, model_server):
+    # The session's server knows 3 and 5 of the catalog, whatever lies in this folder.
+    pushed(version_folder, tmp_path, 3)
+    pushed(version_folder, tmp_path, 9)
+
+    with running(tmp_path, model_server.endpoint) as app:
+        assert app.search(PICTURE)["version"] == 3
+        assert "version 9" in app.search(PICTURE, version=9, status=503)["detail"]
+        assert app.search(id="p20", version=9)["version"] == 9
+        lives = {v["version"]: v["live"] for v in app.get("/api/models")["models"][0]["versions"]}
+        assert lives == {9: False, 3: True}
+
+
+def test_a_key_that_the_server_does_not_take_is_said_without_it(tmp_path, version_folder):
+    pushed(version_folder, tmp_path, 1)
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-that-is-long-enough\n")
+    options = ServerOptions(
+        models=single_model(tmp_path / "catalog", "catalog"),
+        api_key_file=keys,
+        enable_model_warmup=False,
+    )
+    with ModelServer.from_options(options) as server, running(tmp_path, server.endpoint) as app:
+        assert "API key" in app.search(PICTURE, status=503)["detail"]
+
+
+def test_versions_with_an_index_are_listed(root):
+    found = indexed_versions(root)
+
+    assert {name: sorted(versions) for name, versions in found.items()} == {
+        "catalog": [3, 5],
+        "plain": [1],
+    }
+    assert found["catalog"][3][2] == 30
+    assert indexed_versions(root, "nothing") == {"nothing": {}}
