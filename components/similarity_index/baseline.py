@@ -54,7 +54,9 @@ def push_baseline(
         embedding = _embedding(backbone, image_height, image_width, model, catalog, ids, report)
         recipe = Recipe({}, Whitening.fit(embedding, 256, 0.5))
         colors = catalog.index.space.part(catalog.index.vectors(ids), COLOR)
-        index = FaissIndex(recipe.space, "float16", made_by={MODEL_KEY: model_mark(model)})
+        index = FaissIndex(
+            recipe.space, catalog.index.dtype, made_by={MODEL_KEY: model_mark(model)}
+        )
         told = [catalog.index.product(id_) for id_ in ids]
         index.upsert(
             ids,

@@ -19,6 +19,7 @@ from serving.search import FaissIndex, calibrate
 from serving.search.blocks import Whitening
 from serving.search.catalog import MODEL_KEY, IndexedCatalog
 from serving.search.columns import Cell
+from serving.search.faiss_index import EXACT_BELOW
 from serving.search.recipe import Answers, Recipe
 
 FITTED_ON = 50_000
@@ -90,8 +91,13 @@ def build(files: Sequence[File], columns: Columns, options: Options, mark: str) 
     labels = table.labels_of(pq.read_schema(files[0].answers))
     whitening = fitted(files, options.features_size, options.features_power)
     recipe = Recipe(labels, whitening, options.weights)
+    # What is compared with every query is kept as it is compared.
+    few = sum(table.count(file.answers) for file in files) < EXACT_BELOW
     index = FaissIndex(
-        recipe.space, "float16", made_by={MODEL_KEY: mark}, recall=options.least_recall
+        recipe.space,
+        "float32" if few else "float16",
+        made_by={MODEL_KEY: mark},
+        recall=options.least_recall,
     )
     test: list[str] = []
     for file in files:
