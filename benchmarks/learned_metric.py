@@ -35,12 +35,16 @@ from components.similarity_index import quality  # noqa: E402
 from components.similarity_index.quality import Alike, Found  # noqa: E402
 from schema import features  # noqa: E402
 from serving.search.blocks import label_block  # noqa: E402
+from serving.search.recipe import COLOR, FEATURES  # noqa: E402
 
 LEVELS = (("articleType",), ("articleType", "gender"), ("articleType", "gender", "baseColour"))
 
 NDCG = f"ndcg_at_{quality.FIRST}"
 
-_WEIGHTS = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0)
+_WEIGHTS = (0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0)
+
+_FEW = 1000
+"""Queries by which a weight is chosen."""
 
 
 class ProxyAnchor(keras.losses.Loss):
@@ -165,30 +169,47 @@ def label_scores(inputs: np.ndarray, values: np.ndarray, train: np.ndarray) -> n
     return model.predict(inputs, batch_size=4096, verbose=0)
 
 
-class Judged:
-    """Queries of a part in all of a catalog, honestly: what blocks under weights find."""
+class Asked:
+    """Some of a catalog's products, asked honestly for the others."""
 
-    def __init__(self, shop: search_quality.Shop, split: str):
-        self.queries = np.flatnonzero(shop.split == split)
-        self.groups = shop.groups[self.queries]
+    def __init__(self, shop: search_quality.Shop, queries: np.ndarray):
+        self.queries, self.groups = queries, shop.groups[queries]
         left_out = search_quality.left_out_of(self.groups, shop.groups)
-        alike = Alike([of[self.queries] for of in shop.alike], shop.alike)
+        alike = Alike([of[queries] for of in shop.alike], shop.alike)
         self._gains = search_quality.gains_of(alike, left_out)
-        self._count = len(shop.ids)
+        self._shape = len(queries), len(shop.ids)
 
-    def found(self, blocks: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Found:
-        """What is found by blocks, each float32 (N, D), that have a weight."""
-        used = [name for name, weight in weights.items() if weight]
-        roots = [np.sqrt(weights[name]) * blocks[name] for name in used]
-        vectors = np.concatenate(roots, axis=1).astype(np.float32)
-        return quality.find(
-            lambda places: vectors[self.queries[places]] @ vectors.T,
-            self._gains,
-            len(self.queries),
-            self._count,
-            levels=len(LEVELS),
-            whole=False,
+    def found(self, similar: Callable[[np.ndarray], np.ndarray]) -> Found:
+        """What is found by similarities, from places in `queries`, int (B,), to float (B, N)."""
+        return quality.find(similar, self._gains, *self._shape, levels=len(LEVELS), whole=False)
+
+    def by(self, blocks: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> Found:
+        """What is found by blocks, each float32 (N, D), under their weights."""
+        vectors = joined(blocks, weights)
+        return self.found(lambda places: vectors[self.queries[places]] @ vectors.T)
+
+
+def joined(blocks: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """Vectors whose inner products are the blocks' weighted sum, float32 (N, D)."""
+    roots = [np.sqrt(weight) * blocks[name] for name, weight in weights.items() if weight]
+    return np.concatenate(roots, axis=1).astype(np.float32)
+
+
+def best_weight(
+    few: Asked, block: np.ndarray, blocks: Mapping[str, np.ndarray], rest: Mapping[str, float]
+) -> float:
+    """The weight of a further block by which a few queries find best."""
+    if not any(rest.values()):
+        return 1.0
+    others = joined(blocks, rest)
+    of_others, of_block = (of[few.queries] @ of.T for of in (others, block))
+    ndcg = {}
+    for weight in _WEIGHTS:
+        found = few.found(
+            lambda places, weight=weight: of_others[places] + weight * of_block[places]
         )
+        ndcg[weight] = float(np.nanmean(found.values[NDCG]))
+    return max(ndcg, key=lambda weight: ndcg[weight])
 
 
 def main() -> None:
@@ -198,12 +219,12 @@ def main() -> None:
     )
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--labels", type=Path, required=True, help="the catalog's CSV")
-    parser.add_argument("--kept", type=Path, help="where frozen features are kept")
+    parser.add_argument("--kept", type=Path, help="where colors are kept")
     parser.add_argument("--weight", action="append", default=[], metavar="BLOCK=WEIGHT")
     parser.add_argument("--test", action="store_true", help="print the test part's figures too")
     arguments = parser.parse_args()
     kept = arguments.kept or arguments.workspace / "search_quality"
-    shop = search_quality.shop_of(arguments.workspace, arguments.labels, kept)
+    shop = search_quality.shop_of(arguments.workspace, arguments.labels, kept, frozen=False)
     weights = dict(shop.recipe.space.weights)
     weights |= {name: float(value) for name, value in (of.split("=") for of in arguments.weight)}
 
@@ -226,44 +247,40 @@ def main() -> None:
     everything = np.concatenate([embedding, vectors], axis=1)
     looks = np.concatenate([embedding, shop.looks.colors], axis=1)
 
-    judged = Judged(shop, features.EVAL)
-    test = Judged(shop, features.TEST)
-    before = judged.found(blocks, weights)
-    before_test = test.found(blocks, weights) if arguments.test else None
-    print(f"{'blocks':58} {search_quality.means(before)}", flush=True)
-    if before_test:
-        print(f"{'  on test':58} {search_quality.means(before_test)}", flush=True)
+    of_eval = np.flatnonzero(shop.split == features.EVAL)
+    few = Asked(shop, np.sort(np.random.default_rng(0).permutation(of_eval)[:_FEW]))
+    parts = {"eval": Asked(shop, of_eval)}
+    if arguments.test:
+        parts["test"] = Asked(shop, np.flatnonzero(shop.split == features.TEST))
+
+    # The block whose place a learned one takes is weighed as that is.
+    rest = {name: weight for name, weight in weights.items() if name != FEATURES}
+    weights[FEATURES] = best_weight(few, blocks[FEATURES], blocks, rest)
+    before = {part: of.by(blocks, weights) for part, of in parts.items()}
+    for part, found in before.items():
+        said = f"blocks, features at {weights[FEATURES]}, {part}"
+        print(f"{said:58} {search_quality.means(found)}", flush=True)
 
     def tried(title: str, block: np.ndarray, without: Sequence[str]) -> None:
-        own = blocks | {"learned": block}
-        rest = {name: 0.0 if name in without else weight for name, weight in weights.items()}
-        best: tuple[float, float, Found] | None = None
-        for weight in _WEIGHTS[1:] if any(rest.values()) else (1.0,):
-            found = judged.found(own, rest | {"learned": weight})
-            ndcg = float(np.nanmean(found.values[NDCG]))
-            if best is None or ndcg > best[0]:
-                best = ndcg, weight, found
-        assert best is not None
-        _, weight, found = best
-        told = quality.difference(found, before, NDCG, judged.groups)
-        better = f"{told.value:+.4f} ({told.error:.4f} one standard error)"
-        print(f"{title:48} at {weight:5.2f}  {search_quality.means(found)}  {better}", flush=True)
-        if before_test:
-            found = test.found(own, rest | {"learned": weight})
-            told = quality.difference(found, before_test, NDCG, test.groups)
-            better = f"{told.value:+.4f} ({told.error:.4f})"
-            print(f"{'  on test':58} {search_quality.means(found)}  {better}", flush=True)
+        rest = {name: weight for name, weight in weights.items() if name not in without}
+        weight = best_weight(few, block, blocks, rest)
+        for part, asked in parts.items():
+            found = asked.by(blocks | {"learned": block}, rest | {"learned": weight})
+            told = quality.difference(found, before[part], NDCG, asked.groups)
+            better = f"nDCG {told.value:+.4f} (one standard error {told.error:.4f})"
+            said = f"{title}, at {weight}, {part}"
+            print(f"{said:58} {search_quality.means(found)}  {better}", flush=True)
 
     color = label_block(label_scores(looks, shop.labels["baseColour"], train))
     tried("blocks, baseColour's scores", color, ())
-    tried("blocks, baseColour's scores for colors", color, ("colour",))
+    tried("blocks, baseColour's scores for colors", color, (COLOR,))
     for name, metric in {
         "Proxy-Anchor": Metric(ProxyAnchor),
         "normalized softmax": Metric(lambda: ArcFace(margin=0.0)),
         "ArcFace": Metric(ArcFace),
         "ArcFace, fine level alone": Metric(ArcFace, shares=(0.0, 0.0, 1.0)),
     }.items():
-        tried(f"{name} for features", learned(metric, embedding, codes, train), ("features",))
+        tried(f"{name} for features", learned(metric, embedding, codes, train), (FEATURES,))
         of_all = learned(metric, everything, codes, train)
         tried(f"{name} of all blocks, alone", of_all, tuple(blocks))
         tried(f"{name} of all blocks, beside them", of_all, ())

@@ -35,7 +35,8 @@ import glob
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -197,15 +198,23 @@ class Shop:
         return [self.labels[name] for name in LABELS]
 
 
-def shop_of(workspace: Path, labels: Path, kept: Path, size: int = 256, power: float = 0.5) -> Shop:
+def shop_of(
+    workspace: Path,
+    labels: Path,
+    kept: Path,
+    size: int = 256,
+    power: float = 0.5,
+    frozen: bool = True,
+) -> Shop:
     """The last run's catalog, with its model's answers.
 
     Args:
         workspace: The run's.
         labels: The catalog's CSV.
-        kept: See `kept_looks`.
+        kept: Where colors and the frozen network's features are kept.
         size: Of the block of features.
         power: See `Whitening`.
+        frozen: Whether the frozen network's are needed.
     """
     tables = []
     for step, splits in (("TrainPredictions", ["train"]), ("Predictions", ["eval", "test"])):
@@ -221,7 +230,16 @@ def shop_of(workspace: Path, labels: Path, kept: Path, size: int = 256, power: f
     model = str(_last(workspace, "Trainer", "model") / "Format-Serving")
     sides = input_size(model)
     examples = _last(workspace, "CatalogExampleGen", "examples")
-    frozen = kept_looks(kept, ids, sides, sorted(glob.glob(f"{examples}/Split-*/*")))
+
+    def pictures() -> list[bytes]:
+        found = read_pictures(sorted(glob.glob(f"{examples}/Split-*/*")), ids)
+        return [found[name] for name in ids]
+
+    colors = _kept(kept / "colors.npz", ids, lambda: {"colors": colors_of(pictures())})["colors"]
+    deep = {name: np.zeros((len(ids), 0), np.float32) for name in ("frozen", "regions")}
+    if frozen:
+        file = kept / f"{FROZEN}_{sides[0]}x{sides[1]}.npz"
+        deep = _kept(file, ids, lambda: frozen_of(pictures(), sides))
     return Shop(
         ids=ids,
         split=split,
@@ -230,7 +248,9 @@ def shop_of(workspace: Path, labels: Path, kept: Path, size: int = 256, power: f
             column: np.array([rows[name][column] for name in ids], object) for column in LABELS
         },
         looks=Looks(
-            Answers({level: table.scores(answers, level) for level in levels}, embedding), **frozen
+            Answers({level: table.scores(answers, level) for level in levels}, embedding),
+            colors,
+            **deep,
         ),
         recipe=Recipe(levels, Whitening.fit(embedding[split == features.TRAIN], size, power)),
         model=model,
@@ -243,11 +263,10 @@ def _last(workspace: Path, step: str, output: str) -> Path:
     return Path(max(folders, key=lambda folder: int(Path(folder).name)))
 
 
-def kept_looks(
-    kept: Path, ids: list[str], size: tuple[int, int], examples: Sequence[str]
+def _kept(
+    file: Path, ids: list[str], make: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """All of `Looks` but the answers, computed where a file does not have it of the same ids."""
-    file = kept / f"looks_{size[0]}x{size[1]}.npz"
+    """What a file has of these products, float32 (N, ...); made anew where it lacks one."""
     if file.is_file():
         with np.load(file) as arrays:
             found = dict(arrays)
@@ -255,17 +274,19 @@ def kept_looks(
         if place_of.keys() >= set(ids):
             places = [place_of[name] for name in ids]
             return {name: of[places].astype(np.float32) for name, of in found.items()}
-    pictures = read_pictures(examples, ids)
-    found = plain_looks([pictures[name] for name in ids], size)
-    kept.mkdir(parents=True, exist_ok=True)
-    halves = {name: of.astype(np.float16) for name, of in found.items()}
-    np.savez(file, ids=np.array(ids), **halves)
-    return {name: of.astype(np.float32) for name, of in halves.items()}
+    made = {name: of.astype(np.float16) for name, of in make().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(file, ids=np.array(ids), **made)
+    return {name: of.astype(np.float32) for name, of in made.items()}
 
 
-def plain_looks(pictures: Sequence[bytes], size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """All of `Looks` but the answers, of encoded pictures."""
-    colors = [color_block(upright_rgb(opened(picture))) for picture in pictures]
+def colors_of(pictures: Iterable[bytes]) -> np.ndarray:
+    """Blocks of colors of encoded pictures."""
+    return np.stack([color_block(upright_rgb(opened(picture))) for picture in pictures])
+
+
+def frozen_of(pictures: Sequence[bytes], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """`frozen` and `regions` of `Looks`, of encoded pictures."""
     deep: dict[str, list[np.ndarray]] = {"frozen": [], "regions": []}
     compute = _frozen(size)
     for count, chunk in enumerate(_chunks(pictures)):
@@ -273,9 +294,7 @@ def plain_looks(pictures: Sequence[bytes], size: tuple[int, int]) -> dict[str, n
             deep[name].append(of)
         if count % 50 == 0:
             print(f"frozen features of {count * _DEEP_AT_ONCE:,}", file=sys.stderr, flush=True)
-    return {"colors": np.stack(colors)} | {
-        name: np.concatenate(of).astype(np.float32) for name, of in deep.items()
-    }
+    return {name: np.concatenate(of).astype(np.float32) for name, of in deep.items()}
 
 
 def _chunks(pictures: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -326,11 +345,10 @@ def _frozen(size: tuple[int, int]) -> Callable[[Sequence[bytes]], dict[str, np.n
 
 def input_size(model: str) -> tuple[int, int]:
     """Height and width of the pictures that a model looks at."""
-    import keras
-
-    from trainer.signatures import keras_file
-
-    height, width = keras.saving.load_model(keras_file(model), compile=False).input_shape[1:3]
+    # The Keras model lies beside; to load it would take its classes.
+    with zipfile.ZipFile(Path(model).parent / "Format-Keras" / "model.keras") as file:
+        given = json.loads(file.read("config.json"))["config"]["layers"][0]
+    _, height, width, _ = given["config"]["batch_shape"]
     return height, width
 
 
@@ -356,7 +374,7 @@ def looks_of(shop: Shop, pictures: Sequence[bytes]) -> Looks:
     """What other pictures look like, to be sought in a catalog."""
     answers, labels = asked(shop.model, pictures)
     shop.recipe.check(labels)
-    return Looks(answers, **plain_looks(pictures, shop.size))
+    return Looks(answers, colors_of(pictures), **frozen_of(pictures, shop.size))
 
 
 def ways(
