@@ -1,0 +1,101 @@
+"""Searches that are done together find what each finds alone."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from serving.app.joint_searches import JointSearches, Question
+from serving.search import BadSearch, ExactIndex, Space
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def index():
+    made = ExactIndex(Space({"kind": 8, "colour": 8}))
+    count = 500
+    made.upsert(
+        [f"p{at}" for at in range(count)],
+        RNG.standard_normal((count, 16)),
+        {"gender": [("Men", "Women")[at % 2] for at in range(count)]},
+    )
+    return made
+
+
+def together(index, asked):
+    """All asked at once."""
+
+    async def run():
+        with ThreadPoolExecutor(2) as work:
+            searches = JointSearches(index, work)
+            return await asyncio.gather(
+                *(searches.search(vector, question) for vector, question in asked),
+                return_exceptions=True,
+            )
+
+    return asyncio.run(run())
+
+
+def test_each_gets_its_own_answer_whatever_the_others_ask(index):
+    questions = [
+        Question(k=5),
+        Question(k=5, where={"gender": ("Women",)}),
+        Question(k=3, weights={"colour": 0.2}),
+        Question(k=5, exclude=frozenset(["p3"])),
+        Question(k=5, fold=False, exact=True, expand=True),
+    ]
+    asked = [(RNG.standard_normal(16), questions[at % 5]) for at in range(100)]
+
+    found = together(index, asked)
+
+    for (vector, question), answer in zip(asked, found, strict=True):
+        alone = together(index, [(vector, question)])[0]
+        assert [hit.id for hit in answer.hits] == [hit.id for hit in alone.hits]
+        assert answer.hits[0].score == pytest.approx(alone.hits[0].score)
+
+
+def test_one_search_answers_all_who_ask_the_same(index, monkeypatch):
+    counts = []
+    search = index.search
+    monkeypatch.setattr(
+        index,
+        "search",
+        lambda vectors, *a, **k: counts.append(len(vectors)) or search(vectors, *a, **k),
+    )
+
+    together(index, [(RNG.standard_normal(16), Question()) for _ in range(80)])
+
+    assert counts[0] <= 32 and sum(counts) == 80 and len(counts) <= 4
+
+
+def test_what_one_asks_wrongly_only_it_is_told(index):
+    wrong = Question(where={"size": ("L",)})
+    asked = [(RNG.standard_normal(16), wrong if at % 3 == 0 else Question()) for at in range(20)]
+
+    found = together(index, asked)
+
+    for (_, question), answer in zip(asked, found, strict=True):
+        assert isinstance(answer, BadSearch) == (question is wrong)
+
+
+def test_nobody_searches_for_one_who_has_left(index):
+    async def run():
+        with ThreadPoolExecutor(1) as work:
+            searches = JointSearches(index, work)
+            tasks = [
+                asyncio.create_task(searches.search(RNG.standard_normal(16), Question(k=at + 1)))
+                for at in range(6)
+            ]
+            await asyncio.sleep(0)
+            for task in tasks[2:]:
+                task.cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = asyncio.run(run())
+
+    assert [len(answer.hits) for answer in found[:2]] == [1, 2]
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in found[2:])
