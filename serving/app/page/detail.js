@@ -9,6 +9,7 @@ import { nameOf, stacked } from "./results.js";
 import { colorOf } from "./weights.js";
 
 const LONGEST_TITLE = 120;
+const WORTH_SAYING = 0.01;
 
 const differs = (is) => (is ? element("span", { class: "mark" }, element("span", { "aria-hidden": "true" }, "≠"), element("span", { class: "hidden" }, "differs")) : null);
 
@@ -58,19 +59,20 @@ function why({ score, parts }, blocks) {
 
 /** What the model sees in both, level by level. */
 function seenInBoth(compared, heads) {
-  const said = (labels) =>
+  const said = (labels, words) =>
     labels.length
-      ? labels.map(({ label, score }, at) =>
-          element(at ? "small" : "span", {}, isolated(label), ` ${figure(score)}`),
-        )
+      ? labels
+          .filter(({ score }, at) => at === 0 || score >= WORTH_SAYING)
+          .map(({ label, score }, at) => element(at ? "small" : "span", {}, isolated(words(label)), ` ${figure(score)}`))
       : "–";
+  const wordsOf = (level) => (label) => (level === "attributes" ? split(label)[1] : label);
   return table(
     "What the model sees",
     ["", ...heads],
     compared.map(({ level, query, result }) => [
       [titled(level), " ", differs(query[0]?.label !== result[0]?.label)],
-      said(query),
-      said(result),
+      said(query, wordsOf(level)),
+      said(result, wordsOf(level)),
     ]),
   );
 }
@@ -182,7 +184,7 @@ export function detailWindow(on) {
         }
         const maps = [answer.query, answer.result].map((side) => (wanted ? side.label?.map : side.features?.map));
         if (!maps.every(Boolean)) {
-          say("The model that answers gives no such maps.");
+          say(answer.problem ?? "The model that answers gives no such maps.");
         } else if (wanted) {
           draw(maps, maps.map((map) => largestOf(map)), `Where it sees ${split(label)[1]}: the more orange, the more it says so.`);
         } else {
@@ -248,11 +250,14 @@ export function detailWindow(on) {
       element: [
         element("div", { class: "pair" }, sides.map(({ frame, caption }) => element("figure", {}, frame.box, element("figcaption", {}, caption)))),
         chooser,
-        told,
+        chooser ? told : null,
       ],
       /** Takes the promise of an explanation, and what to begin with of the labels. */
       async take(promise) {
         answered = promise;
+        if (!explains) {
+          return;
+        }
         if (levels.length) {
           const first = levels.includes("subcategory") ? "subcategory" : levels[0];
           choose(first);
@@ -320,7 +325,7 @@ export function detailWindow(on) {
       compared,
     );
     if (query) {
-      const promise = about.explains ? on.explain(id, about.against, null, signal) : Promise.reject(new Error());
+      const promise = on.explain(id, about.against, null, signal);
       shownPictures.take(promise);
       promise.then(
         (answer) => {
@@ -335,7 +340,7 @@ export function detailWindow(on) {
           }
         },
         (error) => {
-          if (!signal.aborted && about.explains) {
+          if (!signal.aborted) {
             compared.prepend(message("warn", titleOf(error.status), [error.message]));
           }
         },

@@ -42,18 +42,21 @@ const ZONES = [
   ["bottom left", "bottom", "bottom right"],
 ];
 
-/** Where most of a map is, in words: {zone, share}; null where nothing adds. */
+/** How much of one of `of` places lies in a third, as a share of the place. */
+const overlap = (place, of, third) =>
+  Math.max(0, Math.min((place + 1) / of, (third + 1) / 3) - Math.max(place / of, third / 3)) * of;
+
+/** Where most of what a map adds is, in words: {zone, share}; null where nothing adds. */
 export function most(map) {
-  const sums = new Map();
-  let all = 0;
-  map.forEach((row, y) =>
-    row.forEach((value, x) => {
-      const third = (place, of) => Math.floor(((place + 0.5) * 3) / of);
-      const zone = ZONES[third(y, map.length)][third(x, row.length)];
-      sums.set(zone, (sums.get(zone) ?? 0) + Math.max(value, 0));
-      all += Math.max(value, 0);
+  const added = map.map((row) => row.map((value) => Math.max(value, 0)));
+  const all = added.flat().reduce((sum, value) => sum + value, 0);
+  const shares = ZONES.flatMap((names, down) =>
+    names.map((zone, across) => {
+      const inside = added.flatMap((row, y) =>
+        row.map((value, x) => value * overlap(y, added.length, down) * overlap(x, row.length, across)),
+      );
+      return { zone, share: inside.reduce((sum, value) => sum + value, 0) / all };
     }),
   );
-  const [zone, sum] = [...sums].reduce((one, other) => (other[1] > one[1] ? other : one));
-  return all > 0 ? { zone, share: sum / all } : null;
+  return all > 0 ? shares.reduce((one, other) => (other.share > one.share ? other : one)) : null;
 }

@@ -30,6 +30,8 @@ let [searching, counting, seeing] = [new AbortController(), new AbortController(
 let [searchedState, countedKey, detailKey] = [null, "", ""];
 let retry = null;
 let watch = null;
+/** While the browser goes back, which takes it a moment. */
+let leaving = null;
 /** Answers that Back and Forward find again, by the address and the picture. */
 const answers = new Map();
 /** The fields that are compared and counted, by model and version. */
@@ -45,6 +47,10 @@ const keyOf = (of) => addressed({ ...of, show: "", against: "" });
 
 /** Goes on with a changed state; `replace` where Back is not to come by the one before. */
 function go(changed, { replace = false, ...memory } = {}) {
+  if (leaving) {
+    leaving.then(() => go(changed, { replace, ...memory }));
+    return;
+  }
   const before = addressed(state);
   state = { ...state, ...changed };
   const put = replace || addressed(state) === before ? "replaceState" : "pushState";
@@ -146,6 +152,8 @@ const detail = detailWindow({
     const last = state.show;
     if (last) {
       if (history.state?.opened) {
+        leaving = new Promise((resolve) => addEventListener("popstate", resolve, { once: true }));
+        leaving.then(() => (leaving = null));
         history.back();
       } else {
         go({ show: "", against: "" }, { replace: true });
@@ -681,8 +689,11 @@ function showAway(error) {
 }
 
 addEventListener("popstate", (event) => {
+  const before = state;
   state = fromAddress(location.search, event.state);
-  productId.value = state.id;
+  if (state.id !== before.id) {
+    productId.value = state.id;
+  }
   update({ cached: true });
 });
 

@@ -27,10 +27,11 @@ export const NOTHING = Object.freeze({
 /** The state that an address and what the browser kept with it (`history.state`) stand for. */
 export function fromAddress(search, memory) {
   const asked = new URLSearchParams(search);
-  const pairs = (name) =>
+  // As the server takes them: a value may have another "=", and so may a block's name.
+  const pairs = (name, place) =>
     asked.getAll(name).map((text) => {
-      const at = text.indexOf("=");
-      return [text.slice(0, at), text.slice(at + 1)];
+      const at = place(text);
+      return [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
     });
   const crop = asked.get("crop")?.split(",").map(Number) ?? memory?.crop ?? null;
   const k = Number(asked.get("k") ?? NOTHING.k);
@@ -39,10 +40,10 @@ export function fromAddress(search, memory) {
     ...Object.fromEntries(["model", "version", "id", "show", "against"].map((name) => [name, asked.get(name) ?? ""])),
     picture: (!asked.get("id") && memory?.picture) || null,
     crop: crop?.length === 4 && crop.every(Number.isFinite) ? crop : null,
-    where: pairs("where").filter(([field]) => field),
+    where: pairs("where", (text) => text.indexOf("=")).filter(([field]) => field),
     exclude: asked.getAll("exclude"),
     weights: Object.fromEntries(
-      pairs("weight")
+      pairs("weight", (text) => text.lastIndexOf("="))
         .map(([block, weight]) => [block, Number(weight)])
         .filter(([block, weight]) => block && weight >= 0 && weight < Infinity),
     ),

@@ -19,8 +19,25 @@ export function weighing(container, changed) {
     sliders.forEach(({ usual, put }) => put(usual));
     tell.now();
   });
-  container.replaceChildren(list, element("p", { class: "about quiet" }, reset, about));
+  const more = link("", () => {
+    all = !all;
+    draw();
+  });
+  container.replaceChildren(list, element("p", { class: "about quiet" }, more, reset, about));
   let sliders = new Map();
+  let all = false;
+
+  /** Blocks that count nothing, by habit and now, are behind a button. */
+  function draw() {
+    const counting = [...sliders.values()].filter(
+      ({ usual, input }) => usual > 0 || Number(input.value) > 0 || input === document.activeElement,
+    );
+    const left = sliders.size - counting.length;
+    arrange(list, (all ? [...sliders.values()] : counting).map(({ made }) => made));
+    more.hidden = left === 0;
+    more.textContent = all ? "Fewer" : `${left} more`;
+    more.setAttribute("aria-expanded", String(all));
+  }
 
   const now = () =>
     Object.fromEntries(
@@ -38,7 +55,7 @@ export function weighing(container, changed) {
       min: "0",
       max: Math.max(3, Math.ceil(2 * weight)),
       // The usual weight is one of those that can be chosen.
-      step: Number.isInteger(Math.round(weight * 1000) / 50) ? 0.05 : 0.01,
+      step: Number.isInteger(Math.round(weight * 1000) / 50) ? 0.05 : "any",
       "aria-describedby": `about-${at}`,
     });
     const output = element("output", { for: `weight-${at}`, class: "number" });
@@ -74,13 +91,13 @@ export function weighing(container, changed) {
       if (JSON.stringify(blocks) !== shown) {
         shown = JSON.stringify(blocks);
         sliders = new Map(blocks.map((block, at) => [block.name, slider(block, at)]));
-        arrange(list, [...sliders.values()].map(({ made }) => made));
       }
       for (const [name, { put, usual, input }] of sliders) {
         if (document.activeElement !== input || !(name in now())) {
           put(weights[name] ?? usual);
         }
       }
+      draw();
       const differ = Object.keys(weights).length > 0;
       reset.setAttribute("aria-disabled", String(!differ));
     },

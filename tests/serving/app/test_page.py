@@ -423,17 +423,18 @@ def test_another_model_and_an_earlier_version_answer(opened, app, products):
     page = opened()
     choose(page, products[20].picture)
     settled(page)
-    page.get_by_label("Model").select_option("plain")
+    page.get_by_label("Model", exact=True).select_option("plain")
     expect_results(page, app.search(products[20].picture, model="plain"))
     # It gives no maps, so that none are offered.
     assert page.locator(".levels button[aria-pressed]").count() == 0
     page.locator(".open").first.click()
     window = page.get_by_role("dialog")
     window.locator(".why table").wait_for()
+    window.get_by_role("table", name="What the model sees").wait_for()
     assert window.get_by_label("what the features add").count() == 0
     page.keyboard.press("Escape")
     expect(window).to_be_hidden()
-    page.get_by_label("Model").select_option("catalog")
+    page.get_by_label("Model", exact=True).select_option("catalog")
     page.get_by_label("Version").select_option("3")
     expect_results(page, app.search(products[20].picture, model="catalog", version=3))
     expect(page.locator("#count")).to_contain_text("of 30 products")
@@ -555,7 +556,7 @@ def test_filters_that_leave_nothing_offer_to_be_cleared(opened, products):
     rest = [of.id for of in products if of.fields["gender"] == "Men"]
     more = "".join(f"&exclude={of}" for of in rest if re.fullmatch(r"\w+", of))
     page.goto(page.url + more)
-    page.wait_for_function("document.querySelectorAll('#list:not([aria-busy])').length")
+    page.wait_for_function("() => document.querySelector('#list:not([aria-busy])')")
     page.get_by_role("button", name="Clear all").click()
     assert len(settled(page)) == 15
 
@@ -632,3 +633,29 @@ def test_nothing_jumps_while_products_come(opened, products):
     page.get_by_role("button", name="More like this").first.click()
     page.wait_for_timeout(800)
     assert page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") < 0.1
+
+
+def test_maps_say_in_words_where_most_of_them_is(opened):
+    page = opened()
+    most = "async (map) => (await import('/static/heat.js')).most(map)"
+    assert page.evaluate(most, [[0, 0], [0, 3]])["zone"] == "bottom right"
+    inner = [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    told = page.evaluate(most, inner)
+    assert told["zone"] == "middle"
+    # The middle third, from 1/3 to 2/3, covers 2/3 of each inner place, from 1/4 to 1/2, both ways.
+    assert told["share"] == pytest.approx(4 / 9)
+    assert page.evaluate(most, [[-1, -2]]) is None
+
+
+def test_an_address_says_all_of_a_state_but_the_picture(opened):
+    page = opened()
+    asked, read = page.evaluate(
+        """async () => {
+          const { NOTHING, fromAddress, toAddress } = await import('/static/state.js');
+          const asked = { ...NOTHING, model: "a b", version: "3", id: "x/=&?#é", k: 60,
+            crop: [0.1, 0.2, 0.3, 0.4], where: [["color", "x=y=z"]],
+            exclude: ["1", "2"], weights: { "colour=": 0.5 }, fold: false, exact: true, show: "q" };
+          return [asked, fromAddress(toAddress(asked), null)];
+        }"""
+    )
+    assert asked == read
