@@ -48,7 +48,7 @@ export function queryPicture(container, on) {
       "p",
       { class: "quiet", id: "crop-help" },
       element("span", { class: "draw" }, "Draw a region to search a part. "),
-      element("span", { class: "keys" }, "Arrows move · Shift: further · Enter searches · Esc: all"),
+      element("span", { class: "keys" }, "Arrows, Shift: further, Enter: search, Esc: all"),
     ),
     name,
   );

@@ -375,6 +375,9 @@ def test_where_a_label_shows_is_painted_over_the_query(opened, products):
     page = opened()
     choose(page, products[20].picture)
     settled(page)
+    page.get_by_role("slider", name="Top right corner").press("Shift+ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => !document.querySelector('#list').ariaBusy")
     label = page.locator(".levels button[aria-pressed]").first
     label.click()
     expect(page.locator("#stage .frame")).to_have_class("frame heated")
