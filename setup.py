@@ -80,6 +80,7 @@ setup(
         "tensorflow==2.21.*",
         "tensorflow-serving-api>=2.19,<3",
         "tfx==1.21.0",
+        "threadpoolctl>=3.1,<4",
         "typer>=0.15,<1",
         "uvicorn>=0.34,<1",
         "uvloop>=0.21; sys_platform != 'win32'",

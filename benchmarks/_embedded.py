@@ -201,9 +201,9 @@ def picture_files(folder: Path, most: int) -> list[str]:
 def _batching() -> str:
     from google.protobuf import text_format
 
-    from pipeline.serve_console import _batched
+    from pipeline.serve_console import batched
 
-    return text_format.MessageToString(_batched()["batching_parameters"])
+    return text_format.MessageToString(batched()["batching_parameters"])
 
 
 def _free_port() -> int:

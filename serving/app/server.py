@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import threadpoolctl
+
 from schema.errors import UserError
 from serving.app.api import make_app
 from serving.app.models import Models
@@ -85,6 +87,8 @@ async def serve(
         announce: is told the page's address when it answers, and what there is to search by.
         on_stop: is called, in a thread, when nobody asks any more.
     """
+    # BLAS's threads wait for each other by spinning, on processors that the model server needs.
+    threadpoolctl.threadpool_limits(1, "blas")
     loop = asyncio.get_running_loop()
     is_over = asyncio.Event()
 
