@@ -96,9 +96,9 @@ async function uploaded(state, signal) {
   return { method: "POST", body: form, signal };
 }
 
-/** A picture, or a product; a part of a product's picture is searched as a picture. */
+/** A picture, or a product by its id. */
 const asked = (state, signal) =>
-  state.picture || state.crop
+  state.picture
     ? uploaded(state, signal)
     : {
         method: "POST",
@@ -107,15 +107,8 @@ const asked = (state, signal) =>
         signal,
       };
 
-export async function search(state, signal) {
-  const said = parametersOf(state, SEARCHED);
-  if (state.id && state.crop) {
-    // As where a product is asked about, it and its doubles are no answer.
-    const { doubles } = await product(state, state.id, signal);
-    [state.id, ...doubles].forEach((id) => said.append("exclude", id));
-  }
-  return answer("api/search", said, await asked(state, signal));
-}
+export const search = async (state, signal) =>
+  answer("api/search", parametersOf(state, SEARCHED), await asked(state, signal));
 
 /** What the model sees in the query's picture. */
 export const predict = async (state, signal) =>
