@@ -19,6 +19,7 @@ from PIL import Image
 from components.model_canary import production
 from components.model_canary.production import Call, ProductionError
 from components.model_canary.servers import Server, client_of
+from components.predictions.answering import model_labels
 from schema import features
 from schema.errors import UserError
 from serving.client import CatalogClient, PictureRefused, Prediction, Refused, RequestFailed
@@ -227,6 +228,8 @@ def _ask_in_production(
         Call(name, {"examples": examples})
         for name in (features.EVALUATE_SIGNATURE, features.LABELS_SIGNATURE)
     ]
+    asked = {features.IMAGE_BYTES: images, features.LABEL: [_a_label(candidate)] * len(images)}
+    calls.append(Call(features.EXPLAIN_SIGNATURE, asked))
     calls += [
         Call(name, {features.IMAGE_BYTES: [images[0], *bad, *images[1:]]})
         for name, bad in broken.items()
@@ -248,6 +251,7 @@ def _ask_in_production(
     if missing := sorted(_NEEDED - everything.keys()):
         raise _Fault(f"its answer lacks {', '.join(missing)}")
     _check_evaluation(everything, answered[features.EVALUATE_SIGNATURE])
+    _check_explanation(everything, answered[features.EXPLAIN_SIGNATURE])
     for strict, tolerant in (
         (features.SERVING_SIGNATURE, features.TOLERANT_SIGNATURE),
         (features.EVERYTHING_SIGNATURE, features.TOLERANT_EVERYTHING_SIGNATURE),
@@ -262,6 +266,16 @@ def _ask_in_production(
             )
         _check_tolerance(tolerant, refusals[tolerant], answered[tolerant], len(broken[tolerant]))
     return [{name: values[i] for name, values in everything.items()} for i in range(len(questions))]
+
+
+def _a_label(candidate: Path) -> bytes:
+    """One that the model should be able to show in a picture; empty where it tells of none."""
+    try:
+        known = model_labels(candidate)[features.SUBCATEGORY]
+    except (tf.errors.NotFoundError, UnicodeDecodeError):
+        # It has worse faults, which are told.
+        return b""
+    return features.level_label(features.SUBCATEGORY, known[0]).encode() if known else b""
 
 
 def _check_tolerance(
@@ -306,6 +320,17 @@ def _check_evaluation(
             served, judged = np.sort(served, axis=1), np.sort(judged, axis=1)
         if served.shape != judged.shape or not np.allclose(served, judged, atol=_SAME):
             raise _Fault(f"the {level} that it serves is not the one that the Evaluator judges")
+
+
+def _check_explanation(
+    everything: Mapping[str, np.ndarray], explained: Mapping[str, np.ndarray]
+) -> None:
+    """What the places of a picture add is the embedding, and maps are of numbers."""
+    regions, label_map = explained[features.REGIONS], explained[features.LABEL_MAP]
+    if not np.allclose(regions.sum(axis=(1, 2)), everything[features.EMBEDDING], atol=_SAME):
+        raise _Fault("what it says the places of a picture add is not the embedding that it serves")
+    if label_map.shape != regions.shape[:3] or not np.isfinite(label_map).all():
+        raise _Fault("it does not say where in a picture it sees a label")
 
 
 def _ask_one_by_one(

@@ -66,16 +66,17 @@ def questions() -> list[Question]:
 
 
 class Candidate(color_model.ColorModel):
-    """The color model with the signatures that the Evaluator asks, its answers changed."""
+    """The color model with the signatures that are asked besides, its answers changed."""
 
     def __init__(
         self,
         change: Callable[[dict], dict] = dict,
         judged: Callable[[dict], dict] = dict,
+        explained: Callable[[dict], dict] = dict,
         extra_label: str = "",
     ):
         super().__init__(extra_label=extra_label)
-        self._change, self._judged = change, judged
+        self._change, self._judged, self._explained = change, judged, explained
 
     @property
     def signatures(self):
@@ -84,6 +85,7 @@ class Candidate(color_model.ColorModel):
             **super().signatures,
             "evaluate": self.evaluate,
             "transform_labels": self.transform_labels,
+            "explain": self.explain,
         }
 
     def _answers(self, table):
@@ -99,6 +101,20 @@ class Candidate(color_model.ColorModel):
             "attributes": answers["attribute_scores"],
             **({"embedding": answers["embedding"]} if "embedding" in answers else {}),
         }
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, of) for of in ("image_bytes", "label")]
+    )
+    def explain(self, image_bytes, label):
+        """Every quarter of a picture adds a quarter."""
+        answers = self.answer(image_bytes)
+        embedding = answers.get("embedding", answers["category_scores"])
+        quarters = tf.tile(embedding[:, None, None] / 4, [1, 2, 2, 1])
+        count = tf.shape(quarters)[0]
+        maps = tf.cast(tf.strings.length(label), tf.float32)[:, None, None]
+        label_map = tf.zeros([count, 2, 2]) + maps
+        told = {"embedding": embedding, "regions": quarters, "label_map": label_map}
+        return self._explained(told)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def transform_labels(self, examples):

@@ -113,6 +113,22 @@ def test_a_model_that_is_judged_by_other_answers_than_it_serves_is_not_blessed(
     )
 
 
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda told: {**told, "regions": told["regions"] * 1.01}, "what it says the places of a "
+     "picture add is not the embedding that it serves"),
+    (lambda told: {**told, "label_map": told["label_map"] + float("nan")}, "it does not say where "
+     "in a picture it sees a label"),
+    (lambda told: {**told, "label_map": told["label_map"][:, :1]}, "it does not say where in a "
+     "picture it sees a label"),
+])  # fmt: skip
+def test_a_model_that_explains_other_answers_than_it_gives_is_not_blessed(
+    candidate, questions, change, reason
+):
+    verdict = canary.examine(candidate(dict, dict, change), questions, "catalog")
+
+    assert verdict.summary == f"not blessed: {reason}"
+
+
 def test_a_model_that_tensorflow_serving_could_not_answer_from_is_not_blessed(
     candidate, questions, tmp_path
 ):
