@@ -362,7 +362,6 @@ def asked(model: str, pictures: Sequence[bytes]) -> tuple[Answers, dict[str, lis
     labels: dict[str, list[str]] = {}
     for chunk in _chunks(pictures):
         outputs = everything(image_bytes=tf.constant(list(chunk)))
-        # Attributes' labels and scores have names of their own.
         arrays = {name: of.numpy() for name, of in outputs.items()}
         answers, labels = Answers.of_outputs(arrays)
         found.append(answers)
@@ -736,11 +735,11 @@ _SHOWN = {
     "r_precision": "R-precision",
     _HITS: f"hits at {quality.FIRST}",
     "recall_at_1": "recall at 1",
-    "recall_at_10": "at 10",
+    **{f"recall_at_{k}": f"at {k}" for k in IN_SHOP_RECALL_AT[1:]},
     _THREE: "all three alike",
     f"{ALL_ALIKE}recall_at_1": "the first is",
     _NDCG: f"nDCG at {quality.FIRST}",
-} | {f"recall_at_{k}": f"at {k}" for k in IN_SHOP_RECALL_AT[2:]}
+}
 
 
 def shown(title: str, told: Mapping[str, Quality], macro: Sequence[str] = ("blocks",)) -> None:
@@ -821,18 +820,21 @@ def main() -> None:
     ]
     print(f"Weights {shop.recipe.space.weights | weights}; {expansion}.")
     told: dict[str, dict[str, Quality]] = {}
+
+    def tell(title: str, of: dict[str, Quality]) -> None:
+        told[title] = of
+        shown(title, of, [way for way in ("blocks",) if way in of])
+
     for protocol in wanted:
         if protocol == "s2":
-            told["s2"] = s2(shop, arguments.split, arguments.queries, search)
+            tell("s2", s2(shop, arguments.split, arguments.queries, search))
         elif protocol == "honest":
-            told["honest, all"] = honest(shop, arguments.split, search, part=False)
-            told["honest, the part alone"] = honest(shop, arguments.split, search, part=True)
+            tell("honest", honest(shop, arguments.split, search, part=False))
+            tell("honest, the part alone", honest(shop, arguments.split, search, part=True))
         elif protocol == "photos":
-            told["photos"] = photos(shop, arguments.photos, search)
+            tell("photos", photos(shop, arguments.photos, search))
         else:
-            told["in_shop"] = in_shop(shop, arguments.in_shop, search)
-    for title, of in told.items():
-        shown(title, of, [way for way in ("blocks",) if way in of])
+            tell("in_shop", in_shop(shop, arguments.in_shop, search))
     if arguments.json:
         plain = {
             title: {way: one.to_json() for way, one in of.items()} for title, of in told.items()
