@@ -154,9 +154,11 @@ class Finder:
 
     async def fields(self) -> FieldTable:
         """The products' fields; gathered once, at the first need."""
-        if self._table is None or self._table.cancelled():
-            self._table = asyncio.ensure_future(self.done(FieldTable, self.catalog.index))
-        return await asyncio.shield(self._table)
+        table = self._table
+        if table is None or (table.done() and (table.cancelled() or table.exception())):
+            table = asyncio.ensure_future(self.done(FieldTable, self.catalog.index))
+            self._table = table
+        return await asyncio.shield(table)
 
     async def outputs(
         self, signature: str, pictures: list[bytes], **more: Any

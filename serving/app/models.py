@@ -179,10 +179,7 @@ class Models:
     @property
     def default(self) -> str | None:
         """The name of the model that answers where none is named."""
-        if USUAL_MODEL in self._models:
-            return USUAL_MODEL
-        # One that answers is of more use than one that does not.
-        ranked = sorted(self.all, key=lambda model: (not model.is_ready, not model.versions))
+        ranked = sorted(self.all, key=lambda one: (not one.versions, one.name != USUAL_MODEL))
         return ranked[0].name if ranked else None
 
     @property
@@ -376,12 +373,17 @@ class Models:
                 catalog = await asyncio.get_running_loop().run_in_executor(
                     self._work, _open, version.folder
                 )
-            except DamagedIndex as error:
-                if not version.problem:
-                    _log.error("version %d of %s: %s", version.number, model.name, error)
-                # Callers need not know where on this machine things lie.
-                version.problem = str(error).replace(f"{self._root}{os.sep}", "")
-                raise DamagedIndex(version.problem) from error
+            except Exception as error:
+                called = f"version {version.number} of {model.name}"
+                if isinstance(error, DamagedIndex):
+                    # Callers need not know where on this machine things lie.
+                    said = str(error).replace(f"{self._root}{os.sep}", "")
+                else:
+                    said = f"The index of {called} cannot be opened; the app's log says more."
+                if version.problem != said:
+                    _log.error("%s: %s", called, error, exc_info=error)
+                version.problem = said
+                raise DamagedIndex(said) from error
             version.problem = ""
             client = self._client(model.name, version.number, _TIMEOUT_S)
             version.finder = Finder(

@@ -223,6 +223,12 @@ def test_no_model_and_no_index_are_said(tmp_path, version_folder, model_server):
         assert "search.enabled=true" in model["problem"]
         assert "search.enabled=true" in app.search(id="p20", status=503)["detail"]
 
+        # One that can be searched by comes before the one of the usual name.
+        shutil.copytree(version_folder, tmp_path / "plain" / "1")
+        app.do(app.models.look())
+        assert app.get("/api/models")["default"] == "plain"
+        assert app.search(id="p20")["model"] == "plain"
+
 
 def test_a_version_that_the_server_has_not_loaded_waits(tmp_path, version_folder, model_server):
     # The session's server knows 3 and 5 of the catalog, whatever lies in this folder.
