@@ -314,6 +314,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         judgement=judge.outputs["judgement"],
         infra_blessing=canary.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
+        similarity_index=(
+            similarity_index.outputs["similarity_index"] if config.search.enabled else None
+        ),
         name=config.name,
         code=source_fingerprint("components.report", "components.label_review.effect"),
         attribute_threshold=config.evaluation.attribute_threshold,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from components.evaluation.results import number
+from components.similarity_index.quality import Figure
 from schema.features import NOT_IN_TRAIN
 
 WIDTH, HEIGHT = 380, 250
@@ -291,6 +293,75 @@ def slice_bars(name: str, title: str, rows: Sequence[tuple[str, list[float | Non
     return Chart(name, title, _svg(title, margin + WIDTH + 50, bottom + 22, parts), (), ())
 
 
+def search_figures(name: str, title: str, figures: Mapping[str, Figure]) -> Chart:
+    """What a search finds, between an order at random and the best that there could be.
+
+    Args:
+        name: The chart's.
+        title: What the figures are of.
+        figures: Their names to them; those without a value are left out.
+    """
+    rows = {name: of for name, of in figures.items() if math.isfinite(of.value)}
+    margin = min(max(map(_width, rows), default=0.0), WIDTH / 2) + 14
+    right = WIDTH - 40
+
+    def at_x(value: float) -> float:
+        return margin + value * (right - margin)
+
+    bottom = 10 + 24 * len(rows)
+    parts = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(_stroke(at_x(tick), 6, at_x(tick), bottom, "--rule"))
+        parts.append(_text(at_x(tick), bottom + _LINE, _tick(tick), "middle"))
+    for place, (words, of) in enumerate(rows.items()):
+        y = 22 + 24 * place
+        parts.append(_text(margin - 8, y + 4, words, "end"))
+        parts.append(_stroke(at_x(of.low), y, at_x(of.high), y, "--accent-soft", width=10))
+        for value, color, dash in ((of.chance, "--muted", "2 2"), (of.best, "--series-3", "")):
+            if math.isfinite(value):
+                parts.append(_stroke(at_x(value), y - 8, at_x(value), y + 8, color, dash, 2))
+        parts.append(
+            Markup(f'<circle cx="{at_x(of.value):.1f}" cy="{y}" r="3" fill="var(--accent)"/>')
+        )
+        parts.append(_text(right + 10, y + 4, number(of.value), "start"))
+    told = [
+        Line("this search", [], "--accent"),
+        Line("at random", [], "--muted", dashed=True),
+        Line("the best there could be", [], "--series-3"),
+    ]
+    legend, height = _legend(told, bottom + 22)
+    return Chart(name, title, _svg(title, WIDTH, height, [*parts, *legend]), (), ())
+
+
+def search_map(of: Mapping[str, Any]) -> Chart:
+    """A still of the map of a search, as the page's script draws it first: by its first field.
+
+    Args:
+        of: As `similarity_index.map.embedding_map` tells it.
+    """
+    name, field = next(iter(of["fields"].items()), ("", {"values": [], "of": []}))
+    side, parts = 560, []
+    radius = min(max(60 / math.sqrt(len(of["ids"])), 3), 6)
+    codes = field["of"] or [-1] * len(of["ids"])
+    # What has no mark of its own lies below, as on the page.
+    order = sorted(range(len(codes)), key=lambda at: _mark(codes[at]))
+    for at in order:
+        x, y = (20 + of[axis][at] / of["side"] * (side - 40) for axis in "xy")
+        parts.append(_marked(_mark(codes[at]), x, side - y, radius))
+    counts = Counter(map(_mark, codes))
+    bottom = float(side)
+    for mark in [*range(len(_MARKS)), -1]:
+        if counts[mark]:
+            words = (
+                _cut(field["values"][mark], 60) if mark >= 0 else "others" if name else "products"
+            )
+            parts.append(_marked(mark, 14, bottom - 4, 5))
+            parts.append(_text(28, bottom, f"{words} {counts[mark]:,}", "start"))
+            bottom += _LINE
+    title = "Map of the search" + (f", by {name}" if name else "")
+    return Chart("search-map", title, _svg(title, side, bottom, parts), (), ())
+
+
 def draw(
     title: str,
     lines: Sequence[Line],
@@ -461,6 +532,46 @@ def _shown_classes(counts: np.ndarray) -> tuple[list[int], list[int]]:
     columns = chosen[np.argsort(-known.sum(1)[chosen], kind="stable")].tolist()
     rows = [row for row in columns if known[row].any()]
     return rows + [len(known)] * bool(counts[-1].any()), columns
+
+
+def _mark(code: int) -> int:
+    """The mark of a value of a field; -1 for those that share one."""
+    return code if 0 <= code < len(_MARKS) else -1
+
+
+def _marked(mark: int, x: float, y: float, radius: float) -> Markup:
+    color = f"--map-{mark + 1}" if mark >= 0 else "--map-rest"
+    shape = _MARKS[mark] if mark >= 0 else _REST
+    points = " ".join(f"{x + radius * right:.1f},{y + radius * down:.1f}" for right, down in shape)
+    return Markup(f'<polygon points="{points}" fill="var({color})"/>')
+
+
+def _polygon(corners: int, size: float, turned: float = 0) -> tuple[tuple[float, float], ...]:
+    """Its corners around the middle; the first one above it, unless it is turned, in turns."""
+    angles = [math.tau * (corner / corners + turned) for corner in range(corners)]
+    return tuple((size * math.sin(angle), -size * math.cos(angle)) for angle in angles)
+
+
+_CROSS = (
+    *((-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4)),
+    *((0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4)),
+)
+_MARKS = (
+    _polygon(16, 1),
+    _polygon(4, 1.25, 1 / 8),
+    _polygon(3, 1.35),
+    _polygon(4, 1.3),
+    _polygon(3, 1.35, 1 / 2),
+    _CROSS,
+    _polygon(6, 1.15),
+)
+"""A shape for each color of the map, for those who do not tell the colors apart: its corners, at a
+radius of about 1. The page's script draws the same."""
+_REST = _polygon(16, 0.7)
+
+
+def _cut(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _width(words: str) -> float:

@@ -17,6 +17,7 @@ from components.label_review.artifacts import LabelReview
 from components.predictions.artifacts import Predictions
 from components.report.artifacts import HtmlReport
 from components.report.executor import Executor
+from components.similarity_index.artifacts import SimilarityIndex
 
 
 class ReportSpec(types.ComponentSpec):
@@ -46,6 +47,7 @@ class ReportSpec(types.ComponentSpec):
         "judgement": ChannelParameter(type=Judgement),
         "infra_blessing": ChannelParameter(type=standard_artifacts.InfraBlessing, optional=True),
         "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel, optional=True),
+        "similarity_index": ChannelParameter(type=SimilarityIndex, optional=True),
     }
     OUTPUTS = {"report": ChannelParameter(type=HtmlReport)}
 
@@ -75,6 +77,7 @@ class Report(base_component.BaseComponent):
         tuner_results: The Tuner's trials.
         infra_blessing: The canary's output.
         pushed_model: Pusher's output.
+        similarity_index: How good the search by pictures is.
     """
 
     SPEC_CLASS = ReportSpec
@@ -104,6 +107,7 @@ class Report(base_component.BaseComponent):
         tuner_results: types.BaseChannel | None = None,
         infra_blessing: types.BaseChannel | None = None,
         pushed_model: types.BaseChannel | None = None,
+        similarity_index: types.BaseChannel | None = None,
     ):
         super().__init__(
             ReportSpec(
@@ -124,6 +128,7 @@ class Report(base_component.BaseComponent):
                 judgement=judgement,
                 infra_blessing=infra_blessing,
                 pushed_model=pushed_model,
+                similarity_index=similarity_index,
                 name=name,
                 code=code,
                 attribute_threshold=attribute_threshold,

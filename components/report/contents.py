@@ -90,6 +90,10 @@ class Contents:
         parents: The category of each sub-category, see `products.parents`.
         runs: The workspace's runs that left a report, the oldest first, this one last; see
             `runs.read`.
+        search: What is searched by pictures and how good that is, see
+            `similarity_index.artifacts.QUALITY_FILE`; empty where the catalog is not searched.
+        search_map: Test products laid out by what the search compares, see
+            `similarity_index.map.embedding_map`; empty without a search.
     """
 
     name: str
@@ -121,3 +125,5 @@ class Contents:
     coverage: dict[str, Any] = dataclasses.field(default_factory=dict)
     parents: dict[str, str] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    search: dict[str, Any] = dataclasses.field(default_factory=dict)
+    search_map: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -81,6 +81,7 @@ def _metrics(contents: Contents, now: datetime.datetime) -> dict[str, Any]:
         "slice_figures": contents.judgement.slices,
         "automatic": contents.judgement.automatic,
         "training": contents.history,
+        **({"search": contents.search} if contents.search else {}),
     }
 
 
@@ -123,6 +124,10 @@ def _contents(
                 "pushed_version": model.get_string_custom_property("pushed_version"),
                 "pushed_destination": model.get_string_custom_property("pushed_destination"),
             }
+    search: dict[str, Any] = {}
+    if input_dict.get("similarity_index"):
+        found, drawn = gather.read_search(uri("similarity_index"))
+        search = {"search": found, "search_map": drawn}
     labels = gather.read_labels(uri("transform_graph"))
     verdict_of_judge = judgement.read(uri("judgement"))
     return Contents(
@@ -144,6 +149,7 @@ def _contents(
         trials=trials,
         **canary,
         **pushed,
+        **search,
         **_products(input_dict, exec_properties, verdict_of_judge),
     )
 

@@ -17,6 +17,7 @@ from tfx.dsl.io import fileio
 from components.catalog_example_gen.conflicts import CONFLICTS_FILE, COUNTS_FILE, KINDS
 from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE
 from components.report.contents import MOST_CONFLICTS, MOST_REJECTS, Answer, Expectation
+from components.similarity_index.artifacts import MAP_FILE, QUALITY_FILE
 from schema import features
 from schema.vocabulary import vocabulary_labels
 
@@ -121,6 +122,11 @@ def read_answers(infra_blessing: str) -> list[Answer]:
         Answer(of["id"], of["truth"], of["prediction"], of["thumbnail"])
         for of in _json(infra_blessing, "answers.json")
     ]
+
+
+def read_search(similarity_index: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns how good the search of an index is, and its map of the test part."""
+    return _json(similarity_index, QUALITY_FILE), _json(similarity_index, MAP_FILE)
 
 
 def _allowed(feature: schema_pb2.Feature, domains: dict[str, schema_pb2.StringDomain]) -> str:

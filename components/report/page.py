@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from components import sprites
 from components.evaluation import figures
 from components.evaluation.results import number
-from components.report import explorer, sections, words
+from components.report import explorer, sections, visual_search, words
 from components.report.contents import Contents
 from schema import features
 
@@ -34,7 +34,7 @@ never reads another's."""
 BROWSER = Path(__file__).parent / "browser"
 """What runs in the browser."""
 
-SCRIPTS = ("base", "page", "products", "explorer", "confusion", "thresholds", "begin")
+SCRIPTS = ("base", "page", "products", "explorer", "confusion", "thresholds", "map", "begin")
 """The page's scripts, in the order in which they build on each other."""
 
 
@@ -59,15 +59,18 @@ def render_page(contents: Contents) -> Page:
         "slices": explorer.told(explorer.of_run(contents.evaluation, contents.judgement)),
         **({"products": contents.products} if contents.products else {}),
         **({"attributes": _attributes(contents)} if contents.attribute_decisions else {}),
+        **({"map": contents.search_map} if contents.search_map.get("ids") else {}),
     }
     found = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
     folder = f"{FILES}{found[:12]}"
     gates = sections.gates_section(contents)
     automatic = sections.automatic_section(contents)
+    searched = visual_search.section(contents)
     tables = {
         "more": gates["more"],
         "guards": gates["guards"],
         "automatic": automatic["attributes"] if automatic else {},
+        "search": searched.get("slices", {}),
     }
     page_data = {
         "files": folder,
@@ -90,6 +93,7 @@ def render_page(contents: Contents) -> Page:
         search=sections.search_table(contents),
         gates=gates,
         automatic=automatic,
+        visual_search=searched,
         runs=sections.runs_section(contents),
         levels=sections.level_tables(contents),
         decoding=sections.decoding_rows(contents),

@@ -21,7 +21,7 @@ _FONTS = "Helvetica, Arial, Liberation Sans, DejaVu Sans, Noto Sans, sans-serif"
 
 
 def write_pictures(report: Path, folder: Path) -> list[Path]:
-    """Writes every chart of a report: training, calibration, coverage, runs, confusions, slices.
+    """Writes every chart: training, runs, coverage, calibration, confusions, slices, search.
 
     Args:
         report: The folder of a report.
@@ -53,7 +53,11 @@ def _drawings(report: Path) -> Iterator[tuple[str, str]]:
     for of in data["confusions"]:
         chart = charts.confusion(of)
         yield chart.name, str(chart.svg)
-    yield from _slices(delivered(report / data["files"] / "slices.js"))
+    beside = report / data["files"]
+    yield from _slices(delivered(beside / "slices.js"))
+    if (drawn_map := beside / "map.js").exists():
+        chart = charts.search_map(delivered(drawn_map))
+        yield chart.name, str(chart.svg)
 
 
 def _slices(data: Any) -> Iterator[tuple[str, str]]:

@@ -46,14 +46,14 @@ def embedding_map(index: LocalIndex, test: Sequence[str]) -> dict[str, Any]:
         test: ids of the test part's.
 
     Returns:
-        `way`, `TSNE_NAME` or `PCA_NAME`; `count`, of the test part's products; and of each product
-        that is drawn: `ids`; `x` and `y`, int of 0 to `SIDE`; `fields`, of those with 2 to
-        `MOST_VALUES` values and one value for two products at least: name to `values`, the most
-        frequent first, and `of`, each product's place in them, -1 where it has none.
+        `way`, `TSNE_NAME` or `PCA_NAME`; `side`, `SIDE`; `count`, of the test part's products; and
+        of each product that is drawn: `ids`; `x` and `y`, int of 0 to `SIDE`; `fields`, of those
+        with 2 to `MOST_VALUES` values and one value for two products at least: name to `values`,
+        the most frequent first, and `of`, each product's place in them, -1 where it has none.
     """
     drawn = np.random.default_rng(_SEED).permutation(len(test))[:MOST_PRODUCTS]
     ids = [test[at] for at in sorted(drawn.tolist())]
-    told = {"count": len(test), "ids": ids}
+    told = {"side": SIDE, "count": len(test), "ids": ids}
     if not ids:
         return told | {"way": PCA_NAME, "x": [], "y": [], "fields": {}}
     vectors = index.vectors(ids)

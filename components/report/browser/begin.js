@@ -3,3 +3,4 @@ confusions();
 attributes();
 mistakes();
 changes();
+searchMap();

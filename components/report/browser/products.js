@@ -14,14 +14,14 @@ function choose(products, chosen) {
   return products.ids.map((_, at) => at).filter((at) => chosen(at));
 }
 
-/** A product's picture out of its sheet, asked for when it comes into view. */
-function picture(products, at) {
+/** A product's picture out of its sheet, asked for when it comes into view, or as `asked` says. */
+function picture(products, at, asked = whenNear) {
   const name = `Product ${products.ids[at]}`;
   if (at >= Math.min(products.pictures, page.pictures)) {
     return element("div", { class: "no-image" }, "no picture here");
   }
   const box = element("div", { class: "picture", role: "img", "aria-label": name });
-  whenNear(box, async () => {
+  asked(box, async () => {
     paint(box, at, page.inside ? (await load("sheets"))[sheetOf(at)] : undefined);
   });
   return box;

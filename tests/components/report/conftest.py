@@ -1,6 +1,7 @@
 """A small run's contents, and the same run with everything left out that may be missing."""
 
 import dataclasses
+import math
 import re
 
 import numpy as np
@@ -17,6 +18,8 @@ from components.judge.judgement import Judgement
 from components.judge.measures import Answers, AttributeAnswers, ClassAnswers
 from components.report import products
 from components.report.contents import Answer, Contents, Expectation
+from components.similarity_index.quality import Figure, Quality
+from tests.components.report.written import write_report
 
 # One white pixel.
 PNG = (
@@ -97,13 +100,56 @@ def judged():
     )
 
 
+def found(value, **more):
+    """A figure of a search, of 40 queries."""
+    told = {"low": value - 0.05, "high": value + 0.05, "chance": 0.1, "best": 0.98}
+    return Figure(**{"value": value, **told, "queries": 40, "lone": 2} | more)
+
+
+def search_told(scale, slices=None):
+    """How good a search is, by so much of the figures of the best one; as the step tells it."""
+    nan = dict.fromkeys(("value", "low", "high", "chance", "best"), math.nan)
+    values = {
+        "precision_at_15": 0.8,
+        "all_alike/precision_at_15": 0.5,
+        "ndcg_at_15": 0.7,
+        "mean_average_precision": 0.6,
+        "map_at_r": 0.55,
+        "recall_at_1": 0.9,
+        "recall_at_10": 0.94,
+    }
+    micro = {name: found(scale * value) for name, value in values.items()}
+    macro = {name: found(scale * value - 0.2) for name, value in values.items()}
+    unknown = {name: Figure(**nan, queries=0, lone=3) for name in values}
+    return Quality(42, 900, micro, macro, {"gender": {"Women": micro, "Kids": unknown}}).to_json()
+
+
+@pytest.fixture
+def search_map(ids):
+    """The products in ten rows of ten, three of them unknown to the rest of the page."""
+    places = np.arange(100)
+    brands = [f"brand {code}" for code in range(9)]
+    return {
+        "way": "t-SNE",
+        "side": 900,
+        "count": 120,
+        "ids": [*ids[:97], "q97", "q98", "q99"],
+        "x": (100 * (places % 10)).tolist(),
+        "y": (100 * (places // 10)).tolist(),
+        "fields": {
+            "article": {"values": ["Tshirt", "Shoe", "Shirt"], "of": (places % 4 - 1).tolist()},
+            "brand": {"values": brands, "of": (places % 9).tolist()},
+        },
+    }
+
+
 @pytest.fixture
 def ids():
     return [f"p{place}" for place in range(100)]
 
 
 @pytest.fixture
-def contents(judged, ids):
+def contents(judged, ids, search_map):
     """A blessed and pushed model with everything there is to tell."""
     metrics = {
         f"{level}/{name}": value
@@ -342,6 +388,19 @@ def contents(judged, ids):
             }
             for day in (19, 20, 21)
         ],
+        search={
+            "products": 1200,
+            "weights": {"kind": 1.8, "season": 0.0, "colour": 1.2},
+            "threshold": 0.6142,
+            "approximation": None,
+            "alike": ["article", "gender", "colour"],
+            "quality": {
+                "all blocks": search_told(1),
+                "kind": search_told(0.9),
+                "colour": search_told(0.5),
+            },
+        },
+        search_map=search_map,
     )
 
 
@@ -378,6 +437,34 @@ def bare_contents(contents):
         ingest={**contents.ingest, "rejected": 0, "rejected_by_reason": {}, "accepted": 1005},
         class_counts={"category": {"Apparel": 800}, "subcategory": {}, "attributes": {}},
     )
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a report, and fails the test if the page logs anything or asks the net for anything.
+
+    Its `said` are what was said.
+    """
+    said = []
+
+    def run(contents, width=1280, **more):
+        file = write_report(contents, tmp_path / "report")
+        context = browser.new_context(viewport={"width": width, "height": 900}, **more)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith(("file:", "data:")) else said.append(request.url)
+            ),
+        )
+        page.goto(file.as_uri())
+        return page
+
+    run.said = said
+    yield run
+    assert said == []
 
 
 @pytest.fixture(scope="session")

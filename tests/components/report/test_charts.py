@@ -1,7 +1,9 @@
 """The charts show the numbers that they are given, at the places where those belong."""
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.report import charts
+from components.similarity_index.quality import Figure
 
 
 def lines(chart):
@@ -121,3 +124,67 @@ def test_ticks_are_round_numbers_within_the_axis(low, length, most):
         np.testing.assert_allclose(steps, steps[0], rtol=1e-6, atol=1e-9)
         first = steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-9)
         assert min(abs(first - of) for of in (1, 2, 5, 10)) < 1e-5
+
+
+def test_a_searchs_figures_stand_where_they_belong_with_their_intervals_and_what_could_be():
+    chart = charts.search_figures(
+        "search",
+        "Figures",
+        {
+            "hits": Figure(0.75, 0.6, 0.9, 0.25, 1.0, 9, 0),
+            "unknown": Figure(*[math.nan] * 5, queries=0, lone=9),
+            "recall": Figure(0.5, 0.4, 0.6, 0.0, 0.75, 9, 0),
+        },
+    )
+    drawing = ElementTree.fromstring(str(chart.svg))
+    texts = {text.text: float(text.get("x")) for text in drawing.iter("text")}
+    zero, one = texts["0"], texts["1"]
+    shares = [
+        round((float(dot.get("cx")) - zero) / (one - zero), 2) for dot in drawing.iter("circle")
+    ]
+    assert shares == [0.75, 0.5]
+    assert "unknown" not in texts and {"hits", ".750", "recall", ".500"} <= set(texts)
+
+    def drawn(color):
+        return [
+            tuple(round((float(line.get(at)) - zero) / (one - zero), 2) for at in ("x1", "x2"))
+            for line in drawing.iter("line")
+            # The legend's lie below the axis' words.
+            if line.get("stroke") == f"var({color})" and float(line.get("y1")) < 60
+        ]
+
+    assert drawn("--accent-soft") == [(0.6, 0.9), (0.4, 0.6)]
+    assert drawn("--muted") == [(0.25, 0.25), (0.0, 0.0)]
+    assert drawn("--series-3") == [(1.0, 1.0), (0.75, 0.75)]
+
+
+def test_a_map_has_a_mark_for_every_product_where_it_belongs(search_map):
+    drawing = ElementTree.fromstring(str(charts.search_map(search_map).svg))
+    marks = [
+        (np.array([point.split(",") for point in of.get("points").split()], float), of.get("fill"))
+        for of in drawing.iter("polygon")
+    ]
+    # A legend of three values, and of the others, which nobody knows.
+    assert len(marks) == 100 + 4
+    colors = Counter(color for _, color in marks)
+    assert colors == {f"var(--map-{mark})": 25 + 1 for mark in ("1", "2", "3", "rest")}
+    # Every fourth has no value; they are drawn first, in their order: 0, 4, 8, 12 ...
+    middles = np.array([points.mean(0) for points, _ in marks[:25]])
+    places = np.arange(0, 100, 4)
+    scale = (560 - 40) / 900
+    np.testing.assert_allclose(middles[:, 0], 20 + 100 * scale * (places % 10), atol=0.1)
+    # Up is more.
+    np.testing.assert_allclose(middles[:, 1], 560 - 20 - 100 * scale * (places // 10), atol=0.1)
+    words = [text.text for text in drawing.iter("text")]
+    assert words == ["Tshirt 25", "Shoe 25", "Shirt 25", "others 25"]
+
+
+@pytest.mark.parametrize("name", ["</svg><script>", "男式衬衫" * 40, "\u2028"])
+def test_a_map_of_hostile_values_or_of_none_is_a_drawing(name, search_map):
+    search_map["fields"] = {name: {"values": [name], "of": [0] * 100}}
+    chart = charts.search_map(search_map)
+    words = [text.text for text in ElementTree.fromstring(str(chart.svg)).iter("text")]
+    assert words == [f"{name if len(name) <= 60 else name[:59] + '…'} 100"]
+    search_map["fields"] = {}
+    drawing = ElementTree.fromstring(str(charts.search_map(search_map).svg))
+    assert [text.text for text in drawing.iter("text")] == ["products 100"]

@@ -16,9 +16,10 @@ def test_every_chart_of_the_page_is_written(contents, tmp_path):
     files = pictures.write_pictures(tmp_path / "report", tmp_path / "new" / "png")
     names = [file.stem for file in files]
     charts = len(re.findall('<svg class="chart"', html))
-    # Beside them three matrices, and the slices of four levels.
-    assert len(set(names)) == len(names) == charts + 3 + 4
+    # Beside them three matrices, the slices of four levels, and the map.
+    assert len(set(names)) == len(names) == charts + 3 + 4 + 1
     assert {"loss-by-epoch", "confusion-subcategory", "slices-attributes"} <= set(names)
+    assert {"figures-of-the-search", "search-map"} <= set(names)
     for file in files:
         with Image.open(file) as image:
             colors = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)

@@ -26,6 +26,7 @@ from components.report import executor, gather, tfma_page
 from components.report.artifacts import HtmlReport
 from components.report.component import Report
 from components.report.single_file import delivered
+from components.similarity_index.artifacts import MAP_FILE, QUALITY_FILE, SimilarityIndex
 from schema.records import framed
 
 SCHEMA = Path(executor.__file__).with_name("metrics.schema.json")
@@ -91,6 +92,10 @@ def do(contents, tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "read_evaluation", lambda uri: contents.evaluation)
     monkeypatch.setattr(tfma_page, "write", lambda folder, uri: (folder / "tfma.html").touch())
     judgement.write(contents.judgement, tmp_path / "judgement")
+    index = tmp_path / "similarity_index"
+    index.mkdir()
+    (index / QUALITY_FILE).write_text(json.dumps(contents.search))
+    (index / MAP_FILE).write_text(json.dumps(contents.search_map))
     write_answers(tmp_path / "predictions")
     write_examples(tmp_path / "examples" / "Split-test")
 
@@ -109,6 +114,7 @@ def do(contents, tmp_path, monkeypatch):
             "judgement": Judgement(),
             "infra_blessing": standard_artifacts.InfraBlessing(),
             "pushed_model": standard_artifacts.PushedModel(),
+            "similarity_index": SimilarityIndex(),
         }
         for key, artifact in inputs.items():
             artifact.uri = str(tmp_path / key)
@@ -156,7 +162,7 @@ def test_what_the_page_shows_of_products_lies_beside_it(do, tmp_path):
     do()
     [beside] = (tmp_path / "Report" / "artifact").glob("files-*")
     assert sorted(file.name for file in beside.iterdir()) == [
-        *("0000.webp", "products.js", "slices.js", "tfma.html")
+        *("0000.webp", "map.js", "products.js", "slices.js", "tfma.html")
     ]
     told = delivered(beside / "products.js")
     assert told["ids"][0] == f"p{WRONG}"
@@ -164,6 +170,15 @@ def test_what_the_page_shows_of_products_lies_beside_it(do, tmp_path):
     sheet = np.asarray(Image.open(beside / "0000.webp"))
     shades = [int(name[1:]) * 20 for name in told["ids"]]
     assert sheet[48, 48 : 96 * 8 : 96, 0].tolist() == pytest.approx(shades, abs=6)
+
+
+def test_the_search_is_told_as_its_step_measured_it(do, tmp_path, contents):
+    do()
+    folder = tmp_path / "Report" / "artifact"
+    assert json.loads((folder / "metrics.json").read_text())["search"] == contents.search
+    [file] = folder.glob("files-*/map.js")
+    assert delivered(file) == contents.search_map
+    assert 'id="visual-search"' in (folder / "index.html").read_text()
 
 
 def test_earlier_runs_of_the_workspace_are_told(do, tmp_path):
@@ -189,7 +204,7 @@ def test_properties_of_the_artifacts_decide_what_became_of_the_model(do, tmp_pat
     assert "Stopped by the canary" in page.read_text()
 
 
-def test_canary_and_push_may_be_missing_from_the_pipeline():
+def test_canary_push_and_search_may_be_missing_from_the_pipeline():
     required = {
         "examples": standard_artifacts.Examples,
         "predictions": Predictions,

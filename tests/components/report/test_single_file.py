@@ -32,6 +32,7 @@ def test_data_and_the_worst_pictures_are_put_into_the_page(contents, tmp_path, m
     assert set(found) == {
         "page-data",
         "data-attributes",
+        "data-map",
         "data-products",
         "data-sheets",
         "data-slices",
