@@ -139,7 +139,8 @@ class Finder:
             else:
                 doubles = (await self.fields()).doubles(asked.id, group)
                 question = replace(question, exclude=question.exclude | {asked.id, *doubles})
-        vector, told = await self.vector(asked)
+        with self._searches.coming():
+            vector, told = await self.vector(asked)
         answer = await self._searches.search(vector, question)
         return Found(answer, self.model, self.version, asked.id, fields, told)
 

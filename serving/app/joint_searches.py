@@ -3,20 +3,25 @@
 One search reads every vector once, and takes as long as memory does; several at a time are a
 product of matrices, and take little longer than one. So what comes while a search is under way
 waits for its end, and all who then ask for the same filters, weights and so on are answered by one.
-A caller alone waits for nobody.
+A caller alone waits for nobody. Where others' pictures are with the model, whose answers come
+several at a time, a search waits a moment for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from serving.search import Answer, Expansion, LocalIndex
 from serving.search.space import Floats
 
 _TOGETHER = 32
+
+_MOMENT_S = 0.003
+"""As long as the answers to one batch of the model's take to come."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,16 @@ class JointSearches:
         self._work = work
         self._waiting: list[_Waiting] = []
         self._searching: asyncio.Task[None] | None = None
+        self._coming = 0
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """While a picture's vector is made, which is to be searched for next."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     async def search(self, vector: Floats, question: Question) -> Answer:
         """The answer for one vector, float32 (D).
@@ -78,7 +93,12 @@ class JointSearches:
     async def _search_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while together := self._taken():
+            while self._waiting:
+                if self._coming and len(self._waiting) < _TOGETHER:
+                    await asyncio.sleep(_MOMENT_S)
+                together = self._taken()
+                if not together:
+                    continue
                 try:
                     answers = await loop.run_in_executor(self._work, self._answers, together)
                 except BaseException as error:

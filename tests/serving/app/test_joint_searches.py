@@ -72,6 +72,31 @@ def test_one_search_answers_all_who_ask_the_same(index, monkeypatch):
     assert counts[0] <= 32 and sum(counts) == 80 and len(counts) <= 4
 
 
+def test_one_search_waits_for_the_answers_that_come_with_it(index, monkeypatch):
+    counts = []
+    search = index.search
+    monkeypatch.setattr(
+        index,
+        "search",
+        lambda vectors, *a, **k: counts.append(len(vectors)) or search(vectors, *a, **k),
+    )
+
+    async def run():
+        with ThreadPoolExecutor(1) as work:
+            searches = JointSearches(index, work)
+
+            async def ask(pause_s):
+                with searches.coming():
+                    await asyncio.sleep(pause_s)
+                return await searches.search(RNG.standard_normal(16), Question())
+
+            await asyncio.gather(*(ask(0.0001 * at) for at in range(8)))
+
+    asyncio.run(run())
+
+    assert sum(counts) == 8 and len(counts) <= 2
+
+
 def test_what_one_asks_wrongly_only_it_is_told(index):
     wrong = Question(where={"size": ("L",)})
     asked = [(RNG.standard_normal(16), wrong if at % 3 == 0 else Question()) for at in range(20)]
