@@ -134,7 +134,8 @@ def _slices(of_all: Quality, names: Sequence[str]) -> dict[str, Any]:
         return {}
     titles = ("Slice", "Queries", *(TITLES[name] for name in names))
     heads = [{"title": title, "number": place > 0} for place, title in enumerate(titles)]
-    return {"caption": "The search by what was asked for", "heads": heads, "rows": rows}
+    caption = "The search by what was asked for"
+    return {"caption": caption, "heads": heads, "rows": rows, "few": titles.index("Queries")}
 
 
 def _drawn_cell(figure: Figure) -> dict[str, Any]:

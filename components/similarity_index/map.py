@@ -35,6 +35,8 @@ TSNE_NAME, PCA_NAME = "t-SNE", "PCA"
 _COMPONENTS = 50
 _PERPLEXITY = 30
 _ROUNDS = 500
+_ANGLE = 0.7
+"""How coarsely t-SNE takes far products together: of its own .2 to .8 a quick one."""
 _SEED = 0
 
 
@@ -79,10 +81,17 @@ def laid_out(vectors: np.ndarray) -> tuple[str, np.ndarray]:
     art of using t-SNE for single-cell transcriptomics").
     """
     count = min(_COMPONENTS, *vectors.shape)
-    components = PCA(count, random_state=_SEED).fit_transform(vectors.astype(np.float64))
-    if len(vectors) < FEWEST_FOR_TSNE or not np.ptp(components):
+    components = PCA(count, random_state=_SEED).fit_transform(vectors)
+    if len(vectors) < FEWEST_FOR_TSNE or not np.ptp(components[:, 0]):
         return PCA_NAME, np.pad(components, ((0, 0), (0, 2)))[:, :2]
-    tsne = TSNE(init="pca", perplexity=_PERPLEXITY, max_iter=_ROUNDS, random_state=_SEED)
+    start = 1e-4 * components[:, :2] / components[:, 0].std()
+    tsne = TSNE(
+        init=start.astype(np.float32),
+        perplexity=_PERPLEXITY,
+        max_iter=_ROUNDS,
+        angle=_ANGLE,
+        random_state=_SEED,
+    )
     # Its many short rounds make threads wait for each other by spinning: where others use the
     # processors too, two take many times as long as one.
     with threadpool_limits(1):

@@ -42,9 +42,10 @@ const link = (words, onclick, more = {}) =>
  * A table that draws no more rows than are looked at, and sorts all of them.
  *
  * `heads` are `{title, number}`; a row is a list of cells: a text, a number, or `{text, sort, note,
- * className, open}`, where `open` is what a click on it does.
+ * className, open}`, where `open` is what a click on it does. `few` is the column whose number says
+ * whether a row's figures say little.
  */
-function table(container, { caption, heads, rows, first = 100, sort = null, overall = null }) {
+function table(container, { caption, heads, rows, first = 100, sort = null, overall = null, few = null }) {
   let shown = first;
   let order = sort;
   const body = element("tbody");
@@ -88,7 +89,8 @@ function table(container, { caption, heads, rows, first = 100, sort = null, over
         }
       });
     }
-    body.replaceChildren(...sorted.slice(0, shown).map((row) => element("tr", { class: row.className }, row.map(cellOf))));
+    const named = (row) => row.className ?? (few !== null && row[few] < page.smallSupport ? "small" : null);
+    body.replaceChildren(...sorted.slice(0, shown).map((row) => element("tr", { class: named(row) }, row.map(cellOf))));
     const left = rows.length - shown;
     more.replaceChildren();
     if (left > 0) {

@@ -219,6 +219,15 @@ def test_a_finger_sees_a_product_first_and_opens_it_with_the_next_tap(opened_map
     assert of.page.get_by_role("dialog").locator("h2").inner_text() == "p33"
 
 
+def test_slices_of_few_queries_are_gray(opened, contents):
+    page = opened(contents)
+    page.locator("#visual-search > details summary").click()
+    rows = page.locator("#visual-search tbody tr[class]")
+    rows.first.wait_for()
+    # Of Women's 40 were asked for.
+    assert rows.locator("th").all_inner_texts() == ["Kids\ngender"]
+
+
 def test_the_list_has_the_same_products(opened_map):
     of = opened_map()
     of.section.locator("summary").click()
