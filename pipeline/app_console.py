@@ -15,7 +15,7 @@ from pipeline.search_command import chosen_version
 from pipeline.session import quiet_terminal
 from pipeline.workspace import Workspace
 from serving.app.models import Models, indexed_versions
-from serving.app.server import AppOptions, bound, serve
+from serving.app.server import AppOptions, bound, run, serve
 
 _READY_S = 0.2
 
@@ -64,7 +64,7 @@ def app_in_console(
                 started.callback(embedded.stop)
                 server = embedded.endpoint
             options = AppOptions(workspace.serving, server, model, host, port, api_key)
-            asyncio.run(_serve(options, sockets, opens, terminal, started))
+            run(_serve(options, sockets, opens, terminal, started))
 
 
 async def _serve(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from schema.errors import UserError
 from serving.app.models import Models
-from serving.app.server import LOOPBACK, PORT, AppOptions, bound, read_key, serve
+from serving.app.server import LOOPBACK, PORT, AppOptions, bound, read_key, run, serve
 
 _log = logging.getLogger("seamline.app")
 
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"There is no folder {options.root}. Name the one that models are pushed to, "
                 "WORKSPACE/serving."
             )
-        asyncio.run(serve(options, bound(options), _announce))
+        run(serve(options, bound(options), _announce))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
