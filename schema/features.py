@@ -181,8 +181,9 @@ def split_attribute_label(label: str) -> tuple[str, str]:
 
 
 def level_label(level: str, label: str) -> str:
-    """Names one label among those of all levels: `level_label("category", "Shoes")` is
-    `"category=Shoes"`, and an attribute is `"attributes=season=Summer"`.
+    """Names one label among those of all levels: `"category=Shoes"`.
+
+    That of an attribute, whose label holds its group, is `"attributes=season=Summer"`.
     """
     return f"{level}={label}"
 

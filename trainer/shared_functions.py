@@ -1,4 +1,4 @@
-"""Functions that many graphs call and that are traced once."""
+"""TensorFlow's functions: how graphs call what they share."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def traced_once(*inputs: tf.TensorSpec) -> Callable[[_Function], _Function]:
         inputs: What the function takes.
     """
     return tf.function(input_signature=inputs, autograph=False)
+
+
+def traced(
+    function: Callable[..., Any], *inputs: tf.TensorSpec | Any
+) -> tf.types.experimental.ConcreteFunction:
+    """A function as a graph of its own.
+
+    Args:
+        function: Takes tensors, or structures of them.
+        inputs: What each of its arguments is, as `tf.TensorSpec`s.
+    """
+    # Everything here says itself what is an operation; rewriting the source would take seconds.
+    return tf.function(function, autograph=False).get_concrete_function(*inputs)

@@ -52,7 +52,9 @@ KINDS = {
 def answers_in_production(folder, products):
     """All signatures' outputs, asked in one process of TensorFlow's C++."""
     files, examples = [x.image for x in products], [x.serialized() for x in products]
+    labels = [f"subcategory={x.subcategory}".encode() for x in products]
     asked = [production.Call(name, {"image_bytes": files}) for name in features.PICTURE_SIGNATURES]
+    asked.append(production.Call("explain", {"image_bytes": files, "label": labels}))
     asked += [
         production.Call(name, {"examples": examples})
         for name in (features.EVALUATE_SIGNATURE, features.LABELS_SIGNATURE)
@@ -74,6 +76,11 @@ def check(folder, model, products):
         )
         np.testing.assert_allclose(everything[name], scores, atol=1e-5, err_msg=level)
         np.testing.assert_allclose(everything[name], answers["evaluate"][level], atol=1e-5)
+    explained = answers["explain"]
+    np.testing.assert_array_equal(explained["embedding"], everything["embedding"])
+    np.testing.assert_allclose(explained["regions"].sum((1, 2)), everything["embedding"], atol=1e-5)
+    assert explained["label_map"].shape == explained["regions"].shape[:3]
+    assert explained["label_map"].any()
     for tolerant, strict in (
         ("tolerant", "serving_default"),
         ("tolerant_everything", "everything"),

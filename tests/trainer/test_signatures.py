@@ -20,6 +20,7 @@ from trainer.backbones import build_backbone
 from trainer.decoding import JointDecoding
 from trainer.hierarchical_model import build_heads, build_model
 from trainer.label_space import LabelSpace
+from trainer.picture_model import WARMUP_FILE
 
 
 def model_for(catalog):
@@ -37,10 +38,13 @@ class Exported:
     def __init__(self, folder):
         self._model = SavedModel(Path(folder))
 
-    def __call__(self, signature, values):
+    def __call__(self, signature, values=None, **inputs):
         outputs = sorted(self._model.signature_defs[signature].outputs)
-        (name,) = self._model.signature_defs[signature].inputs
-        found = self._model.run({name: np.array([*values], object)}, outputs, None, signature)
+        if not inputs:
+            (name,) = self._model.signature_defs[signature].inputs
+            inputs = {name: values}
+        inputs = {name: np.array([*of], object) for name, of in inputs.items()}
+        found = self._model.run(inputs, outputs, None, signature)
         return dict(zip(outputs, found, strict=True))
 
 
@@ -310,17 +314,21 @@ def test_an_empty_batch_has_empty_answers(loaded):
 
 
 def test_requests_to_warm_up_with_are_part_of_the_model(exported, loaded):
-    records = tf.data.TFRecordDataset(str(Path(exported[1], signatures.WARMUP_FILE)))
+    records = tf.data.TFRecordDataset(str(Path(exported[1], WARMUP_FILE)))
     requests = [
         prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         for record in records.as_numpy_iterator()
     ]
     asked = {request.model_spec.signature_name for request in requests}
-    assert asked == {*features.PICTURE_SIGNATURES, features.EVALUATE_SIGNATURE}
+    assert asked == {
+        *features.PICTURE_SIGNATURES,
+        features.EXPLAIN_SIGNATURE,
+        features.EVALUATE_SIGNATURE,
+    }
     for request in requests:
-        (files,) = (tf.make_ndarray(tensor) for tensor in request.inputs.values())
-        answer = loaded(request.model_spec.signature_name, files)
-        assert len(answer["category"]) == len(files)
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        answer = loaded(request.model_spec.signature_name, **inputs)
+        assert {len(of) for of in answer.values()} == {len(of) for of in inputs.values()}
 
 
 def test_the_vocabularies_travel_with_the_model(exported):
