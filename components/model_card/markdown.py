@@ -52,6 +52,8 @@ _SIGNATURES = {
     f"used costs itself alone, and `{features.STATUS}` says why",
     features.TOLERANT_EVERYTHING_SIGNATURE: f"as `{features.EVERYTHING_SIGNATURE}`, in the same "
     "way",
+    features.EXPLAIN_SIGNATURE: "where in a picture the embedding comes from, and where it shows "
+    f"the label that a second input, `{features.LABEL}`, may name",
 }
 
 
