@@ -29,6 +29,9 @@ QUICK = [
 ]
 """Options for a run whose model may be bad."""
 
+SEARCHED = {"TrainPredictions", "SimilarityIndex"}
+"""The optional steps that the configs here ask for."""
+
 
 @dataclass
 class Steps:
