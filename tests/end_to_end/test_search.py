@@ -48,11 +48,12 @@ def test_a_products_own_picture_finds_it_with_the_whole_score(version, catalog, 
     images = [upright_rgb(opened(picture)) for picture in pictures]
     vectors = catalog.recipe.vectors(answers, images)
 
-    # What is indexed came by way of tables in 16 bits, and through another signature.
-    np.testing.assert_allclose(vectors, catalog.index.vectors(ids), atol=0.01)
+    # What is indexed came by way of tables in 16 bits, whose error whitening makes larger, and
+    # through another signature.
+    np.testing.assert_allclose(vectors, catalog.index.vectors(ids), atol=0.05)
     whole = sum(catalog.index.space.weights.values())
     for id_, found in zip(ids, catalog.index.search(vectors, 3, fold=False), strict=True):
-        assert found.hits[0].score == pytest.approx(whole, abs=0.01)
+        assert found.hits[0].score == pytest.approx(whole, abs=0.02)
         # A near-duplicate may come as near.
         near = [hit.id for hit in found.hits if hit.score > found.hits[0].score - 0.005]
         assert id_ in near
