@@ -324,7 +324,7 @@ async def _told(models: Models, model: Model) -> dict[str, Any]:
         "version": version.number,
         "products": catalog.index.count(),
         "blocks": [
-            {"name": name, "weight": weight, "about": _about(catalog.recipe.label_of(name), name)}
+            {"name": name, "weight": weight, "about": _about(name)}
             for name, weight in weights.items()
         ],
         "fields": catalog.index.fields,
@@ -334,10 +334,8 @@ async def _told(models: Models, model: Model) -> dict[str, Any]:
     }
 
 
-def _about(label: Any, name: str) -> str:
-    if name in _ABOUT:
-        return _ABOUT[name]
-    return f"What the model says of its {name}."
+def _about(name: str) -> str:
+    return _ABOUT.get(name, f"What the model says of its {name}.")
 
 
 def _answer(model: type[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from schema import features
 from serving.app.errors import BAD_REQUEST, Refused
 from serving.app.finder import Asked, Finder, is_no_signature
-from serving.app.seen import Seen, seen
+from serving.app.seen import Seen
 from serving.client import RequestFailed
 from serving.search.recipe import FEATURES
 from serving.search.space import Doubles, Floats
@@ -53,10 +53,10 @@ async def explain(
     pictures = [await finder.sent(asked)]
     if result is not None:
         pictures.append(await finder.done(finder.catalog.picture, result))
-    everything, maps, vector = await asyncio.gather(
-        finder.outputs(features.EVERYTHING_SIGNATURE, pictures),
+    maps, (vector, told_of), *others = await asyncio.gather(
         _maps(finder, pictures, label),
-        _vector(finder, asked),
+        _vector(finder, asked, pictures[0]),
+        *(finder.seen_in(picture) for picture in pictures[1:]),
     )
     told: dict[str, Any] = {"parts": None, "score": None, "result": None, "problem": None}
     if maps is None:
@@ -72,15 +72,16 @@ async def explain(
         toward = [vectors[0], vector]
     for row, (side, other) in enumerate(zip(("query", "result"), toward, strict=False)):
         told[side] = _side(finder, maps, row, other, made, label is not None)
-    rows = [seen(everything, row, _COMPARED) for row in range(len(pictures))]
-    told["compared"] = _compared(rows)
+    told["compared"] = _compared([told_of, *others])
     return told
 
 
-async def _vector(finder: Finder, asked: Asked) -> Floats:
-    vector, _ = await finder.vector(asked)
-    # As it is compared: of unit length a block.
-    return finder.catalog.index.space.stored(vector)[0]
+async def _vector(finder: Finder, asked: Asked, picture: bytes) -> tuple[Floats, list[Seen]]:
+    """The vector of what is asked about, as it is compared, and what the model sees in it."""
+    vector, told = await finder.vector(asked)
+    if told is None:
+        told = await finder.seen_in(picture)
+    return finder.catalog.index.space.stored(vector)[0], told
 
 
 async def _maps(
@@ -108,11 +109,9 @@ def _side(
     if maps is None:
         return told
     if other is not None:
-        sizes = finder.catalog.index.space.sizes
-        at = list(sizes).index(FEATURES)
-        start = sum(list(sizes.values())[:at])
-        block = other[start : start + sizes[FEATURES]]
-        places = weights[at] * finder.catalog.recipe.feature_maps(
+        space = finder.catalog.index.space
+        block = space.part(other[None], FEATURES)[0]
+        places = weights[list(space.sizes).index(FEATURES)] * finder.catalog.recipe.feature_maps(
             maps[features.REGIONS][row], block
         )
         told["features"] = {"map": places.tolist(), "sum": float(places.sum())}

@@ -150,7 +150,14 @@ class Finder:
         Raises:
             Refused, RequestFailed: as `find`.
         """
-        picture = await self.sent(Asked(picture, crop=crop))
+        return await self.seen_in(await self.sent(Asked(picture, crop=crop)))
+
+    async def seen_in(self, picture: bytes) -> list[Seen]:
+        """What the model sees in a picture of `sent`, or in a product's.
+
+        Raises:
+            Refused, RequestFailed: as `find`.
+        """
         return seen(await self.outputs(features.EVERYTHING_SIGNATURE, [picture]))
 
     async def fields(self) -> FieldTable:

@@ -31,15 +31,13 @@ class Seen(TypedDict):
     labels: list[Label]
 
 
-def seen(outputs: Mapping[str, np.ndarray], row: int = 0, best: int = BEST) -> list[Seen]:
-    """What the signature `everything` says of one of the pictures.
+def seen(outputs: Mapping[str, np.ndarray]) -> list[Seen]:
+    """What the signature `everything` says of a picture that was asked about alone.
 
     Category and sub-category first, then the extra labels by name, then the attributes.
 
     Args:
         outputs: the signature's.
-        row: which picture.
-        best: how many labels of a level.
     """
     ending = features.labels("")
     first = (features.CATEGORY, features.SUBCATEGORY)
@@ -47,12 +45,10 @@ def seen(outputs: Mapping[str, np.ndarray], row: int = 0, best: int = BEST) -> l
     levels = [*(name for name in first if name in levels), *(n for n in levels if n not in first)]
     told: list[Seen] = []
     for level in levels:
-        labels, scores = outputs[features.labels(level)][row], outputs[features.scores(level)][row]
-        told.append({"level": level, "labels": _ranked(labels, scores)[:best]})
+        labels, scores = outputs[features.labels(level)][0], outputs[features.scores(level)][0]
+        told.append({"level": level, "labels": _ranked(labels, scores)[:BEST]})
     if features.ATTRIBUTES in outputs and outputs[features.ATTRIBUTES].shape[-1]:
-        attributes = _ranked(
-            outputs[features.ATTRIBUTES][row], outputs[features.ATTRIBUTE_SCORES][row]
-        )
+        attributes = _ranked(outputs[features.ATTRIBUTES][0], outputs[features.ATTRIBUTE_SCORES][0])
         kept = [one for one in attributes if one["score"] >= LEAST_ATTRIBUTE][:MOST_ATTRIBUTES]
         told.append({"level": features.ATTRIBUTES, "labels": kept})
     return told
