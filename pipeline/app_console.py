@@ -121,15 +121,14 @@ def _embedded(workspace: Workspace, model: str | None) -> Any:
 
     from pipeline.serve_console import batched
     from serving.model_server import ModelServer
-    from serving.model_server.options import ServerOptions
+    from serving.model_server.options import ServerOptions, single_model
 
     models = model_server_config_pb2.ModelServerConfig()
     for name, versions in indexed_versions(workspace.serving, model).items():
         if versions:
-            config = models.model_config_list.config.add(
-                name=name, base_path=str(workspace.serving / name), model_platform="tensorflow"
-            )
-            # Whoever compares versions asks older ones; `serving.keep_versions` says how many
-            # there are.
-            config.model_version_policy.all.SetInParent()
+            models.MergeFrom(single_model(workspace.serving / name, name))
+    for config in models.model_config_list.config:
+        # Whoever compares versions asks older ones; `serving.keep_versions` says how many there
+        # are.
+        config.model_version_policy.all.SetInParent()
     return ModelServer.from_options(ServerOptions(models=models, **batched()))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
     from pipeline.catalog_table import CatalogTable
+    from pipeline.workspace import Workspace
     from serving.client import Automatic, Result
 
 NOT_BLESSED = 3
@@ -83,6 +84,13 @@ Overrides = Annotated[
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Show the libraries' own output and tracebacks.")
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --server: file with its API key alone; else SEAMLINE_API_KEY may hold it.",
+        metavar="FILE",
+    ),
 ]
 ModelName = Annotated[
     str, typer.Option("--model", help="Name of the served model (`serving.model_name`).")
@@ -278,14 +286,8 @@ def serve(
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _clear_errors(verbose, workspace):
         from pipeline.serve_console import serve_in_console
-        from pipeline.workspace import Workspace
 
-        place = Workspace(workspace.absolute())
-        if not workspace.is_dir():
-            raise UserError(
-                f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
-            )
-        place.create()
+        place = _existing(workspace)
         serve_in_console(
             place,
             model,
@@ -418,6 +420,7 @@ def predict(
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _clear_errors(verbose, out, fill):
         from serving.client import CatalogClient, Tls
+        from serving.client.connection import read_api_key
 
         secure = Tls(ca, certificate, key) if tls or ca or certificate or key else None
         walk_options = {
@@ -456,7 +459,7 @@ def predict(
             version=version,
             label=label,
             tls=secure,
-            api_key=_api_key(api_key_file),
+            api_key=read_api_key(api_key_file),
         ) as client:
             if walks:
                 from pipeline.walk_console import WalkStopped, walk_in_console
@@ -525,13 +528,7 @@ def search(
             help="gRPC of a model server with this model; one is started here by default.",
         ),
     ] = None,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --server: file with its API key alone; else SEAMLINE_API_KEY may hold it.",
-            metavar="FILE",
-        ),
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     expand: Annotated[
         bool,
         typer.Option("--expand", help="Search again, from between the picture and the first five."),
@@ -561,6 +558,7 @@ def search(
     with _clear_errors(verbose):
         from pipeline import search_command
         from pipeline.workspace import Workspace
+        from serving.client.connection import read_api_key
 
         wanted = search_command.Wanted(
             target, k, where or [], exclude or [], weight or [], crop, expand, exact, fold
@@ -571,7 +569,7 @@ def search(
             model=model,
             version=version,
             server=server,
-            api_key=_api_key(api_key_file),
+            api_key=read_api_key(api_key_file),
             verbose=verbose,
         )
         if as_json:
@@ -603,13 +601,7 @@ def search_app(
             help="gRPC of a model server with these models; one is started here by default.",
         ),
     ] = None,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --server: file with its API key alone; else SEAMLINE_API_KEY may hold it.",
-            metavar="FILE",
-        ),
-    ] = None,
+    api_key_file: ApiKeyFile = None,
     opens: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
@@ -628,21 +620,16 @@ def search_app(
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _clear_errors(verbose, workspace):
         from pipeline.app_console import app_in_console
-        from pipeline.workspace import Workspace
+        from serving.client.connection import read_api_key
 
-        place = Workspace(workspace.absolute())
-        if not workspace.is_dir():
-            raise UserError(
-                f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
-            )
-        place.create()
+        place = _existing(workspace)
         app_in_console(
             place,
             model=model,
             host=host,
             port=port,
             server=server,
-            api_key=_api_key(api_key_file),
+            api_key=read_api_key(api_key_file),
             opens=opens,
             verbose=verbose,
         )
@@ -710,18 +697,6 @@ def _scores_of(
         return found if found.wanted is not None else None
 
     return scores_of
-
-
-def _api_key(file: Path | None) -> str | None:
-    """The key in the file, or in the environment; never on the command line, where all see it."""
-    if file is None:
-        return os.environ.get("SEAMLINE_API_KEY") or None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"The API key cannot be read from {file}: {error}. Check the path."
-        ) from error
 
 
 def _show(
@@ -1180,9 +1155,11 @@ def index_push(
     """
     with _clear_errors():
         from pipeline.index_commands import push_index
+        from serving.client.connection import read_api_key
 
         models = _serving_folder(workspace, model)
-        key = _api_key(api_key_file)
+        # Not SEAMLINE_API_KEY, which is the model server's.
+        key = read_api_key(api_key_file) if api_key_file else None
         typer.echo(push_index(models, version, url, alias or model, key, remove_replaced))
 
 
@@ -1229,6 +1206,19 @@ def _schema_of(path: Path) -> schema_pb2.Schema:
     return catalog_schema(
         catalog.slices, catalog.schema_file, several_pictures=catalog.several_pictures
     )
+
+
+def _existing(workspace: Path) -> Workspace:
+    """A workspace that a run made, with a folder for the log."""
+    from pipeline.workspace import Workspace
+
+    if not workspace.is_dir():
+        raise UserError(
+            f"There is no workspace {workspace}. `seamline run CONFIG` makes one and names it."
+        )
+    place = Workspace(workspace.absolute())
+    place.create()
+    return place
 
 
 def _serving_folder(workspace: Path, model: str) -> Path:

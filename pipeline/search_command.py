@@ -246,15 +246,11 @@ def _server(
 
     workspace.create()
     with quiet_terminal(workspace.log / "search.log", verbose):
-        from tensorflow_serving.config import model_server_config_pb2
-
         from serving.model_server import ModelServer
-        from serving.model_server.options import ServerOptions
+        from serving.model_server.options import ServerOptions, single_model
 
-        models = model_server_config_pb2.ModelServerConfig()
-        config = models.model_config_list.config.add(
-            name=name, base_path=str(workspace.serving / name), model_platform="tensorflow"
-        )
+        models = single_model(workspace.serving / name, name)
+        (config,) = models.model_config_list.config
         config.model_version_policy.specific.versions.append(number)
         # One question to one signature: nobody waits for the others to be warm.
         options = ServerOptions(models=models, enable_model_warmup=False)

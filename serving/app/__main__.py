@@ -10,7 +10,8 @@ from pathlib import Path
 
 from schema.errors import UserError
 from serving.app.models import Models
-from serving.app.server import LOOPBACK, PORT, AppOptions, bound, read_key, run, serve
+from serving.app.server import LOOPBACK, PORT, AppOptions, bound, run, serve
+from serving.client.connection import read_api_key
 
 _log = logging.getLogger("seamline.app")
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model=given.model,
             host=given.host,
             port=given.port,
-            api_key=read_key(given.api_key_file),
+            api_key=read_api_key(given.api_key_file),
         )
         if not options.root.is_dir():
             raise UserError(

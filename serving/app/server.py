@@ -17,7 +17,6 @@ from typing import Any
 
 import threadpoolctl
 
-from schema.errors import UserError
 from serving.app.api import make_app
 from serving.app.models import Models
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
@@ -140,19 +139,3 @@ def address_of(options: AppOptions, port: int) -> str:
     """Where a browser on this machine finds the page."""
     host = "localhost" if options.host in ("", "0.0.0.0", "::", LOOPBACK) else options.host
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def read_key(file: Path | None) -> str | None:
-    """The API key in a file of nothing else; None where none is named.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    if file is None:
-        return os.environ.get("SEAMLINE_API_KEY") or None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"The API key cannot be read from {file}: {error}. Check the path."
-        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,24 @@ class Connection:
         if self.api_key is not None:
             pairs.append((API_KEY, f"Bearer {self.api_key}"))
         return tuple(pairs)
+
+
+def read_api_key(file: Path | None) -> str | None:
+    """The API key in a file of nothing else; without a file, SEAMLINE_API_KEY's if that is set.
+
+    Never on a command line, where all see it.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if file is None:
+        return os.environ.get("SEAMLINE_API_KEY") or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"The API key cannot be read from {file}: {error}. Check the path."
+        ) from error
 
 
 def checked_header(value: str, what: str) -> str:

@@ -69,6 +69,23 @@ def test_an_index_is_brought_to_qdrant_and_answers_there(workspace, qdrant):
     assert len(qdrant.get_collections().collections) == 1
 
 
+def test_qdrant_is_given_its_own_key_and_never_the_model_servers(
+    workspace, qdrant, monkeypatch, tmp_path
+):
+    keys = []
+
+    def client(url, api_key):
+        keys.append(api_key)
+        return qdrant
+
+    monkeypatch.setattr(qdrant_client, "QdrantClient", client)
+    monkeypatch.setenv("SEAMLINE_API_KEY", "the model server's")
+    (tmp_path / "key").write_text("qdrant's\n")
+    assert _run("push", workspace, "http://q:6333")[0] == 0
+    assert _run("push", workspace, "http://q:6333", "--api-key-file", tmp_path / "key")[0] == 0
+    assert keys == [None, "qdrant's"]
+
+
 def test_what_is_not_there_is_told_in_a_sentence(workspace, qdrant, tmp_path):
     assert "there are: 7" in _run("push", workspace, "http://q:6333", "--version", 8)[1]
     assert "No version of shoes was pushed" in _run("push", workspace, "u", "--model", "shoes")[1]
