@@ -6,6 +6,8 @@ step's own outputs are removed when it is killed.
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import apache_beam as beam
+from tensorflow.core.example.example_pb2 import Example
 from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components.predictions import table
 from components.progress import ProgressFile, ProgressWatch
+from schema.records import records
 
 Mark = Callable[[], None]
 """Called for every product that is done with."""
@@ -45,6 +49,13 @@ def files_of(examples: list[types.Artifact], splits: Sequence[str]) -> list[tupl
         for uri in artifact_utils.get_split_uris(examples, split)
         for file in sorted(fileio.glob(os.path.join(uri, "*.gz")))
     ]
+
+
+def examples_of(file: str) -> Iterator[Example]:
+    """The Examples of a gzip-compressed TFRecord file."""
+    with gzip.open(file) as stream:
+        for record in records(io.BufferedReader(stream)):
+            yield Example.FromString(record)
 
 
 def parts_of(

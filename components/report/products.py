@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorflow.core.example.example_pb2 import Example
 
 from components.evaluation import figures
 from components.judge import automatic
@@ -19,8 +16,8 @@ from components.judge.measures import (
     ClassAnswers,
     label_average_precision,
 )
+from components.parts import examples_of
 from schema import features
-from schema.records import records
 
 MOST_PRODUCTS = 10_000
 """Products that the page knows; of more, those that are most surely wrong."""
@@ -178,12 +175,11 @@ def read_pictures(files: Sequence[str], ids: Collection[str]) -> dict[str, bytes
     """The encoded pictures of the products of these ids, from gzip-compressed files of Examples."""
     wanted, found = set(ids), {}
     for file in files:
-        with gzip.open(file) as stream:
-            for record in records(io.BufferedReader(stream)):
-                of = Example.FromString(record).features.feature
-                name = of[features.ID].bytes_list.value[0].decode()
-                if name in wanted:
-                    found[name] = of[features.IMAGE].bytes_list.value[0]
+        for example in examples_of(file):
+            of = example.features.feature
+            name = of[features.ID].bytes_list.value[0].decode()
+            if name in wanted:
+                found[name] = of[features.IMAGE].bytes_list.value[0]
     return found
 
 

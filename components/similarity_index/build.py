@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tensorflow.core.example.example_pb2 import Example
 
+from components.parts import examples_of
 from components.predictions import table
-from components.similarity_index.colors import examples_of
 from schema import features
 from schema.errors import UserError
 from serving.search import FaissIndex, calibrate

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
-from collections.abc import Iterator
 
 import numpy as np
-from tensorflow.core.example.example_pb2 import Example
 
-from components.parts import Mark, Part
+from components.parts import Mark, Part, examples_of
 from schema import features
 from schema.picture_figures import opened, upright_rgb
-from schema.records import records
 from serving.search.blocks import COLORS, color_block
 
 
@@ -29,10 +24,3 @@ def count_colors(part: Part, mark: Mark) -> None:
     with open(unfinished, "wb") as file:
         np.save(file, np.reshape(np.array(made, np.float16), (len(made), COLORS)))
     os.replace(unfinished, part.output)
-
-
-def examples_of(file: str) -> Iterator[Example]:
-    """The Examples of a gzip-compressed TFRecord file."""
-    with gzip.open(file) as stream:
-        for record in records(io.BufferedReader(stream)):
-            yield Example.FromString(record)
