@@ -34,8 +34,8 @@ from benchmarks import search_quality  # noqa: E402
 from components.similarity_index import quality  # noqa: E402
 from components.similarity_index.quality import Alike, Found  # noqa: E402
 from schema import features  # noqa: E402
+from schema.search_blocks import COLOR, FEATURES  # noqa: E402
 from serving.search.blocks import label_block  # noqa: E402
-from serving.search.recipe import COLOR, FEATURES  # noqa: E402
 
 LEVELS = (("articleType",), ("articleType", "gender"), ("articleType", "gender", "baseColour"))
 

@@ -62,9 +62,10 @@ from components.similarity_index.quality import (  # noqa: E402
 from pipeline.config import Catalog, Split  # noqa: E402
 from schema import features  # noqa: E402
 from schema.picture_figures import cropped, opened, upright_rgb  # noqa: E402
+from schema.search_blocks import FEATURES, KIND  # noqa: E402
 from serving.search.blocks import Whitening, color_block, unit  # noqa: E402
 from serving.search.product_index import Expansion  # noqa: E402
-from serving.search.recipe import FEATURES, KIND, Answers, Recipe  # noqa: E402
+from serving.search.recipe import Answers, Recipe  # noqa: E402
 from serving.search.space import Space  # noqa: E402
 
 CLASSES = (

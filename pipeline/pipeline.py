@@ -266,7 +266,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             or [config.catalog.subcategory, *config.catalog.extra_labels]
         },
         features_dir=str(workspace.features),
-        code=source_fingerprint("components.similarity_index", "serving.search"),
+        code=source_fingerprint(
+            "components.similarity_index", "schema.search_blocks", "serving.search"
+        ),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     pusher = AtomicPusher(
         model=trainer.outputs["model"],

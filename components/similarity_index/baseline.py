@@ -12,10 +12,11 @@ from components.atomic_pusher import versions
 from components.atomic_pusher.records import Origin
 from schema import features
 from schema.errors import UserError
+from schema.search_blocks import COLOR
 from serving.search import FaissIndex, IndexedCatalog, Recipe
 from serving.search.blocks import Whitening
 from serving.search.catalog import MODEL_KEY, model_mark
-from serving.search.recipe import COLOR, Answers
+from serving.search.recipe import Answers
 from trainer.backbones import SMALLEST_SIDE
 
 _AT_ONCE = 64

@@ -14,13 +14,13 @@ from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
 from pipeline.config.label_review import LabelReview
 from pipeline.config.model import Model
-from pipeline.config.search import OWN_BLOCKS, Search
+from pipeline.config.search import Search
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
 from pipeline.config.split import Split
 from pipeline.config.training import Training
 from pipeline.config.tuning import TUNABLE, Range, Tuning
-from schema import features
+from schema import features, search_blocks
 
 
 class Config(Section):
@@ -86,9 +86,10 @@ class Config(Section):
         catalog = validated.data.get("catalog")
         if not catalog:
             return search
-        blocks = [*OWN_BLOCKS]
-        for name in (*catalog.extra_labels, *catalog.attribute_groups):
-            blocks.append(f"{name} label" if name in blocks else name)
+        blocks = [
+            *search_blocks.OWN,
+            *search_blocks.label_blocks([*catalog.extra_labels, *catalog.attribute_groups]),
+        ]
         columns = [
             *(catalog.category, catalog.subcategory, *catalog.slices),
             *(*catalog.attribute_groups, *catalog.fields),

@@ -9,9 +9,6 @@ from pydantic import Field, field_validator
 
 from pipeline.config.section import Positive, Section
 
-OWN_BLOCKS = ("kind", "features", "colour")
-"""Blocks of every vector; the others are called like the labels that they are of."""
-
 
 class Search(Section):
     """How the catalog is searched by pictures."""

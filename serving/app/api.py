@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.staticfiles import StaticFiles
 
 from schema.errors import UserError
+from schema.search_blocks import COLOR, FEATURES, KIND
 from schema.version import VERSION
 from serving.app import answers, parameters
 from serving.app.errors import AWAY, BAD_REQUEST, NOT_FOUND, TOO_MANY, Refused, status_of
@@ -30,7 +31,6 @@ from serving.app.models import Model, Models
 from serving.app.pictures import media_type
 from serving.app.uploads import FIELD, Uploads
 from serving.client import RequestFailed
-from serving.search.recipe import COLOR, FEATURES, KIND
 
 PAGE = Path(__file__).parent / "page"
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from schema import features
+from schema.search_blocks import FEATURES
 from serving.app.errors import BAD_REQUEST, Refused
 from serving.app.finder import Asked, Finder, is_no_signature
 from serving.app.seen import Seen
 from serving.client import RequestFailed
-from serving.search.recipe import FEATURES
 from serving.search.space import Doubles, Floats
 
 _COMPARED = 3

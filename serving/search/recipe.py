@@ -18,12 +18,11 @@ import numpy as np
 from PIL import Image
 
 from schema import features
+from schema.search_blocks import COLOR, FEATURES, KIND, label_blocks
 from serving.search import folder
 from serving.search.blocks import COLORS, Whitening, color_block, label_block
 from serving.search.errors import BadSearch, DamagedIndex
 from serving.search.space import Floats, Space
-
-KIND, FEATURES, COLOR = "kind", "features", "colour"
 
 WEIGHTS = {KIND: 1.8, FEATURES: 0.7, COLOR: 1.2}
 """Of our own blocks, where nobody says otherwise; see `benchmarks/search_quality.py`."""
@@ -214,25 +213,17 @@ class Recipe:
 
 
 def _label_blocks(labels: Mapping[str, Sequence[str]]) -> dict[str, LabelBlock]:
-    made: dict[str, LabelBlock] = {}
-
-    def add(name: str, block: LabelBlock) -> None:
-        while name in made or name in WEIGHTS:
-            name += " label"
-        made[name] = block
-
-    if labels.get(features.SUBCATEGORY):
-        made[KIND] = LabelBlock(features.SUBCATEGORY)
-    for level, of in labels.items():
-        # A sub-category says its category.
-        if level not in features.LEVELS and of:
-            add(level, LabelBlock(level))
+    # A sub-category says its category.
+    extras = [level for level, of in labels.items() if level not in features.LEVELS and of]
     groups: dict[str, list[int]] = {}
     for column, label in enumerate(labels.get(features.ATTRIBUTES, ())):
         groups.setdefault(features.split_attribute_label(label)[0], []).append(column)
-    for group, columns in groups.items():
-        add(group, LabelBlock(features.ATTRIBUTES, tuple(columns)))
-    return made
+    blocks = [
+        *(LabelBlock(level) for level in extras),
+        *(LabelBlock(features.ATTRIBUTES, tuple(columns)) for columns in groups.values()),
+    ]
+    kind = {KIND: LabelBlock(features.SUBCATEGORY)} if labels.get(features.SUBCATEGORY) else {}
+    return kind | dict(zip(label_blocks([*extras, *groups]), blocks, strict=True))
 
 
 def _likeliest(scores: np.ndarray, columns: tuple[int, ...] | None) -> np.ndarray:
