@@ -1,4 +1,4 @@
-"""How the whole suite runs: in which order, and how often Python looks for garbage."""
+"""How the whole suite runs: in which order, in which browser, how often garbage is looked for."""
 
 import gc
 import re
@@ -10,6 +10,19 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 and TFX, and a twentieth of what comes then."""
 
 gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for tests that are marked with `needs_chromium` (`tests.in_browser`)."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.in_browser import CHROMIUM
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 def pytest_collection_modifyitems(items):

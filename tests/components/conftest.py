@@ -4,10 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 from schema import features
-from tests.components.in_browser import CHROMIUM
 
 SHOTS = ("flat", "worn")
 """Values of a slice column, one product after the other."""
@@ -261,12 +259,3 @@ def save_model(judged):
         return folder
 
     return save
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, for tests that are marked with `needs_chromium`."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()

@@ -21,8 +21,8 @@ from components.label_review import page as review_page
 from components.label_review import review
 from pipeline.config import Catalog
 from schema.records import framed
-from tests.components.in_browser import needs_chromium, problems
 from tests.components.label_review.shop import OPTIONS, Shop
+from tests.in_browser import needs_chromium, problems
 
 pytestmark = needs_chromium
 

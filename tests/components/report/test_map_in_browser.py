@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from components.report import charts
-from tests.components.in_browser import needs_chromium, problems
+from tests.in_browser import needs_chromium, problems
 
 pytestmark = needs_chromium
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.report import tfma_page
-from tests.components.in_browser import needs_chromium
+from tests.in_browser import needs_chromium
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.components.in_browser import CHROMIUM, needs_chromium, problems
+from tests.in_browser import needs_chromium, problems
 from tests.serving.app import search_model
 from tests.serving.app.running import running
 
@@ -20,15 +20,6 @@ expect.set_options(timeout=PATIENCE_MS)
 
 RED, BLUE = (230, 20, 20), (20, 20, 230)
 WEIGHTS = {"kind": 1.8, "gender": 0.7, "features": 0.7, "colour": 1.2}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
