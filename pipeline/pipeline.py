@@ -90,6 +90,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         domains=label_domains(schema),
         code=source_fingerprint(
             "components.catalog_example_gen",
+            "components.storage",
             *(
                 "schema.features",
                 "schema.labels",

@@ -19,7 +19,7 @@ import numpy as np
 from components.catalog_example_gen import folder, near_misses
 from components.catalog_example_gen.near_misses import Names
 from components.catalog_example_gen.rejects import IN_WORDS, Reason, printable
-from components.catalog_example_gen.storage import is_url
+from components.storage import is_url
 from schema.errors import UserError
 
 _PICTURE, _INSIDE = 1, 2

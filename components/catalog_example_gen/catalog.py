@@ -37,8 +37,8 @@ from components.catalog_example_gen.rejects import REJECTS_FILE, SUMMARY_FILE, t
 from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sampling import quotas
 from components.catalog_example_gen.sources import CSV, Source, source_of
-from components.catalog_example_gen.storage import created, opened, remove_folder
 from components.progress import ProgressWatch
+from components.storage import created, opened, remove_folder
 from schema import features
 from schema.errors import UserError
 

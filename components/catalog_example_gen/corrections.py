@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
-from components.catalog_example_gen import storage
+from components import storage
 from components.catalog_example_gen.csv_records import CsvRecords
 from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns, Product, Row

@@ -45,7 +45,7 @@ from components.catalog_example_gen.rows import (
     category_sizes,
 )
 from components.catalog_example_gen.splits import draw
-from components.catalog_example_gen.storage import is_file, opened
+from components.storage import is_file, opened
 from schema import features
 from schema.errors import UserError
 

@@ -17,7 +17,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
-from components.catalog_example_gen import storage
+from components import storage
 from components.catalog_example_gen.pictures import SUFFIXES
 from schema.errors import UserError
 

@@ -53,8 +53,8 @@ from components.catalog_example_gen.rejects import (
 from components.catalog_example_gen.rows import Columns, Product, ProductRow
 from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, write_chunk
-from components.catalog_example_gen.storage import created, is_url, opened
 from components.progress import ProgressFile
+from components.storage import created, is_url, opened
 from schema import features
 from schema.pictures import MOST_BYTES
 

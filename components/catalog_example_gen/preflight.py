@@ -11,7 +11,7 @@ from components.catalog_example_gen.corrections import read_corrections
 from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sources import Source, source_of
-from components.catalog_example_gen.storage import is_url
+from components.storage import is_url
 from schema.errors import UserError
 
 

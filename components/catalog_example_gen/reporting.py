@@ -29,7 +29,7 @@ from components.catalog_example_gen.rejects import (
     write_rejects,
 )
 from components.catalog_example_gen.spill import Chunk, read_sorted
-from components.catalog_example_gen.storage import created
+from components.storage import created
 from schema import features
 
 _SHARE_OF_VARIANTS = 0.05

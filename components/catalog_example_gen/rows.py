@@ -13,7 +13,7 @@ from components.catalog_example_gen.column_notes import ColumnNotes
 from components.catalog_example_gen.csv_records import CsvRecords, Lines, Record
 from components.catalog_example_gen.rejects import Reason, Reject, printable
 from components.catalog_example_gen.splits import GIVEN
-from components.catalog_example_gen.storage import is_url
+from components.storage import is_url
 from schema import features
 from schema.errors import UserError
 from schema.labels import (

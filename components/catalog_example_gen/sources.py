@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from components.catalog_example_gen import storage
+from components import storage
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, DeepFashion
 from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns, Row, Survey, glance, read_rows, survey

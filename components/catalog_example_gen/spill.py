@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from components.catalog_example_gen.storage import created, opened
+from components.storage import created, opened
 
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_FILES = 64

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from components.catalog_example_gen.storage import is_url
+from components.storage import is_url
 from pipeline.config.config import Config
 from schema.errors import UserError
 

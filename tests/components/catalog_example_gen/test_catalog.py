@@ -716,7 +716,7 @@ def test_a_huge_file_and_one_that_may_not_be_read_are_rejected(
         return open(path, *rest, **options)
 
     # Patched, because a test that runs as root may read everything.
-    monkeypatch.setattr("components.catalog_example_gen.storage.open", locked_open, raising=False)
+    monkeypatch.setattr("components.storage.open", locked_open, raising=False)
     monkeypatch.setattr("components.catalog_example_gen.ingestion.MOST_BYTES", 10_000)
     result = ingest(folder, tmp_path / "out")
     assert {one["id"]: (one["reason"], one["found"]) for one in result.rejects} == {

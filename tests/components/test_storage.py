@@ -15,7 +15,7 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 
-from components.catalog_example_gen import storage
+from components import storage
 from components.catalog_example_gen.catalog import ingest_catalog
 from components.catalog_example_gen.folder import files_below, fingerprint
 from components.catalog_example_gen.preflight import check_catalog
