@@ -13,8 +13,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from pipeline.config import Config
 from pipeline.console import StepsView
-from pipeline.local_runner import ObservedLocalDagRunner
-from pipeline.pipeline import create_pipeline
+from pipeline.local_runner import ObservedLocalDagRunner, local_pipeline
 from pipeline.workspace import Workspace
 from trainer.splits import Splits
 
@@ -36,7 +35,7 @@ def prepared(arguments: argparse.Namespace) -> Iterator[tuple[Config, Splits]]:
         workspace.create()
         with workspace.locked(), StepsView(Console(stderr=True)) as view:
             runner = ObservedLocalDagRunner(view, last="Transform")
-            runner.run(create_pipeline(config, workspace))
+            runner.run(local_pipeline(config, workspace))
         examples = runner.results["CatalogExampleGen"].outputs["examples"][0].uri
         graph = runner.results["Transform"].outputs["transform_graph"][0].uri
         yield (

@@ -219,7 +219,7 @@ def measure_cache(config: Config) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         for run in ("first", "second"):
-            step = CatalogExampleGen(config.catalog.model_dump(), config.split.model_dump(), {})
+            step = CatalogExampleGen(config.catalog.model_dump(), config.split.model_dump(), {}, "")
             started = time.perf_counter()
             local_dag_runner.LocalDagRunner().run(
                 tfx_pipeline.Pipeline(

@@ -115,10 +115,12 @@ def _ours(
         ),
         "Judge": (
             Judge(
-                *(model_channel, model_channel, channel, channel),
+                *(model_channel, channel),
                 gates=[],
                 slices=slices,
                 attribute_threshold=0.75,
+                **dict.fromkeys(("inputs", "training"), ""),
+                ledger=str(folder / "ledger"),
             ),
             {"predictions": [predictions], "model": [of_model]},
             {

@@ -34,8 +34,8 @@ from components.label_review.heads import Level
 from components.label_review.products import TREE, Products
 from pipeline.config import Config
 from pipeline.console import StepsView
-from pipeline.local_runner import ObservedLocalDagRunner
-from pipeline.pipeline import BEAM_ARGS, create_pipeline
+from pipeline.local_runner import ObservedLocalDagRunner, local_pipeline
+from pipeline.pipeline import BEAM_ARGS
 from pipeline.workspace import Workspace
 
 PART = 0.05
@@ -98,7 +98,7 @@ def described(config: Config, workspace: Workspace) -> list[str]:
     """The files with the features of all products, computed where they are not there yet."""
     with StepsView(Console(stderr=True)) as view:
         runner = ObservedLocalDagRunner(view, last="CatalogExampleGen")
-        runner.run(create_pipeline(config, workspace))
+        runner.run(local_pipeline(config, workspace))
     [examples] = runner.results["CatalogExampleGen"].outputs["examples"]
     return described_files(
         examples,

@@ -46,6 +46,29 @@ def created(path: str) -> IO[bytes]:
     return open(path, "wb")
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Writes a file that is there whole or not at all, at any moment; its folder is made.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # An object of an object store is one or the other by itself.
+    if is_url(path):
+        with created(path) as file:
+            file.write(content)
+        return
+    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
+    try:
+        with created(unfinished) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
 def is_file(path: str) -> bool:
     """Whether a file is there.
 
@@ -55,6 +78,11 @@ def is_file(path: str) -> bool:
     if is_url(path):
         return _file_systems(path).exists(path)
     return os.path.isfile(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is there: behind a URL, whether any file lies below it."""
+    return bool(listed(path)) if is_url(path) else os.path.isdir(path)
 
 
 def stamp(path: str) -> str:

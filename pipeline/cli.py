@@ -1196,16 +1196,13 @@ def _is_config(path: Path) -> bool:
 
 def _schema_of(path: Path) -> schema_pb2.Schema:
     """The schema in `path`, or the one that a run of the config `path` would use."""
-    from schema.catalog import catalog_schema, read_schema
+    from schema.catalog import read_schema
 
     if not _is_config(path):
         return read_schema(path)
     from pipeline.config import load_config
 
-    catalog = load_config(path).catalog
-    return catalog_schema(
-        catalog.slices, catalog.schema_file, several_pictures=catalog.several_pictures
-    )
+    return load_config(path).catalog.tfmd_schema()
 
 
 def _existing(workspace: Path) -> Workspace:

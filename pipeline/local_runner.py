@@ -14,9 +14,10 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import types
 from tfx.components.util import model_utils
 from tfx.dsl.compiler import constants
-from tfx.orchestration import metadata
+from tfx.orchestration import data_types_utils, metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import inputs_utils, launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import pipeline_pb2
@@ -26,10 +27,12 @@ from tfx.utils import path_utils, proto_utils
 from components.atomic_pusher import versions
 from components.atomic_pusher.executor import SERVING_STATE_KEY
 from components.label_review import page as label_review
+from components.ledger.recording import record
 from components.report.page import FILES
 from pipeline.config import Config
-from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS, create_pipeline
+from pipeline.pipeline import create_pipeline
 from pipeline.step_summaries import summarize
+from pipeline.steps import LOOK_UPS, OPTIONAL_STEPS, STEPS
 from pipeline.workspace import Workspace
 
 Execution = metadata_store_pb2.Execution
@@ -111,7 +114,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
                     executor_spec=runner_utils.extract_executor_spec(deployment, step),
                     custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, step),
                 ).launch()
-                result = _result(mlmd, step, execution.execution_id, time.monotonic() - start)
+                result = _result(mlmd, node, execution.execution_id, time.monotonic() - start)
             except BaseException:
                 self._observer.failed(step, time.monotonic() - start)
                 raise
@@ -152,19 +155,39 @@ def _serving_state(outcome: versions.Outcome) -> str:
 
 
 def _result(
-    mlmd: metadata.Metadata, step: str, execution_id: int | None, seconds: float
+    mlmd: metadata.Metadata,
+    node: pipeline_pb2.PipelineNode,
+    execution_id: int | None,
+    seconds: float,
 ) -> StepResult:
+    """What became of a step, which is noted in the ledger."""
+    step = node.node_info.id
     if execution_id is None:
         raise RuntimeError(f"{step} was skipped: an input that it needs does not exist.")
     with mlmd as handle:
         [execution] = handle.store.get_executions_by_id([execution_id])
         if not execution_lib.is_execution_successful(execution):
             raise RuntimeError(f"{step} could not find its inputs; the log says which.")
+        inputs = execution_lib.get_input_artifacts(handle, execution_id)
         outputs = execution_lib.get_output_artifacts(handle, execution_id)
+    options = data_types_utils.build_parsed_value_dict(
+        inputs_utils.resolve_parameters_with_schema(node.parameters)
+    )
+    record(inputs, outputs, options)
     cached = execution.last_known_state == Execution.CACHED and step not in LOOK_UPS
     return StepResult(
         "cached" if cached else "done", seconds, summarize(step, outputs), dict(outputs)
     )
+
+
+def local_pipeline(config: Config, workspace: Workspace) -> Pipeline:
+    """The pipeline of `config`, with everything it writes below `workspace`.
+
+    Raises:
+      UserError: the catalog's folders cannot be listed; the ledger is damaged.
+    """
+    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    return create_pipeline(config, workspace, connection)
 
 
 def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[str, StepResult]:
@@ -177,8 +200,8 @@ def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[st
     """
     forget_killed_steps(workspace)
     runner = ObservedLocalDagRunner(observer)
-    pipeline = create_pipeline(config, workspace)
-    workspace.remember_schema(config.catalog)
+    pipeline = local_pipeline(config, workspace)
+    workspace.remember_schema(config.catalog.tfmd_schema())
     runner.run(pipeline)
     publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
     if reviewed := runner.results.get("LabelReview"):
@@ -197,7 +220,7 @@ def measure(config: Config, workspace: Workspace, observer: StepObserver) -> Ste
     """
     forget_killed_steps(workspace)
     runner = ObservedLocalDagRunner(observer, last="StatisticsGen")
-    runner.run(create_pipeline(config, workspace))
+    runner.run(local_pipeline(config, workspace))
     return runner.results["StatisticsGen"]
 
 

@@ -6,69 +6,36 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
+from ml_metadata.proto import metadata_store_pb2
 from tfx import components as tfx
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.orchestration import metadata
+from tfx import types
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common import importer
+from tfx.dsl.components.common.importer import Importer
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
 
 from components.atomic_pusher.component import AtomicPusher
+from components.catalog_example_gen import sources
 from components.catalog_example_gen.component import CatalogExampleGen
 from components.data_gate.component import DataGate
-from components.data_gate.previous import previous_statistics_resolver
-from components.evaluation.baseline import baseline_resolver
 from components.evaluation.component import Evaluator
 from components.evaluation.eval_config import eval_config
+from components.judge.artifacts import Judgement
 from components.judge.component import Judge
 from components.label_review.component import LabelReview
+from components.ledger.ledger import Entry, Ledger
 from components.model_canary.component import ModelCanary
 from components.model_card.component import ModelCard
 from components.predictions.component import Predictions
 from components.report.component import Report
+from components.schema_import.component import ImportSchemaGen
 from components.similarity_index.component import SimilarityIndex
-from components.warm_start.base_model import base_model_resolver
 from pipeline.config import Config
-from pipeline.workspace import Workspace
+from pipeline.workspace import Places
 from schema import features
-from schema.catalog import label_domains
-
-STEPS = (
-    "CatalogExampleGen",
-    "StatisticsGen",
-    "ImportSchemaGen",
-    "ExampleValidator",
-    "PreviousStatistics",
-    "DataGate",
-    "Transform",
-    "Tuner",
-    "BaseModel",
-    "Trainer",
-    "Resolver",
-    "Predictions",
-    "BaselinePredictions",
-    "Evaluator",
-    "Judge",
-    "TrainPredictions",
-    "ModelCanary",
-    "ModelCard",
-    "SimilarityIndex",
-    "Pusher",
-    "LabelReview",
-    "Report",
-)
-"""All steps, each after those that it reads from."""
-
-OPTIONAL_STEPS = {
-    "Tuner": "off (tuning.enabled)",
-    "BaseModel": "off (training.warm_start)",
-    "TrainPredictions": "off (evaluation.answer_train, search.enabled)",
-    "SimilarityIndex": "off (search.enabled)",
-    "LabelReview": "off (label_review.enabled)",
-}
-"""Steps that an option takes out of the pipeline, and which option that is."""
-
-LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
-"""Steps that find an earlier run's result; they compute nothing, so no cache is asked."""
+from schema.catalog import label_domains, schema_text
 
 BEAM_ARGS = ["--runner=FnApiRunner", "--sdk_container_image=none"]
 """Beam's default runner first tries to download another one at every pipeline. No step runs in a
@@ -76,18 +43,41 @@ container of Beam's; but where none is named, TFX packs itself up for one, and e
 copy of 46 MB in the machine's temporary folder."""
 
 
-def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
-    """Wires the steps that `config` asks for, with everything they write below `workspace`."""
-    schema_file, schema = workspace.write_schema(config.catalog)
+def create_pipeline(
+    config: Config,
+    places: Places,
+    metadata_connection: metadata_store_pb2.ConnectionConfig | None = None,
+    *,
+    look_up: bool = True,
+) -> Pipeline:
+    """Wires the steps that `config` asks for.
+
+    What the run is compared with, and starts from, is looked up in the ledger here.
+
+    Args:
+        config: The catalog's options.
+        places: Where the steps read and write.
+        metadata_connection: Where TFX's local runner notes what was done; other runners have their
+            own.
+        look_up: Whether earlier runs count.
+
+    Raises:
+        UserError: the catalog's folders cannot be listed; the ledger is damaged.
+    """
+    ledger = Ledger(str(places.ledger)) if look_up else None
+    schema = config.catalog.tfmd_schema()
     trainer_options = {
         section: getattr(config, section).model_dump()
         for section in ("model", "augmentation", "training")
-    } | {"resume_dir": str(workspace.training), "code": source_fingerprint("trainer")}
+    } | {"resume_dir": str(places.training), "code": source_fingerprint("trainer")}
 
+    catalog = config.catalog.model_dump(exclude={"schema_file"})
+    split = config.split.model_dump()
     example_gen = CatalogExampleGen(
-        catalog=config.catalog.model_dump(exclude={"schema_file"}),
-        split=config.split.model_dump(),
+        catalog=catalog,
+        split=split,
         domains=label_domains(schema),
+        input_fingerprint=sources.fingerprint(catalog, split),
         code=source_fingerprint(
             "components.catalog_example_gen",
             "components.storage",
@@ -106,11 +96,18 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     statistics_gen = tfx.StatisticsGen(
         examples=examples, stats_options=statistics_options(config.catalog.slices)
     )
-    schema_gen = ImportSchemaGen(schema_file=str(schema_file)).with_id("ImportSchemaGen")
+    schema_gen = ImportSchemaGen(schema_text(schema))
     example_validator = tfx.ExampleValidator(
         statistics=statistics_gen.outputs["statistics"], schema=schema_gen.outputs["schema"]
     )
-    previous = previous_statistics_resolver(current=statistics_gen.outputs["statistics"])
+    inputs = fingerprint_of(example_gen)
+    passed = ledger.passed_before(inputs) if ledger else None
+    previous = _imported(
+        "PreviousStatistics",
+        standard_artifacts.ExampleStatistics,
+        passed,
+        "statistics",
+    )
     data_gate = DataGate(
         anomalies=example_validator.outputs["anomalies"],
         statistics=statistics_gen.outputs["statistics"],
@@ -120,7 +117,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         max_ambiguous=config.checks.max_ambiguous,
         drift=config.checks.drift,
         skew=config.checks.skew,
-        previous_statistics=previous.outputs["statistics"],
+        previous_statistics=_result_of(previous),
+        ledger=str(places.ledger),
+        inputs=inputs,
         code=source_fingerprint("components.data_gate"),
     )
     transform = tfx.Transform(
@@ -149,7 +148,8 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         custom_config=trainer_options | {"tuning": config.tuning.model_dump()},
         **learn_from,
     )
-    base_model = base_model_resolver(examples=examples)
+    base = ledger.base_for(inputs) if ledger and config.training.warm_start else None
+    base_model = _imported("BaseModel", standard_artifacts.Model, base, "model")
     trainer = tfx.Trainer(
         run_fn="trainer.training.run_fn",
         custom_config=trainer_options
@@ -163,27 +163,40 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             }
         },
         hyperparameters=(tuner.outputs["best_hyperparameters"] if config.tuning.enabled else None),
-        base_model=base_model.outputs["model"] if config.training.warm_start else None,
+        base_model=_result_of(base_model),
         **learn_from,
     )
 
-    resolver = baseline_resolver(candidate=trainer.outputs["model"])
+    training = fingerprint_of(
+        example_gen,
+        schema_gen,
+        transform,
+        trainer,
+        *([tuner] if config.tuning.enabled else []),
+        *([base_model] if base_model else []),
+    )
+    baseline = ledger.baseline_for(training) if ledger else None
+    baseline_model = _imported("BaselineModel", standard_artifacts.Model, baseline, "model")
+    baseline_judgement = _imported("BaselineJudgement", Judgement, baseline, "judgement")
     judged_parts = [features.EVAL, features.TEST]
     ask = partial(
         Predictions,
         examples,
         slices=config.catalog.slices,
         several_pictures=config.catalog.several_pictures,
-        resume_dir=str(workspace.answers),
+        resume_dir=str(places.answers),
         code=source_fingerprint("components.predictions"),
     )
     predictions = ask(trainer.outputs["model"], splits=judged_parts)
-    baseline_predictions = ask(resolver.outputs["model"], splits=judged_parts).with_id(
-        "BaselinePredictions"
+    asked_baseline = (
+        ask(_result_of(baseline_model), splits=judged_parts).with_id("BaselinePredictions")
+        if baseline_model
+        else None
     )
+    baseline_predictions = asked_baseline and asked_baseline.outputs["predictions"]
     evaluator = Evaluator(
         predictions.outputs["predictions"],
-        baseline_predictions.outputs["predictions"],
+        baseline_predictions,
         slices=config.catalog.slices,
         code=source_fingerprint("components.evaluation"),
         eval_config=eval_config(
@@ -199,10 +212,10 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
     judge = Judge(
         trainer.outputs["model"],
-        resolver.outputs["model"],
         predictions.outputs["predictions"],
-        baseline_predictions.outputs["predictions"],
-        baseline_judgement=resolver.outputs["judgement"],
+        baseline_model=_result_of(baseline_model),
+        baseline_predictions=baseline_predictions,
+        baseline_judgement=_result_of(baseline_judgement),
         gates=[gate.options() for gate in config.evaluation.gates],
         guards=config.evaluation.guards,
         automatic=config.evaluation.automatic,
@@ -210,6 +223,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         attribute_threshold=config.evaluation.attribute_threshold,
         attributes=bool(config.catalog.attribute_groups),
         several_pictures=config.catalog.several_pictures,
+        ledger=str(places.ledger),
+        inputs=inputs,
+        training=training,
         code=source_fingerprint("components.judge"),
     )
     train_predictions = ask(trainer.outputs["model"], splits=[features.TRAIN]).with_id(
@@ -266,7 +282,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             "alike": config.search.alike
             or [config.catalog.subcategory, *config.catalog.extra_labels]
         },
-        features_dir=str(workspace.features),
+        features_dir=str(places.features),
         code=source_fingerprint(
             "components.similarity_index", "schema.search_blocks", "serving.search"
         ),
@@ -281,8 +297,9 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         similarity_index=(
             similarity_index.outputs["similarity_index"] if config.search.enabled else None
         ),
-        base_directory=str(workspace.serving / config.serving.model_name),
+        base_directory=f"{places.serving}/{config.serving.model_name}",
         keep_versions=config.serving.keep_versions,
+        ledger=str(places.ledger),
     ).with_id("Pusher")
     label_review = LabelReview(
         examples=examples,
@@ -294,7 +311,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         extra_labels=config.catalog.extra_labels,
         groups=config.catalog.attribute_groups,
         name=config.name,
-        features_dir=str(workspace.features),
+        features_dir=str(places.features),
         code=source_fingerprint("components.label_review"),
     ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
     report = Report(
@@ -312,7 +329,7 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         model_run=trainer.outputs["model_run"],
         tuner_results=tuner.outputs["tuner_results"] if config.tuning.enabled else None,
         predictions=predictions.outputs["predictions"],
-        baseline_predictions=baseline_predictions.outputs["predictions"],
+        baseline_predictions=baseline_predictions,
         evaluation=evaluator.outputs["evaluation"],
         judgement=judge.outputs["judgement"],
         infra_blessing=canary.outputs["blessing"],
@@ -327,13 +344,17 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     )
     return Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(workspace.artifacts),
+        pipeline_root=str(places.artifacts),
         components=[
             *(example_gen, statistics_gen, schema_gen, example_validator),
-            *(previous, data_gate, transform),
+            *_present(previous),
+            *(data_gate, transform),
             *([tuner] if config.tuning.enabled else []),
-            *([base_model] if config.training.warm_start else []),
-            *(trainer, resolver, predictions, baseline_predictions),
+            *_present(base_model),
+            trainer,
+            *_present(baseline_model, baseline_judgement),
+            predictions,
+            *_present(asked_baseline),
             *(evaluator, judge),
             *([train_predictions] if answer_train else []),
             *(canary, model_card),
@@ -343,11 +364,38 @@ def create_pipeline(config: Config, workspace: Workspace) -> Pipeline:
             report,
         ],
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(workspace.metadata)
-        ),
+        metadata_connection_config=metadata_connection,
         beam_pipeline_args=BEAM_ARGS,
     )
+
+
+def fingerprint_of(*nodes: BaseNode) -> str:
+    """A hash of all that some steps are given as options, and of who they are."""
+    digest = hashlib.sha256()
+    for node in nodes:
+        options = sorted((key, str(value)) for key, value in node.exec_properties.items())
+        digest.update(repr((node.id, options)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _imported(
+    step: str, kind: type[types.Artifact], entry: Entry | None, name: str
+) -> Importer | None:
+    """The step that brings in what an entry of the ledger names; None where there is no entry.
+
+    Where ML Metadata knows the artifact it stays the same one, so that nothing is computed anew.
+    """
+    if entry is None:
+        return None
+    return Importer(source_uri=getattr(entry, name), artifact_type=kind).with_id(step)
+
+
+def _result_of(imported: Importer | None) -> types.BaseChannel | None:
+    return imported and imported.outputs[importer.IMPORT_RESULT_KEY]
+
+
+def _present(*nodes: BaseNode | None) -> list[BaseNode]:
+    return [node for node in nodes if node]
 
 
 def statistics_options(slices: list[str]) -> tfdv.StatsOptions:

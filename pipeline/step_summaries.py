@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
+from tfx.dsl.components.common.importer import IMPORT_RESULT_KEY
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
@@ -56,9 +57,7 @@ def _anomalies(outputs: Outputs) -> str:
 
 
 def _previous(outputs: Outputs) -> str:
-    if statistics := outputs.get("statistics"):
-        return f"drift is measured against statistics {statistics[0].id}"
-    return "no other run to measure drift against"
+    return f"drift is measured against {_imported(outputs)}"
 
 
 def _transform(outputs: Outputs) -> str:
@@ -100,16 +99,22 @@ def _trainer(outputs: Outputs) -> str:
     return "; ".join([told, *history.get("notes", ())])
 
 
-def _resolver(outputs: Outputs) -> str:
-    if models := outputs.get("model"):
-        return f"to be compared with blessed model {models[0].id}"
-    return "no other blessed model to be compared with"
-
-
 def _base_model(outputs: Outputs) -> str:
-    if models := outputs.get("model"):
-        return f"training starts from blessed model {models[0].id}"
-    return "no blessed model of other data to start from"
+    return f"training starts from the blessed {_imported(outputs)}"
+
+
+def _baseline_model(outputs: Outputs) -> str:
+    return f"to be compared with the blessed {_imported(outputs)}"
+
+
+def _baseline_judgement(outputs: Outputs) -> str:
+    return f"what was said of it: {_imported(outputs)}"
+
+
+def _imported(outputs: Outputs) -> str:
+    """An earlier run's artifact as it lies in the workspace: step, output and execution."""
+    [artifact] = outputs[IMPORT_RESULT_KEY]
+    return "/".join(artifact.uri.rstrip("/").split("/")[-3:])
 
 
 def _evaluator(outputs: Outputs) -> str:
@@ -135,6 +140,7 @@ _STOCK_STEPS: dict[str, Callable[[Outputs], str]] = {
     "Tuner": _tuner,
     "BaseModel": _base_model,
     "Trainer": _trainer,
-    "Resolver": _resolver,
+    "BaselineModel": _baseline_model,
+    "BaselineJudgement": _baseline_judgement,
     "Evaluator": _evaluator,
 }

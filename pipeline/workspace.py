@@ -1,22 +1,84 @@
-"""The folder that holds everything of one catalog's runs."""
+"""Where everything of one catalog's runs lies: a folder here, or one that a cluster knows."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipeline.config import Catalog
-from schema.catalog import catalog_schema, write_schema
+from components import storage
+from schema.catalog import schema_text
 from schema.errors import UserError
+
+
+class Places(Protocol):
+    """Where the steps of a run read and write, by paths or URLs that mean the same to all of them.
+
+    Attributes:
+        artifacts: What the steps wrote.
+        ledger: What earlier runs passed, blessed and pushed: see `components.ledger`.
+        serving: Pushed models, as TensorFlow Serving loads them: `<model>/<version>/`.
+        training: State of unfinished trainings, from which a killed run goes on.
+        answers: What an unfinished asking of a model has so far, likewise.
+        features: What the label review computes of every picture once, and keeps from run to run.
+    """
+
+    @property
+    def artifacts(self) -> Path | str: ...  # noqa: D102 Told above, like all below.
+    @property
+    def ledger(self) -> Path | str: ...  # noqa: D102
+    @property
+    def serving(self) -> Path | str: ...  # noqa: D102
+    @property
+    def training(self) -> Path | str: ...  # noqa: D102
+    @property
+    def answers(self) -> Path | str: ...  # noqa: D102
+    @property
+    def features(self) -> Path | str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ClusterPlaces:
+    """The `Places` of runs on a cluster, whose pods share an object store.
+
+    Args:
+        root: URL of the folder that holds everything.
+        scratch: A folder in the pods, for what a killed step goes on from.
+    """
+
+    root: str
+    scratch: str
+
+    @property
+    def artifacts(self) -> str:  # noqa: D102 As in `Places`, like all below.
+        return f"{self.root}/artifacts"
+
+    @property
+    def ledger(self) -> str:  # noqa: D102
+        return f"{self.root}/ledger"
+
+    @property
+    def serving(self) -> str:  # noqa: D102
+        return f"{self.root}/serving"
+
+    @property
+    def training(self) -> str:  # noqa: D102
+        return f"{self.scratch}/training"
+
+    @property
+    def answers(self) -> str:  # noqa: D102
+        return f"{self.scratch}/answers"
+
+    @property
+    def features(self) -> str:  # noqa: D102
+        return f"{self.scratch}/features"
 
 
 @dataclass(frozen=True)
@@ -34,6 +96,11 @@ class Workspace:
     def artifacts(self) -> Path:
         """What the steps wrote: `<step>/<output>/<execution>/`."""
         return self.root / "artifacts"
+
+    @property
+    def ledger(self) -> Path:
+        """What earlier runs passed, blessed and pushed: see `components.ledger`."""
+        return self.root / "ledger"
 
     @property
     def training(self) -> Path:
@@ -116,29 +183,6 @@ class Workspace:
             lock.flush()
             yield
 
-    def write_schema(self, catalog: Catalog) -> tuple[Path, schema_pb2.Schema]:
-        """Writes the schema of `catalog` and returns its file and the schema.
-
-        The file's name holds a hash of the content: ImportSchemaGen's result is cached by name.
-
-        Raises:
-          UserError: `catalog.schema_file` cannot be read.
-        """
-        schema = catalog_schema(
-            catalog.slices, catalog.schema_file, several_pictures=catalog.several_pictures
-        )
-        content = hashlib.sha256(schema.SerializeToString(deterministic=True)).hexdigest()
-        path = self.root / "schema" / f"catalog-{content[:12]}.pbtxt"
-        if not path.exists():
-            # What a full disk leaves must not be taken for the schema later.
-            unfinished = path.with_name(f".{path.name}")
-            write_schema(schema, unfinished)
-            unfinished.replace(path)
-        return path, schema
-
-    def remember_schema(self, catalog: Catalog) -> None:
-        """Makes the schema of `catalog` the `last_schema`."""
-        path, _ = self.write_schema(catalog)
-        unfinished = self.last_schema.with_name(f".{self.last_schema.name}")
-        shutil.copyfile(path, unfinished)
-        unfinished.replace(self.last_schema)
+    def remember_schema(self, schema: schema_pb2.Schema) -> None:
+        """Makes a schema the `last_schema`."""
+        storage.write_whole(str(self.last_schema), schema_text(schema).encode())

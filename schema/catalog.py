@@ -106,7 +106,7 @@ def label_domains(schema: schema_pb2.Schema) -> dict[str, list[str]]:
 
 
 def write_schema(schema: schema_pb2.Schema, path: str | Path, comments: Iterable[str] = ()) -> None:
-    """Writes the schema in text format, as `ImportSchemaGen` reads it; folders are made.
+    """Writes the schema in text format, as `read_schema` reads it; folders are made.
 
     Args:
         schema: What to write.
@@ -117,5 +117,9 @@ def write_schema(schema: schema_pb2.Schema, path: str | Path, comments: Iterable
     path.parent.mkdir(parents=True, exist_ok=True)
     # A label may hold a line break, and what follows it would be read as part of the schema.
     lines = [f"# {' '.join(comment.split())}\n" for comment in comments]
-    text = text_format.MessageToString(schema, as_utf8=True)
-    path.write_text("".join(lines) + text, encoding="utf-8")
+    path.write_text("".join(lines) + schema_text(schema), encoding="utf-8")
+
+
+def schema_text(schema: schema_pb2.Schema) -> str:
+    """The schema in text format; the same schema is the same text."""
+    return text_format.MessageToString(schema, as_utf8=True)

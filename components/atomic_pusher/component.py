@@ -18,6 +18,7 @@ from components.atomic_pusher.executor import (
     AtomicPusherExecutor,
 )
 from components.judge.artifacts import Judgement
+from components.ledger import recording
 from components.model_card.artifacts import ModelCard
 from components.similarity_index.artifacts import SimilarityIndex
 
@@ -31,6 +32,7 @@ class AtomicPusherSpec(types.ComponentSpec):
         ),
         KEEP_VERSIONS_KEY: ExecutionParameter(type=int),
         SERVING_STATE_KEY: ExecutionParameter(type=str),
+        recording.LEDGER: ExecutionParameter(type=str),
     }
     INPUTS = {
         standard_component_specs.MODEL_KEY: ChannelParameter(type=standard_artifacts.Model),
@@ -66,6 +68,7 @@ class AtomicPusher(base_component.BaseComponent):
         base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher
             copies the model and no version is ever removed.
         keep_versions: how many of the newest versions stay; see `versions.push`.
+        ledger: path or URL of the ledger, which learns of what goes live.
         serving_state: what the serving folder holds of the model before the step. It changes
             nothing but the cache's key: a result is taken from an earlier run only where the
             folder still is as that run left it. Whoever runs the pipeline sets it.
@@ -82,6 +85,7 @@ class AtomicPusher(base_component.BaseComponent):
         infra_blessing: types.BaseChannel,
         base_directory: str,
         keep_versions: int,
+        ledger: str,
         evaluation: types.BaseChannel | None = None,
         judgement: types.BaseChannel | None = None,
         model_card: types.BaseChannel | None = None,
@@ -102,6 +106,7 @@ class AtomicPusher(base_component.BaseComponent):
                 ),
                 keep_versions=keep_versions,
                 serving_state=serving_state,
+                ledger=ledger,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -6,6 +6,6 @@ learned from and who judges and `division` applies it to all products, `examples
 names every reason. `ingestion` joins them in one Beam pipeline, between whose stages records go
 through files (`spill`); `catalog` runs it and judges the counts.
 All of these start without TFX and TensorFlow, because every Beam worker imports them; only
-`component`, `driver`, `executor` and `artifacts` know TFX. Statistics of the Examples are
+`component`, `executor` and `artifacts` know TFX. Statistics of the Examples are
 StatisticsGen's and DataGate's business.
 """

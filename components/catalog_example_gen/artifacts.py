@@ -8,13 +8,13 @@ from tfx.types import artifact
 class Rejects(artifact.Artifact):
     """A folder with rejects.csv, one line for each rejected row, and summary.json, the counts."""
 
-    TYPE_NAME = "Rejects"
+    TYPE_NAME = "components.Rejects"
 
 
 class Conflicts(artifact.Artifact):
     """A folder with conflicts.csv, one line for each, and conflicts.json, how many of each kind."""
 
-    TYPE_NAME = "Conflicts"
+    TYPE_NAME = "components.Conflicts"
 
 
 class Corrections(artifact.Artifact):
@@ -23,4 +23,4 @@ class Corrections(artifact.Artifact):
     Empty where `catalog.corrections` names no file.
     """
 
-    TYPE_NAME = "Corrections"
+    TYPE_NAME = "components.Corrections"

@@ -9,7 +9,7 @@ from typing import Any
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts
 
-from components.catalog_example_gen import driver, executor
+from components.catalog_example_gen import executor
 from components.catalog_example_gen.artifacts import Conflicts, Corrections, Rejects
 
 
@@ -21,7 +21,7 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
         executor.SPLIT: component_spec.ExecutionParameter(type=str),
         executor.DOMAINS: component_spec.ExecutionParameter(type=str),
         executor.CODE: component_spec.ExecutionParameter(type=str),
-        driver.INPUT_FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.INPUT_FINGERPRINT: component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {
@@ -35,18 +35,19 @@ class CatalogExampleGenSpec(component_spec.ComponentSpec):
 class CatalogExampleGen(base_beam_component.BaseBeamComponent):
     """Turns every row of the CSV into an Example or a reject with a reason.
 
-    Runs again when an option, the labels or a picture have changed, and only then: see `driver`.
+    Runs again when an option, the labels or a picture have changed, and only then: a step's inputs
+    are known by their artifacts, and a catalog is none, so its fingerprint is one of the options.
     """
 
     SPEC_CLASS = CatalogExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
-    DRIVER_CLASS = driver.Driver
 
     def __init__(
         self,
         catalog: Mapping[str, Any],
         split: Mapping[str, Any],
         domains: Mapping[str, Sequence[str]],
+        input_fingerprint: str,
         code: str = "",
     ) -> None:
         """Names the catalog.
@@ -56,6 +57,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
             split: The config's section `split` as a plain dict.
             domains: The allowed labels of the levels that the schema closes, as
                 `schema.catalog.label_domains` gives them.
+            input_fingerprint: Of the labels and the pictures, see `sources.fingerprint`.
             code: Fingerprint of this package's sources; another one ingests anew.
         """
         super().__init__(
@@ -65,6 +67,7 @@ class CatalogExampleGen(base_beam_component.BaseBeamComponent):
                     executor.SPLIT: json.dumps(dict(split), sort_keys=True),
                     executor.DOMAINS: json.dumps(dict(domains), sort_keys=True),
                     executor.CODE: code,
+                    executor.INPUT_FINGERPRINT: input_fingerprint,
                     executor.EXAMPLES: channel.Channel(type=standard_artifacts.Examples),
                     executor.REJECTS: channel.Channel(type=Rejects),
                     executor.CONFLICTS: channel.Channel(type=Conflicts),

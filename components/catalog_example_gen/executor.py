@@ -17,6 +17,7 @@ from schema import features
 CATALOG = "catalog"
 SPLIT = "split"
 DOMAINS = "domains"
+INPUT_FINGERPRINT = "input_fingerprint"
 CODE = "code"
 EXAMPLES = "examples"
 REJECTS = "rejects"

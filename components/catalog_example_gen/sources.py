@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from components import storage
+from components.catalog_example_gen import folder
 from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, DeepFashion
 from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns, Row, Survey, glance, read_rows, survey
@@ -67,6 +68,23 @@ def source_of(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> Source:
         columns=columns,
         delimiter=catalog["delimiter"],
     )
+
+
+def fingerprint(catalog: Mapping[str, Any], split: Mapping[str, Any]) -> str:
+    """Changes when a file that an ingest reads changes, comes or goes: see `folder.fingerprint`.
+
+    Args:
+        catalog: The config's section `catalog`, a plain dict.
+        split: The config's section `split`, a plain dict.
+
+    Raises:
+        UserError: A folder of pictures cannot be listed.
+    """
+    files = source_of(catalog, split).files
+    if catalog.get("corrections"):
+        files = [*files, catalog["corrections"]]
+    images = os.path.join(catalog["folder"], catalog["images"])
+    return folder.fingerprint(files, images, catalog["links"])
 
 
 @dataclass(frozen=True)

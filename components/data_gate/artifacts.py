@@ -8,4 +8,4 @@ from tfx.types import artifact
 class DataGateVerdict(artifact.Artifact):
     """A folder with verdict.json: what was found, and which severity would have stopped the run."""
 
-    TYPE_NAME = "DataGateVerdict"
+    TYPE_NAME = "components.DataGateVerdict"

@@ -8,6 +8,7 @@ from tfx.types import channel, component_spec, standard_artifacts
 from components.catalog_example_gen.artifacts import Rejects
 from components.data_gate import executor
 from components.data_gate.artifacts import DataGateVerdict
+from components.ledger import recording
 
 
 class DataGateSpec(component_spec.ComponentSpec):
@@ -19,6 +20,8 @@ class DataGateSpec(component_spec.ComponentSpec):
         executor.MAX_AMBIGUOUS: component_spec.ExecutionParameter(type=float),
         executor.DRIFT: component_spec.ExecutionParameter(type=float, optional=True),
         executor.SKEW: component_spec.ExecutionParameter(type=float, optional=True),
+        recording.LEDGER: component_spec.ExecutionParameter(type=str),
+        recording.INPUTS: component_spec.ExecutionParameter(type=str),
         executor.CODE: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -58,6 +61,9 @@ class DataGate(base_component.BaseComponent):
         drift: float | None = None,
         skew: float | None = None,
         previous_statistics: channel.BaseChannel | None = None,
+        *,
+        ledger: str,
+        inputs: str,
         code: str = "",
     ) -> None:
         """Names what is judged.
@@ -74,6 +80,8 @@ class DataGate(base_component.BaseComponent):
                 never does.
             skew: Distance of another split from train above which to warn; None never does.
             previous_statistics: ExampleStatistics of an earlier run, or none.
+            ledger: Path or URL of the ledger, which learns of data that pass.
+            inputs: Fingerprint of the catalog and of all that made Examples of it.
             code: Fingerprint of this package's sources; another one judges anew.
         """
         super().__init__(
@@ -87,6 +95,8 @@ class DataGate(base_component.BaseComponent):
                     executor.MAX_AMBIGUOUS: max_ambiguous,
                     executor.DRIFT: drift,
                     executor.SKEW: skew,
+                    recording.LEDGER: ledger,
+                    recording.INPUTS: inputs,
                     executor.CODE: code,
                     executor.PREVIOUS_STATISTICS: previous_statistics,
                     executor.VERDICT: channel.Channel(type=DataGateVerdict),

@@ -24,7 +24,6 @@ from components.catalog_example_gen.rejects import (
 )
 from components.data_gate.distances import Statistics, drift, skew, too_far
 from components.data_gate.findings import WARNING, Distance, Finding, findings, stopping
-from components.data_gate.previous import STATISTICS_ID
 from components.data_gate.verdict import Verdict, write_verdict
 from schema import features
 from schema.errors import UserError
@@ -84,7 +83,12 @@ class Executor(base_executor.BaseExecutor):
         train = measured[features.TRAIN]
         distances: list[Distance] = []
         for previous in input_dict.get(PREVIOUS_STATISTICS, []):
-            earlier = _statistics(previous, features.TRAIN)
+            # By the folder alone: what comes from an earlier run may have lost its properties.
+            path = os.path.join(
+                previous.uri, f"Split-{features.TRAIN}", statistics_gen.DEFAULT_FILE_NAME
+            )
+            with fileio.open(path, "rb") as file:
+                earlier = Statistics.FromString(file.read())
             distances += drift(train, earlier, schema, exec_properties.get(DRIFT))
         for split in splits:
             if split != features.TRAIN:
@@ -100,7 +104,6 @@ class Executor(base_executor.BaseExecutor):
             )
 
         write_verdict(Verdict(stop_on, found, distances), verdict.uri)
-        verdict.set_int_custom_property(STATISTICS_ID, statistics.id)
         verdict.set_string_custom_property("summary", _sentence(found, ingested))
 
 

@@ -39,7 +39,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
 
     Args:
         predictions: The candidate's answers.
-        baseline_predictions: Those of the last blessed model about the same products.
+        baseline_predictions: Those of the last blessed model about the same products, if any.
         eval_config: What to compute, see `eval_config.eval_config`.
         slices: The catalog's slice columns.
         code: A fingerprint of the sources, so that changed ones are not taken from the cache.
@@ -51,7 +51,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
     def __init__(
         self,
         predictions: types.BaseChannel,
-        baseline_predictions: types.BaseChannel,
+        baseline_predictions: types.BaseChannel | None = None,
         *,
         eval_config: config_pb2.EvalConfig,
         slices: Sequence[str],

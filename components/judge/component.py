@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from components.judge import artifacts, executor
+from components.ledger import recording
 from components.predictions.artifacts import Predictions
 
 
@@ -26,6 +27,9 @@ class JudgeSpec(ComponentSpec):
         executor.SEVERAL_PICTURES: ExecutionParameter(type=int),
         executor.GUARDS: ExecutionParameter(type=int),
         executor.AUTOMATIC: ExecutionParameter(type=float, optional=True),
+        recording.LEDGER: ExecutionParameter(type=str),
+        recording.INPUTS: ExecutionParameter(type=str),
+        recording.TRAINING: ExecutionParameter(type=str),
         executor.CODE: ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -46,8 +50,8 @@ class Judge(base_component.BaseComponent):
 
     Args:
         model: The candidate.
-        baseline_model: The last blessed model.
         predictions: The candidate's answers.
+        baseline_model: The last blessed model, if there is one.
         baseline_predictions: Those of the last blessed model, about the same products.
         baseline_judgement: What the Judge said of that one, on the products of its own run.
         gates: Fields of `gates.Gate`, in the order in which they are told.
@@ -58,6 +62,9 @@ class Judge(base_component.BaseComponent):
         attribute_threshold: Score from which an attribute counts as predicted.
         attributes: Whether the catalog has attributes.
         several_pictures: Whether products may have several pictures.
+        ledger: Path or URL of the ledger, which learns of models that are blessed.
+        inputs: Fingerprint of the data that the candidate learned from, as DataGate has it.
+        training: Fingerprint of those and of all else that the training was given.
         code: A fingerprint of the sources, so that changed ones are not taken from the cache.
     """
 
@@ -67,10 +74,10 @@ class Judge(base_component.BaseComponent):
     def __init__(
         self,
         model: types.BaseChannel,
-        baseline_model: types.BaseChannel,
         predictions: types.BaseChannel,
-        baseline_predictions: types.BaseChannel,
         *,
+        baseline_model: types.BaseChannel | None = None,
+        baseline_predictions: types.BaseChannel | None = None,
         baseline_judgement: types.BaseChannel | None = None,
         gates: Sequence[Mapping[str, Any]],
         guards: bool = True,
@@ -79,6 +86,9 @@ class Judge(base_component.BaseComponent):
         attribute_threshold: float,
         attributes: bool = True,
         several_pictures: bool = False,
+        ledger: str,
+        inputs: str,
+        training: str,
         code: str = "",
     ) -> None:
         super().__init__(
@@ -96,6 +106,9 @@ class Judge(base_component.BaseComponent):
                     executor.ATTRIBUTE_THRESHOLD: attribute_threshold,
                     executor.ATTRIBUTES: int(attributes),
                     executor.SEVERAL_PICTURES: int(several_pictures),
+                    recording.LEDGER: ledger,
+                    recording.INPUTS: inputs,
+                    recording.TRAINING: training,
                     executor.CODE: code,
                     executor.BLESSING: types.Channel(type=standard_artifacts.ModelBlessing),
                     executor.JUDGEMENT: types.Channel(type=artifacts.Judgement),

@@ -16,7 +16,6 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.judge import answers, judgement
-from components.judge.artifacts import JUDGED_MODEL_ID
 from components.judge.automatic import automatic
 from components.judge.certainty import View
 from components.judge.gates import Gate, Products, guards, judge
@@ -61,7 +60,6 @@ class Executor(base_executor.BaseExecutor):
         slices = json.loads(exec_properties[SLICES])
         threshold = exec_properties[ATTRIBUTE_THRESHOLD]
         candidate = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
-        model = artifact_utils.get_single_instance(input_dict[MODEL])
         products = _products(input_dict, exec_properties)
         levels = [
             level
@@ -81,7 +79,6 @@ class Executor(base_executor.BaseExecutor):
 
         verdict = artifact_utils.get_single_instance(output_dict[JUDGEMENT])
         judgement.write(told, verdict.uri)
-        verdict.set_int_custom_property(JUDGED_MODEL_ID, model.id)
         verdict.set_string_custom_property(
             "summary", f"{'blessed' if told.blessed else 'not blessed'}: {told.summary}"
         )

@@ -8,4 +8,4 @@ from tfx.types import artifact
 class LabelReview(artifact.Artifact):
     """A folder with label_review.csv, and `page` with label_review.html and pictures beside it."""
 
-    TYPE_NAME = "LabelReview"
+    TYPE_NAME = "components.LabelReview"

@@ -8,4 +8,4 @@ from tfx.types import artifact
 class ModelCard(artifact.Artifact):
     """A folder with the files of a card, all of which go into the pushed version."""
 
-    TYPE_NAME = "ModelCard"
+    TYPE_NAME = "components.ModelCard"

@@ -11,4 +11,4 @@ class Predictions(artifact.Artifact):
     Empty where there was no model to be asked.
     """
 
-    TYPE_NAME = "Predictions"
+    TYPE_NAME = "components.Predictions"

@@ -25,7 +25,7 @@ class PredictionsSpec(ComponentSpec):
     }
     INPUTS = {
         executor.EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
-        executor.MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True),
+        executor.MODEL: ChannelParameter(type=standard_artifacts.Model),
     }
     OUTPUTS = {executor.PREDICTIONS: ChannelParameter(type=artifacts.Predictions)}
 
@@ -35,7 +35,7 @@ class Predictions(base_beam_component.BaseBeamComponent):
 
     Args:
         examples: What to ask about.
-        model: Who is asked. A channel without an artifact leaves the result empty.
+        model: Who is asked.
         splits: Which splits.
         slices: The catalog's slice columns, which the table has too.
         several_pictures: Whether products may have several pictures.

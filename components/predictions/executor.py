@@ -37,16 +37,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Fills the artifact `predictions`; leaves it empty where there is no model.
+        """Fills the artifact `predictions`.
 
         Raises:
             UserError: the model cannot be asked.
         """
         predictions = artifact_utils.get_single_instance(output_dict[PREDICTIONS])
         fileio.makedirs(predictions.uri)
-        if not input_dict.get(MODEL):
-            predictions.set_string_custom_property("summary", "no other blessed model to be asked")
-            return
         model = artifact_utils.get_single_instance(input_dict[MODEL])
         splits = json.loads(exec_properties[SPLITS])
         # A killed step leaves the files that it was done with, and a step's own output is removed.

@@ -8,4 +8,4 @@ from tfx.types import artifact
 class HtmlReport(artifact.Artifact):
     """A folder with index.html, the page, `files-*`, what it shows when asked, and metrics.json."""
 
-    TYPE_NAME = "HtmlReport"
+    TYPE_NAME = "components.HtmlReport"

@@ -24,4 +24,4 @@ MAP_FILE = "map.json"
 class SimilarityIndex(artifact.Artifact):
     """A folder with `INDEX_FOLDER`, see `serving.search.catalog`, `QUALITY_FILE`, `MAP_FILE`."""
 
-    TYPE_NAME = "SimilarityIndex"
+    TYPE_NAME = "components.SimilarityIndex"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from components.catalog_example_gen.deepfashion import COLUMNS_OF_FORMAT, IMAGE_
 from pipeline.config.columns import column_name, group_name
 from pipeline.config.section import Positive, Section
 from schema import features
+
+if TYPE_CHECKING:
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 class Catalog(Section):
@@ -161,6 +164,17 @@ class Catalog(Section):
         if unset := re.search(r"\$\{?(\w+)", path or ""):
             raise ValueError(f"the environment variable {unset[1]} is not set")
         return path
+
+    def tfmd_schema(self) -> schema_pb2.Schema:
+        """What the data of this catalog must look like.
+
+        Raises:
+            UserError: `schema_file` cannot be read.
+        """
+        # Here, because most of what reads a config needs no schema.
+        from schema.catalog import catalog_schema
+
+        return catalog_schema(self.slices, self.schema_file, several_pictures=self.several_pictures)
 
     @property
     def attribute_groups(self) -> list[str]:

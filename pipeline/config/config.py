@@ -12,6 +12,7 @@ from pipeline.config.beam import Beam
 from pipeline.config.catalog import Catalog
 from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
+from pipeline.config.kubeflow import Kubeflow
 from pipeline.config.label_review import LabelReview
 from pipeline.config.model import Model
 from pipeline.config.search import Search
@@ -39,6 +40,7 @@ class Config(Section):
     label_review: LabelReview = LabelReview()
     search: Search = Search()
     serving: Serving = Serving()
+    kubeflow: Kubeflow = Kubeflow()
 
     @field_validator("evaluation")
     @classmethod

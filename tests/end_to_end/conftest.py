@@ -13,11 +13,10 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.demo_catalog import draw_demo_catalog
+from pipeline.steps import LOOK_UPS
 from pipeline.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
-
-LOOK_UPS = {"PreviousStatistics", "BaseModel", "Resolver"}
 
 QUICK = [
     "evaluation.gates=[]",

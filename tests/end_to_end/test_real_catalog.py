@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config
-from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS
+from pipeline.steps import LOOK_UPS, OPTIONAL_STEPS, STEPS
 from pipeline.workspace import Workspace
 from serving.client import CatalogClient
 from tests.end_to_end.conftest import SEARCHED

@@ -26,7 +26,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from benchmarks import published
 from components.predictions import table
-from pipeline.pipeline import LOOK_UPS, OPTIONAL_STEPS, STEPS
+from pipeline.steps import LOOK_UPS, OPTIONAL_STEPS, STEPS
 from tests.end_to_end.conftest import SEARCHED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -204,7 +204,7 @@ def test_another_option_of_training_trains_again_and_ingests_nothing(demo_runs):
         *("ModelCanary", "ModelCard", "Pusher", "Report", *SEARCHED),
     }
     assert len(versions(demo_runs)) == 2
-    assert "compared with blessed model" in demo_runs.results["Resolver"].summary
+    assert "compared with the blessed Trainer/model/" in demo_runs.results["BaselineModel"].summary
 
 
 def test_what_the_cache_pushed_goes_live_again_where_it_no_longer_is(demo_runs):

@@ -44,8 +44,8 @@ class Runs:
 
     def run(self, **checks):
         """Returns the steps that were computed and what the gate found."""
-        from pipeline.local_runner import ObservedLocalDagRunner
-        from pipeline.pipeline import LOOK_UPS, create_pipeline
+        from pipeline.local_runner import ObservedLocalDagRunner, local_pipeline
+        from pipeline.steps import LOOK_UPS
 
         config = Config(
             catalog=Catalog(
@@ -57,7 +57,7 @@ class Runs:
             checks=Checks(**checks),
         )
         runner = ObservedLocalDagRunner(self.observer, last="DataGate")
-        runner.run(create_pipeline(config, self.workspace))
+        runner.run(local_pipeline(config, self.workspace))
         computed = {step for step, state in self.observer.states.items() if state == "done"}
         verdict = read_verdict(runner.results["DataGate"].outputs["verdict"][0].uri)
         return computed - LOOK_UPS, verdict

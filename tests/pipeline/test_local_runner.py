@@ -14,6 +14,7 @@ from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.atomic_pusher import versions
 from components.atomic_pusher.component import AtomicPusher
+from components.ledger.ledger import Ledger, Pushed
 from pipeline import local_runner
 
 
@@ -68,6 +69,7 @@ class Runs:
             infra_blessing=canary.outputs["blessing"],
             base_directory=str(self.serving),
             keep_versions=keep,
+            ledger=str(self.root / "ledger"),
         ).with_id("Pusher")
         runner = local_runner.ObservedLocalDagRunner(_Unobserved(), last="Pusher")
         runner.run(
@@ -132,6 +134,15 @@ def test_after_every_run_that_model_is_live_which_was_asked_for(runs, order, kee
         if content == live:
             assert state == "cached"
         live = content
+
+
+def test_the_ledger_knows_what_is_live_whether_it_was_pushed_or_taken_from_the_cache(runs):
+    """What is next compared with the last one must not be compared with one that it replaced."""
+    for content in "abba":
+        runs.run(content)
+        last = next(Ledger(str(runs.root / "ledger")).entries(Pushed))
+        assert last.destination == str(runs.live().folder)
+    assert len(list((runs.root / "ledger" / "pushed").iterdir())) == 3
 
 
 def test_a_version_that_was_removed_is_pushed_again(runs):

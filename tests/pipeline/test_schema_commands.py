@@ -52,7 +52,7 @@ def test_a_config_alone_is_compared_with_its_last_run(shop):
 
     place = Workspace(shop.parent / "workspace" / "shop")
     place.create()
-    place.remember_schema(load_config(shop).catalog)
+    place.remember_schema(load_config(shop).catalog.tfmd_schema())
     assert seamline("diff", shop) == (0, "Nothing has changed.")
     shutil.copy(DEMO_FILE, shop.with_name("closed.pbtxt"))
     shop.write_text(shop.read_text().replace("catalog: {", "catalog: {schema_file: closed.pbtxt, "))

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from pipeline.config import Catalog
 from pipeline.workspace import Workspace
 from schema.errors import UserError
 
@@ -67,13 +66,3 @@ def test_a_workspace_may_have_any_other_name(tmp_path):
     (place.root / "part" / "data.gz").write_bytes(b"")
     found = io_utils.fileio.glob(io_utils.all_files_pattern(str(place.root / "part")))
     assert found == [str(place.root / "part" / "data.gz")]
-
-
-def test_the_schema_file_changes_its_name_exactly_when_the_schema_changes(workspace):
-    catalog = Catalog(folder="shop", category="kind", subcategory="type", slices=["gender"])
-    first, schema = workspace.write_schema(catalog)
-    again, _ = workspace.write_schema(catalog)
-    other, _ = workspace.write_schema(catalog.model_copy(update={"slices": ["brand"]}))
-    assert first == again
-    assert first != other
-    assert "gender" in {feature.name for feature in schema.feature}

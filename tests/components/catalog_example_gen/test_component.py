@@ -14,6 +14,7 @@ from tfx.orchestration.local import local_dag_runner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.types import artifact_utils
 
+from components.catalog_example_gen import sources
 from components.catalog_example_gen.component import CatalogExampleGen
 from pipeline.config import Catalog, Split
 from pipeline.demo_catalog import draw_demo_catalog
@@ -39,8 +40,9 @@ class Workspace:
             attributes=["colour"],
             slices=["gender"],
         )
+        options = catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump()
         component = CatalogExampleGen(
-            catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump(), {}
+            *options, {}, sources.fingerprint(*options)
         ).with_beam_pipeline_args(BEAM_ARGS)
         local_dag_runner.LocalDagRunner().run(
             tfx_pipeline.Pipeline(
@@ -99,7 +101,7 @@ def test_it_hands_on_examples_of_three_splits_and_the_rejects(workspace: Workspa
     names = examples.properties["split_names"].string_value
     assert artifact_utils.decode_split_names(names) == ["train", "eval", "test"]
     assert examples.custom_properties["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
-    summary = json.loads((Path(outputs["Rejects"].uri) / "summary.json").read_text())
+    summary = json.loads((Path(outputs["components.Rejects"].uri) / "summary.json").read_text())
     assert examples.custom_properties["summary"].string_value == (
         f"{summary['accepted']} products, {summary['rejected']} rejected"
     )
@@ -123,7 +125,7 @@ def test_a_run_that_can_use_nothing_fails_and_keeps_the_list_of_rejects(
 
 
 def test_it_compiles_for_other_orchestrators(workspace: Workspace) -> None:
-    component = CatalogExampleGen({"folder": "x"}, {}, {"category": ["a"]})
+    component = CatalogExampleGen({"folder": "x"}, {}, {"category": ["a"]}, "")
     pipeline = tfx_pipeline.Pipeline("ingest", "root", components=[component])
     node = compiler.Compiler().compile(pipeline).nodes[0].pipeline_node
     assert json.loads(node.parameters.parameters["domains"].field_value.string_value) == {

@@ -19,9 +19,9 @@ from PIL import Image
 from components.catalog_example_gen import corrections
 from components.catalog_example_gen.catalog import ingest_catalog
 from components.catalog_example_gen.corrections import check_corrections, read_corrections
-from components.catalog_example_gen.driver import _corrections
 from components.catalog_example_gen.preflight import check_catalog
 from components.catalog_example_gen.rows import Columns, read_rows
+from components.catalog_example_gen.sources import fingerprint
 from pipeline.config import Catalog, Split
 from schema import features
 from schema.errors import UserError
@@ -211,9 +211,16 @@ def test_labels_with_the_separator_in_them_come_back(tmp_path: Path) -> None:
     assert products["p1"].attributes == ("colour=e",)
 
 
-def test_the_driver_looks_at_the_file(tmp_path: Path) -> None:
-    assert _corrections({"corrections": "a.csv"}) == ["a.csv"]
-    assert _corrections({"corrections": None}) == _corrections({}) == []
+def test_the_fingerprint_looks_at_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    catalog = Catalog(folder=str(tmp_path), category="a", subcategory="b").model_dump()
+
+    def seen(**given: str) -> str:
+        return fingerprint(catalog | given, Split().model_dump())
+
+    without, missing = seen(), seen(corrections=str(path))
+    path.write_text("id,column,from,to\n")
+    assert without == missing != seen(corrections=str(path))
 
 
 def picture(seed: int) -> bytes:

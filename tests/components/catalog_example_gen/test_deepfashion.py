@@ -741,7 +741,7 @@ def test_the_component_runs_again_when_one_of_the_annotation_files_has_changed(
     connection = sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
 
     def run() -> int:
-        component = CatalogExampleGen(catalog.model_dump(), Split().model_dump(), {})
+        component = CatalogExampleGen(catalog.model_dump(), Split().model_dump(), {}, "")
         LocalDagRunner().run(
             Pipeline(
                 pipeline_name="ingest",

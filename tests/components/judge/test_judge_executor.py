@@ -60,9 +60,7 @@ def judge(tmp_path):
 
         inputs = {
             "model": [artifact(standard_artifacts.Model, model, 17)],
-            "baseline_model": [],
             "predictions": [artifact(Predictions, candidate, 2)],
-            "baseline_predictions": [],
         }
         if last:
             inputs["baseline_model"] = [artifact(standard_artifacts.Model, "/the/last", 11)]
@@ -70,10 +68,14 @@ def judge(tmp_path):
         if before:
             judgement.write(before, tmp_path / "before")
             inputs["baseline_judgement"] = [artifact(Judgement, tmp_path / "before", 6)]
-        channels = [types.Channel(type=standard_artifacts.Model)] * 2
-        channels += [types.Channel(type=Predictions)] * 2
         component = Judge(
-            *channels, gates=gates, slices=["gender"], attribute_threshold=0.75, **options
+            types.Channel(type=standard_artifacts.Model),
+            types.Channel(type=Predictions),
+            gates=gates,
+            slices=["gender"],
+            attribute_threshold=0.75,
+            **dict.fromkeys(("ledger", "inputs", "training"), ""),
+            **options,
         )
         blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing", 4)
         told = artifact(Judgement, tmp_path / "judgement", 5)

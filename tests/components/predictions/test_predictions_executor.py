@@ -33,9 +33,7 @@ def run(examples_folder, tmp_path):
         examples = artifact(standard_artifacts.Examples, examples_folder)
         examples.split_names = '["test"]'
         made = artifact(PredictionsArtifact, tmp_path / "predictions")
-        inputs = {"examples": [examples], "model": []}
-        if model:
-            inputs["model"] = [artifact(standard_artifacts.Model, model)]
+        inputs = {"examples": [examples], "model": [artifact(standard_artifacts.Model, model)]}
         component = Predictions(
             types.Channel(type=standard_artifacts.Examples),
             types.Channel(type=standard_artifacts.Model),
@@ -76,12 +74,6 @@ def test_every_product_of_the_split_is_answered_as_the_model_does(run, model, ju
         np.stack(found["attributes/scores"].to_numpy()), judged.scores["attributes"]
     )
     assert not (tmp_path / "resume").exists() or not list((tmp_path / "resume").iterdir())
-
-
-def test_without_a_model_nothing_is_answered_and_that_is_said(run):
-    made = run(None)
-    assert table.read(made.uri, "test") is None
-    assert made.get_string_custom_property("summary") == "no other blessed model to be asked"
 
 
 def test_a_killed_step_goes_on_with_the_files_that_it_was_not_done_with(run, model, monkeypatch):
