@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -232,6 +233,85 @@ def run(
         place = Workspace((workspace or Path("workspace") / options.name).absolute())
         blessed = run_in_console(options, place, verbose)
     raise typer.Exit(0 if blessed else NOT_BLESSED)
+
+
+Image = Annotated[
+    str | None,
+    typer.Option(help="Container image of all steps; else `kubeflow.image`.", metavar="IMAGE"),
+]
+
+
+@app.command("compile")
+def compile_command(
+    config: ConfigArgument,
+    image: Image = None,
+    output: Annotated[
+        Path, typer.Option(help="The file that Kubeflow Pipelines takes.", metavar="FILE")
+    ] = Path("pipeline.yaml"),
+    look_up: Annotated[
+        bool,
+        typer.Option(
+            "--look-up/--no-look-up",
+            help="Ask the ledger below `kubeflow.root` what the run is compared with.",
+        ),
+    ] = True,
+    overrides: Overrides = None,
+) -> None:
+    """Write the pipeline as Kubeflow Pipelines runs it, for its page or its client.
+
+    What is compared with what is looked up now, so a file stands for one run: `seamline submit`
+    compiles anew each time.
+
+    Example: `seamline compile shop.yaml --image registry/seamline:1 --output pipeline.yaml`
+    """
+    with _clear_errors(False, output.parent):
+        from pipeline.config import load_config
+
+        options = load_config(config, overrides or [])
+        _quiet_libraries()
+        from pipeline.kubeflow.commands import compile_to
+
+        compile_to(output, options, image, look_up)
+
+
+@app.command()
+def submit(
+    config: ConfigArgument,
+    host: Annotated[
+        str, typer.Option(help="Address of Kubeflow Pipelines, as a browser opens it.")
+    ],
+    image: Image = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Where the installation has several users.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Wait for the run's end, and tell of every step.")
+    ] = False,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Start again and again: seconds, minutes, hours, day of the month, month, day of "
+            "the week, as in `0 0 3 * * 1`.",
+            metavar="CRON",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run the pipeline on a cluster's Kubeflow Pipelines.
+
+    What earlier runs left is looked up below `kubeflow.root`, and the catalog is looked at, so that
+    a changed picture is noticed. `KFP_TOKEN` may hold a bearer token.
+
+    Example: `seamline submit shop.yaml --host http://localhost:8080 --follow`
+    """
+    with _clear_errors(False):
+        from pipeline.config import load_config
+
+        options = load_config(config, overrides or [])
+        _quiet_libraries()
+        from pipeline.kubeflow.commands import submit as submit_run
+
+        submit_run(options, host, image, namespace=namespace, follow=follow, schedule=schedule)
 
 
 @app.command()
@@ -1188,6 +1268,12 @@ def index_baseline(
         models = _serving_folder(workspace, model)
         place = Workspace(workspace.absolute())
         baseline_in_console(place, models, backbone, height, width, verbose)
+
+
+def _quiet_libraries() -> None:
+    """Keeps what libraries say of themselves while they load off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
 
 
 def _is_config(path: Path) -> bool:

@@ -49,6 +49,7 @@ def create_pipeline(
     metadata_connection: metadata_store_pb2.ConnectionConfig | None = None,
     *,
     look_up: bool = True,
+    input_fingerprint: str | None = None,
 ) -> Pipeline:
     """Wires the steps that `config` asks for.
 
@@ -60,6 +61,7 @@ def create_pipeline(
         metadata_connection: Where TFX's local runner notes what was done; other runners have their
             own.
         look_up: Whether earlier runs count.
+        input_fingerprint: Of the labels and the pictures, where this machine does not see them.
 
     Raises:
         UserError: the catalog's folders cannot be listed; the ledger is damaged.
@@ -77,7 +79,7 @@ def create_pipeline(
         catalog=catalog,
         split=split,
         domains=label_domains(schema),
-        input_fingerprint=sources.fingerprint(catalog, split),
+        input_fingerprint=input_fingerprint or sources.fingerprint(catalog, split),
         code=source_fingerprint(
             "components.catalog_example_gen",
             "components.storage",
