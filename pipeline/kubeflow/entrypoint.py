@@ -75,6 +75,12 @@ class Copies:
                 return f"{scheme}://{path.removeprefix(below)}"
         return path
 
+    def in_words(self, sentence: str) -> str:
+        """A sentence with the URLs in place of the paths of their copies."""
+        for scheme, name in _FOLDERS.items():
+            sentence = sentence.replace(os.path.join(self.folder, name) + "/", f"{scheme}://")
+        return sentence
+
 
 def run(arguments: Sequence[str]) -> None:
     """Runs a step, and leaves in the launcher's output file what became of it.
@@ -187,7 +193,7 @@ def _note(given: Mapping[str, Any], told: Mapping[str, Any], defined: Mapping[st
         parsed.inputs.parameter_values,
         parsed.inputs.parameters,
         json_format.ParseDict(
-            defined, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True
+            dict(defined), pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True
         ),
     )
     record(_known(parsed.inputs.artifacts), _known(parsed.outputs.artifacts), options)
@@ -199,10 +205,12 @@ def _known(artifacts: Any) -> dict[str, list[types.Artifact]]:
 
 def main() -> int:
     """Entry point; returns the exit status."""
+    arguments = sys.argv[1:]
     try:
-        run(sys.argv[1:])
+        run(arguments)
     except UserError as error:
-        print(error, file=sys.stderr)
+        args, _ = _parsed(arguments)
+        print(Copies(args.copies).in_words(str(error)), file=sys.stderr)
         return 1
     return 0
 
