@@ -84,7 +84,7 @@ def test_nothing_is_named_that_only_this_machine_knows(config, catalog):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("more", "told"),
     [
         (["kubeflow.volumes={}"], "catalog.folder is .*kubeflow.volumes"),
         (["catalog.corrections=/elsewhere/a.csv"], "catalog.corrections is /elsewhere/a.csv"),
@@ -92,9 +92,9 @@ def test_nothing_is_named_that_only_this_machine_knows(config, catalog):
         (["kubeflow.root=null"], "kubeflow.root is missing"),
     ],
 )
-def test_what_the_pods_cannot_see_is_named(config, options, told):
+def test_what_the_pods_cannot_see_is_named(config, more, told):
     with pytest.raises(UserError, match=told):
-        compiled(config(*options), "seamline:1", look_up=False)
+        compiled(config(*more), "seamline:1", look_up=False)
 
 
 def test_without_an_image_nothing_is_compiled(config):
