@@ -138,6 +138,19 @@ class _Inverted:
         return max(probes, int(enough.argmax(axis=1).max()) + 1)
 
 
+@dataclass(frozen=True)
+class _TooPoor:
+    """That an inverted file was made and finds too few, so that it need not be made again.
+
+    Attributes:
+        rows: how many it was over.
+        recall: what it reached.
+    """
+
+    rows: int
+    recall: float
+
+
 class FaissIndex(LocalIndex):
     """Products in an inverted file (IVF) of 8 bits a dimension, compared again by their vectors.
 
@@ -146,7 +159,8 @@ class FaissIndex(LocalIndex):
     so that searches need no lock. `build` and `save` make it anew.
 
     In a folder it is a cache with a checksum: one that is missing, damaged, or of other vectors is
-    made anew when the folder is opened.
+    made anew when the folder is opened. That none reached the wanted recall is kept there, too, and
+    then all products are compared.
 
     Args:
         space: what a vector consists of.
@@ -156,6 +170,8 @@ class FaissIndex(LocalIndex):
         exact_below: see above.
         recall: that a search must reach at least; see `Approximation`.
     """
+
+    engine = "FAISS"
 
     def __init__(
         self,
@@ -217,9 +233,11 @@ class FaissIndex(LocalIndex):
         with self._writing:
             self._forget_dead_rows()
             view, inverted = self._products.view(), self._inverted
-            made: _Inverted | None
+            before, made = self._products.beside, None
             if view.length < self._exact_below:
                 made = None
+            elif isinstance(before, _TooPoor) and before.rows == view.length:
+                made = before if before.recall < self._recall else self._trained(view)
             elif inverted is None or view.length > 2 * inverted.trained_on:
                 made = self._trained(view)
             elif inverted.known.products == inverted.rows == view.length:
@@ -230,14 +248,14 @@ class FaissIndex(LocalIndex):
 
     @property
     def _inverted(self) -> _Inverted | None:
-        beside: _Inverted | None = self._products.beside
-        return beside
+        beside = self._products.beside
+        return beside if isinstance(beside, _Inverted) else None
 
     def _nearest(
         self, view: View, queries: Floats, count: int, among: Among, asked: Search
     ) -> tuple[Numbers, bool]:
-        inverted: _Inverted | None = view.beside
-        if asked.exact or inverted is None or among.count < self._exact_below:
+        inverted = view.beside
+        if asked.exact or not isinstance(inverted, _Inverted) or among.count < self._exact_below:
             return self._all(view, queries, count, among), True
         own = np.array(list(self.space.weights.values()))
         usual = np.allclose(asked.weights / asked.weights.sum(), own / own.sum())
@@ -273,8 +291,8 @@ class FaissIndex(LocalIndex):
         return None if known is None else asdict(known)
 
     def _write_cache(self, path: Path, vectors: folder.File) -> None:
-        if self._inverted is not None:
-            _write(path, vectors, self._inverted)
+        if self._products.beside is not None:
+            _write(path, vectors, self._products.beside)
 
     def _opened(self, opened: folder.Opened) -> None:
         view = self._products.view()
@@ -294,15 +312,15 @@ class FaissIndex(LocalIndex):
             _LOG.warning("The FAISS index cannot be kept in %s: %s", opened.path, error)
 
     def _renumbered(self, beside: Any, new_rows: Numbers, view: View) -> Any:
-        if beside is None or view.length < self._exact_below:
+        if not isinstance(beside, _Inverted) or view.length < self._exact_below:
             return None
-        old: _Inverted = beside
+        old = beside
         kept = new_rows[: old.rows] >= 0
         list_of = np.full(int(kept.sum()), -1, np.int32)
         list_of[new_rows[: old.rows][kept]] = old.list_of[kept]
         return self._filled(view, old.template, old.trained_on, list_of)
 
-    def _trained(self, view: View) -> _Inverted | None:
+    def _trained(self, view: View) -> _Inverted | _TooPoor:
         rng = np.random.default_rng(0)
         lists = 2 ** round(np.log2(4 * np.sqrt(view.length)))
         lists = max(1, min(lists, view.length // _TRAINED_ROWS_A_LIST))
@@ -324,7 +342,7 @@ class FaissIndex(LocalIndex):
 
     def _filled(
         self, view: View, template: Any, trained_on: int, list_of: npt.NDArray[np.int32]
-    ) -> _Inverted | None:
+    ) -> _Inverted | _TooPoor:
         """An inverted file over all rows; the first ones' lists are known already."""
         index = _like(template, self.space)
         lists = np.empty(view.length, np.int32)
@@ -346,8 +364,8 @@ class FaissIndex(LocalIndex):
             view, _Inverted(index, template, view.length, trained_on, lists, _NONE)
         )
 
-    def _measured(self, view: View, made: _Inverted) -> _Inverted | None:
-        """With as few probes as reach the wanted recall; None where none do."""
+    def _measured(self, view: View, made: _Inverted) -> _Inverted | _TooPoor:
+        """With as few probes as reach the wanted recall."""
         rng = np.random.default_rng(0)
         sample = np.sort(
             rng.choice(view.length, min(view.length, _MEASURED_QUERIES), replace=False)
@@ -380,7 +398,7 @@ class FaissIndex(LocalIndex):
                 min(recalls),
                 self._recall,
             )
-            return None
+            return _TooPoor(view.length, min(recalls))
         known = Approximation(
             lists=made.lists,
             probes=chosen[0],
@@ -456,28 +474,35 @@ def _names(vectors: folder.File) -> tuple[str, str]:
     return f"faiss-{vectors.token}.index", f"faiss-{vectors.token}.json"
 
 
-def _write(path: Path, vectors: folder.File, inverted: _Inverted) -> None:
+def _write(path: Path, vectors: folder.File, made: _Inverted | _TooPoor) -> None:
     index_name, about_name = _names(vectors)
-    partial = path / f"{index_name}.partial"
+    about = {"version": _CACHE_VERSION, "faiss": faiss.__version__, "vectors": vars(vectors)}
+    if isinstance(made, _TooPoor):
+        about["too_poor"] = made.recall
+    else:
+        about |= _write_inverted(path / index_name, made)
+    folder.replace(path / about_name, json.dumps(about, indent=1).encode())
+
+
+def _write_inverted(path: Path, inverted: _Inverted) -> dict[str, Any]:
+    """Writes FAISS's file, and gives what is to be known of it."""
+    partial = path.with_name(f"{path.name}.partial")
     try:
         faiss.write_index(inverted.index, str(partial))
     except RuntimeError as error:
         raise OSError(f"{partial} cannot be written: {error}") from error
     about = {
-        "version": _CACHE_VERSION,
-        "faiss": faiss.__version__,
         "bytes": partial.stat().st_size,
         "crc32c": folder.checksum(partial),
-        "vectors": vars(vectors),
         "trained_on": inverted.trained_on,
         "known": asdict(inverted.known),
     }
-    os.replace(partial, path / index_name)
-    folder.replace(path / about_name, json.dumps(about, indent=1).encode())
+    os.replace(partial, path)
+    return about
 
 
-def _read(path: Path, vectors: folder.File, view: View, space: Space) -> _Inverted:
-    """The folder's inverted file.
+def _read(path: Path, vectors: folder.File, view: View, space: Space) -> _Inverted | _TooPoor:
+    """The folder's inverted file, or that none was good enough.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, RuntimeError: it is of no use, for whatever
@@ -489,6 +514,8 @@ def _read(path: Path, vectors: folder.File, view: View, space: Space) -> _Invert
         raise ValueError(f"its version is {about['version']}")
     if about["vectors"] != vars(vectors):
         raise ValueError("it is of other vectors")
+    if "too_poor" in about:
+        return _TooPoor(view.length, float(about["too_poor"]))
     # FAISS believes what it reads.
     size = (path / index_name).stat().st_size
     if size != about["bytes"] or folder.checksum(path / index_name) != about["crc32c"]:

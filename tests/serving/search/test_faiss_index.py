@@ -139,6 +139,39 @@ def test_where_no_inverted_file_finds_enough_all_are_compared(caplog):
     assert "All products are compared" in caplog.text
 
 
+def test_that_no_inverted_file_finds_enough_is_kept_in_the_folder(tmp_path, monkeypatch):
+    index = FaissIndex(Space(SIZES), exact_below=500, recall=1.01)
+    index.upsert(IDS[:1_000], VECTORS[:1_000])
+    index.save(tmp_path)
+    trained = []
+    train = FaissIndex._trained
+
+    def counted(self, view):
+        trained.append(view.length)
+        return train(self, view)
+
+    monkeypatch.setattr(FaissIndex, "_trained", counted)
+
+    for _ in range(2):
+        opened = FaissIndex.open(tmp_path, exact_below=500, recall=1.01)
+        opened.build()
+        assert opened.is_exact and not trained
+        assert json.loads((tmp_path / "manifest.json").read_text())["approximate"] is None
+    # Whoever opens it with less of a wish does not undo what was wished for when it was made.
+    assert FaissIndex.open(tmp_path, exact_below=500, recall=0.9).is_exact and not trained
+    # An opening that finds no cache makes one, and what that says is kept as well.
+    [about] = tmp_path.glob("faiss-*.json")
+    about.unlink()
+    for _ in range(2):
+        assert FaissIndex.open(tmp_path, exact_below=500, recall=1.01).is_exact
+        assert trained == [1_000]
+    # Other products may be told apart better, and so may those that less is asked of.
+    opened = FaissIndex.open(tmp_path, exact_below=500, recall=0.9)
+    opened.save(tmp_path)
+    assert not FaissIndex.open(tmp_path, exact_below=500).is_exact
+    assert trained == [1_000] * 2
+
+
 @pytest.mark.parametrize("distance", ["dot", "euclidean"])
 def test_vectors_whose_length_counts_are_found_as_well(distance):
     space = Space(SIZES, distance=distance)
