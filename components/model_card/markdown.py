@@ -19,6 +19,7 @@ from components.model_card.contents import IMAGENET, SMALL, Contents
 from components.model_card.files import BOM_FILE
 from components.model_card.plain_text import plain
 from schema import features, pictures
+from schema.search_blocks import COLOR, FEATURES, KIND, label_blocks
 
 MOST_SLICES = 40
 """Slices of a column that are listed; the others are in the ML-BOM."""
@@ -138,7 +139,8 @@ def _purpose(contents: Contents) -> str:
         "## What it is for",
         f"{told}. Each answer comes with its probability, and the picture with a vector that is "
         "near those of pictures that look alike. It was made for the catalog that it learned from: "
-        "to fill in labels that are missing, to find labels that are wrong, and to search.",
+        "to fill in labels that are missing, to find labels that are wrong, and to search: where "
+        f"an index is pushed with it, two pictures are compared by {_listed(_blocks(contents))}.",
         "It is not for",
     ]
     points = [
@@ -478,6 +480,13 @@ def _groups(contents: Contents) -> list[str]:
     """The attributes' groups, in the order of the vocabulary."""
     attributes = contents.labels[features.ATTRIBUTES]
     return list(dict.fromkeys(features.split_attribute_label(label)[0] for label in attributes))
+
+
+def _blocks(contents: Contents) -> list[str]:
+    """What a search compares pictures by."""
+    extras = [level for level in contents.labels if level not in features.LEVELS]
+    names = [KIND, *label_blocks([*extras, *_groups(contents)]), FEATURES, COLOR]
+    return [plain(name) for name in names]
 
 
 def _products(of_slice: Mapping[str, Mapping[str, Any]]) -> int:

@@ -156,3 +156,9 @@ def test_of_many_slices_the_largest_are_listed_and_the_others_counted(contents):
 
 def test_the_same_contents_make_the_same_card(contents):
     assert card(contents) == card(contents)
+
+
+def test_it_says_what_a_search_compares_pictures_by(contents):
+    attributes = [f"{('season', 'colour')[at % 2]}={at}" for at in range(len(HOSTILE))]
+    text = card(dataclasses.replace(contents, labels=contents.labels | {"attributes": attributes}))
+    assert "compared by kind, gender, season, colour label, features and colour." in text
