@@ -7,6 +7,7 @@ import contextlib
 import logging
 import webbrowser
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -14,10 +15,16 @@ import typer
 from pipeline.search_command import chosen_version
 from pipeline.session import quiet_terminal
 from pipeline.workspace import Workspace
+from schema.errors import UserError
 from serving.app.models import Models, indexed_versions
-from serving.app.server import AppOptions, bound, run, serve
+from serving.app.server import AppOptions, bound, serve
+from serving.process import run
+from serving.search.qdrant_server import QdrantServer
 
 _READY_S = 0.2
+
+_LOOK_S = 1.0
+"""Seconds between two looks for other models to load."""
 
 _log = logging.getLogger("seamline.app")
 
@@ -30,6 +37,7 @@ def app_in_console(
     port: int,
     server: str | None,
     api_key: str | None,
+    qdrant: QdrantServer | None,
     opens: bool,
     verbose: bool,
 ) -> None:
@@ -42,6 +50,7 @@ def app_in_console(
         port: of the page; 0 takes any free one.
         server: "host:port" of a model server's gRPC; None starts an embedded one.
         api_key: for that server.
+        qdrant: where the indexes were brought to and are searched; None searches the workspace's.
         opens: whether a browser is opened.
         verbose: libraries' output goes to the terminal, and not to `log/app.log`.
 
@@ -56,15 +65,16 @@ def app_in_console(
         # Before what takes long: a port in use is said at once.
         sockets = bound(AppOptions(workspace.serving, server or "", model, host, port))
         with contextlib.ExitStack() as started:
+            embedded = None
             if server is None:
                 typer.echo("loading the models", file=terminal)
                 terminal.flush()
-                embedded = _embedded(workspace, model)
+                embedded = embedded_server(workspace.serving, model)
                 embedded.start()
                 started.callback(embedded.stop)
                 server = embedded.endpoint
-            options = AppOptions(workspace.serving, server, model, host, port, api_key)
-            run(_serve(options, sockets, opens, terminal, started))
+            options = AppOptions(workspace.serving, server, model, host, port, api_key, qdrant)
+            run(_serve(options, sockets, opens, terminal, started, embedded))
 
 
 async def _serve(
@@ -73,21 +83,24 @@ async def _serve(
     opens: bool,
     terminal: TextIO,
     started: contextlib.ExitStack,
+    embedded: Any,
 ) -> None:
-    telling: list[asyncio.Task[None]] = []
+    beside: list[asyncio.Task[None]] = []
 
     def announce(address: str, models: Models) -> None:
         for line in _lines(address, options):
             typer.echo(line, file=terminal)
         terminal.flush()
-        telling.append(asyncio.create_task(_tell_ready(models, terminal)))
+        beside.append(asyncio.create_task(_tell_ready(models, terminal)))
+        if embedded is not None:
+            beside.append(asyncio.create_task(follow(embedded, options.root, options.model)))
         if opens and not webbrowser.open(address):
             typer.echo(f"No browser could be started. Open {address} yourself.", file=terminal)
 
     try:
         await serve(options, sockets, announce, on_stop=started.close)
     finally:
-        for task in telling:
+        for task in beside:
             task.cancel()
 
 
@@ -103,6 +116,27 @@ async def _tell_ready(models: Models, terminal: TextIO) -> None:
     terminal.flush()
 
 
+async def follow(embedded: Any, root: Path, model: str | None) -> None:
+    """Has the model server load the models that come to be under the serving root.
+
+    Args:
+        embedded: the server.
+        root: of the models.
+        model: the one model that is searched by; None for all.
+    """
+    served = _named(embedded.models)
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        wanted = await asyncio.to_thread(_served, root, model)
+        if _named(wanted) != served:
+            served = _named(wanted)
+            _log.info("the model server is to answer by %s", ", ".join(served) or "no model")
+            try:
+                await asyncio.to_thread(embedded.reload, wanted)
+            except UserError as error:
+                _log.warning("%s", error)
+
+
 def _lines(address: str, options: AppOptions) -> Iterator[str]:
     yield f"the page is at {address}; Ctrl-C ends it"
     yield "  drop or paste a picture there, or ask for products like one by its id"
@@ -115,20 +149,32 @@ def _lines(address: str, options: AppOptions) -> Iterator[str]:
         )
 
 
-def _embedded(workspace: Workspace, model: str | None) -> Any:
+def embedded_server(root: Path, model: str | None) -> Any:
     """A model server of every version of the models that can be searched by."""
-    from tensorflow_serving.config import model_server_config_pb2
-
     from pipeline.serve_console import batched
     from serving.model_server import ModelServer
-    from serving.model_server.options import ServerOptions, single_model
+    from serving.model_server.options import ServerOptions
+
+    models = _served(root, model)
+    return ModelServer.from_options(ServerOptions(models=models, **batched()))
+
+
+def _served(root: Path, model: str | None) -> Any:
+    """The model server's config of every version of the models that can be searched by."""
+    from tensorflow_serving.config import model_server_config_pb2
+
+    from serving.model_server.options import single_model
 
     models = model_server_config_pb2.ModelServerConfig()
-    for name, versions in indexed_versions(workspace.serving, model).items():
+    for name, versions in indexed_versions(root, model).items():
         if versions:
-            models.MergeFrom(single_model(workspace.serving / name, name))
+            models.MergeFrom(single_model(root / name, name))
     for config in models.model_config_list.config:
         # Whoever compares versions asks older ones; `serving.keep_versions` says how many there
         # are.
         config.model_version_policy.all.SetInParent()
-    return ModelServer.from_options(ServerOptions(models=models, **batched()))
+    return models
+
+
+def _named(models: Any) -> list[str]:
+    return [config.name for config in models.model_config_list.config]

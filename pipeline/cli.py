@@ -93,6 +93,29 @@ ApiKeyFile = Annotated[
         metavar="FILE",
     ),
 ]
+QdrantUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--qdrant",
+        metavar="URL",
+        help="Search in the Qdrant that `seamline index push` brought the index to.",
+    ),
+]
+QdrantAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--qdrant-alias", help="With --qdrant: what it was pushed as; the model's name by default."
+    ),
+]
+QdrantKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--qdrant-api-key-file",
+        help="With --qdrant: file with its API key alone; else SEAMLINE_QDRANT_API_KEY may hold "
+        "it.",
+        metavar="FILE",
+    ),
+]
 ModelName = Annotated[
     str, typer.Option("--model", help="Name of the served model (`serving.model_name`).")
 ]
@@ -609,6 +632,9 @@ def search(
         ),
     ] = None,
     api_key_file: ApiKeyFile = None,
+    qdrant: QdrantUrl = None,
+    qdrant_alias: QdrantAlias = None,
+    qdrant_api_key_file: QdrantKeyFile = None,
     expand: Annotated[
         bool,
         typer.Option("--expand", help="Search again, from between the picture and the first five."),
@@ -638,18 +664,29 @@ def search(
     with _clear_errors(verbose):
         from pipeline import search_command
         from pipeline.workspace import Workspace
+        from serving.app.models import qdrant_server
+        from serving.app.parameters import Search
         from serving.client.connection import read_api_key
 
-        wanted = search_command.Wanted(
-            target, k, where or [], exclude or [], weight or [], crop, expand, exact, fold
+        wanted = Search.of(
+            model=model,
+            version=version,
+            crop=crop,
+            k=k,
+            where=where or [],
+            exclude=exclude or [],
+            weight=weight or [],
+            fold=fold,
+            exact=exact,
+            expand=expand,
         )
         answer = search_command.search(
             Workspace((workspace or search_command.default_workspace()).absolute()),
+            target,
             wanted,
-            model=model,
-            version=version,
             server=server,
             api_key=read_api_key(api_key_file),
+            qdrant=qdrant_server(qdrant, qdrant_alias, qdrant_api_key_file),
             verbose=verbose,
         )
         if as_json:
@@ -682,6 +719,9 @@ def search_app(
         ),
     ] = None,
     api_key_file: ApiKeyFile = None,
+    qdrant: QdrantUrl = None,
+    qdrant_alias: QdrantAlias = None,
+    qdrant_api_key_file: QdrantKeyFile = None,
     opens: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = False,
@@ -700,6 +740,7 @@ def search_app(
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _clear_errors(verbose, workspace):
         from pipeline.app_console import app_in_console
+        from serving.app.models import qdrant_server
         from serving.client.connection import read_api_key
 
         place = _existing(workspace)
@@ -710,6 +751,7 @@ def search_app(
             port=port,
             server=server,
             api_key=read_api_key(api_key_file),
+            qdrant=qdrant_server(qdrant, qdrant_alias, qdrant_api_key_file),
             opens=opens,
             verbose=verbose,
         )
@@ -1220,7 +1262,11 @@ def index_push(
         int | None, typer.Option(help="Whose index; the live version's by default.")
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="File with Qdrant's API key.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="File with Qdrant's API key alone; else SEAMLINE_QDRANT_API_KEY may hold it.",
+            metavar="FILE",
+        ),
     ] = None,
     remove_replaced: Annotated[
         bool, typer.Option(help="Remove the collection that the alias named before.")
@@ -1236,10 +1282,11 @@ def index_push(
     with _clear_errors():
         from pipeline.index_commands import push_index
         from serving.client.connection import read_api_key
+        from serving.search.qdrant_server import API_KEY_VARIABLE
 
         models = _serving_folder(workspace, model)
         # Not SEAMLINE_API_KEY, which is the model server's.
-        key = read_api_key(api_key_file) if api_key_file else None
+        key = read_api_key(api_key_file, API_KEY_VARIABLE)
         typer.echo(push_index(models, version, url, alias or model, key, remove_replaced))
 
 

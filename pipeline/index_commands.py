@@ -37,24 +37,18 @@ def push_index(
         UserError: Qdrant's client is not installed, there is no index, Qdrant does not answer, or
             it does not find what it should.
     """
-    try:
-        from qdrant_client import QdrantClient
-
-        from serving.search.qdrant_index import push
-    except ImportError:
-        raise UserError(
-            "Qdrant's client is not installed. Install it with `pip install "
-            "'seamline[search-qdrant]'`."
-        ) from None
     from serving.search import IndexedCatalog
+    from serving.search.catalog import RECIPE_KEY
+    from serving.search.qdrant_server import QdrantServer
 
-    catalog = IndexedCatalog.open(indexed(models, version).folder / features.INDEX_FOLDER)
-    try:
-        client = QdrantClient(url, api_key=api_key)
-    except ValueError as error:
-        raise UserError(f"{url} is no address of a Qdrant: {error}.") from error
-    with closing(client):
-        pushed = push(catalog.index, client, alias, remove_replaced=remove_replaced)
+    with closing(QdrantServer(url, api_key=api_key)) as qdrant:
+        from serving.search.qdrant_index import push
+
+        catalog = IndexedCatalog.of_version(indexed(models, version).folder)
+        made_by = catalog.index.made_by | {RECIPE_KEY: catalog.recipe.mark}
+        pushed = push(
+            catalog.index, qdrant.client, alias, made_by=made_by, remove_replaced=remove_replaced
+        )
     replaced = f", in place of {pushed.replaced}" if pushed.replaced else ""
     return (
         f"{pushed.products:,} products in {pushed.collection}, which {alias} names{replaced}; "

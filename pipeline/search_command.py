@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,82 +23,20 @@ from serving.app.joint_searches import Question
 from serving.app.models import USUAL_MODEL, Models, indexed_versions
 from serving.app.pictures import Crop, check
 from serving.search import UnknownProduct
+from serving.search.qdrant_server import QdrantServer
 
 _LEAST_PART = 0.005
 _MOST_SEEN = 3
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is looked for, as it was typed.
-
-    Attributes:
-        target: a picture's path, or a product's id.
-        k: how many results.
-        where: `field=value`.
-        exclude: ids.
-        weight: `block=number`.
-        crop: `left,top,width,height`; None for all of it.
-        expand: search a second time, from between.
-        exact: compare every product.
-        fold: show one of several near-duplicates.
-    """
-
-    target: str
-    k: int
-    where: Sequence[str]
-    exclude: Sequence[str]
-    weight: Sequence[str]
-    crop: str | None
-    expand: bool
-    exact: bool
-    fold: bool
-
-    @property
-    def question(self) -> Question:
-        """For the index.
-
-        Raises:
-            Refused: a filter or a weight is none.
-        """
-        return Question(
-            k=self.k,
-            where=parameters.filters(self.where),
-            exclude=frozenset(self.exclude),
-            weights=parameters.weights(self.weight),
-            fold=self.fold,
-            exact=self.exact,
-            expand=self.expand,
-        )
-
-    @property
-    def asked(self) -> Asked:
-        """The picture of that path if there is one, or else the product of that id.
-
-        Raises:
-            UserError: the picture cannot be read or used, or the crop is none.
-        """
-        crop = None if self.crop is None else Crop.parse(self.crop)
-        path = Path(self.target)
-        try:
-            if not path.is_file():
-                return Asked(id=self.target, crop=crop)
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-        # Before a model is loaded for it.
-        check(content)
-        return Asked(content, crop=crop)
-
-
 def search(
     workspace: Workspace,
-    wanted: Wanted,
+    target: str,
+    wanted: parameters.Search,
     *,
-    model: str | None = None,
-    version: int | None = None,
     server: str | None = None,
     api_key: str | None = None,
+    qdrant: QdrantServer | None = None,
     verbose: bool = False,
 ) -> dict[str, Any]:
     """Looks for it, and returns what the API would answer.
@@ -109,23 +46,25 @@ def search(
 
     Args:
         workspace: whose pushed versions are searched.
-        wanted: what is looked for.
-        model: name of the model; `catalog` by default, or the only one that has an index.
-        version: of it; the newest that has an index by default.
+        target: a picture's path, or a product's id.
+        wanted: what is looked for besides. Without a model it is `catalog`, or the only one that
+            has an index, without a version the newest that has one.
         server: "host:port" of a model server's gRPC.
         api_key: for that server.
+        qdrant: where the index was brought to and is searched; None searches the workspace's own.
         verbose: libraries' output goes to the terminal, and not to `log/search.log`.
 
     Raises:
         UserError: nothing has an index, there is no such product, field, value or block, the
             picture cannot be used, or the model server does not answer.
     """
-    name, number = chosen_version(workspace, model, version)
-    question, asked = wanted.question, wanted.asked
+    name, number = chosen_version(workspace, wanted.model, wanted.version)
+    question, asked = wanted.question, _asked(target, wanted.part)
     with _server(workspace, name, number, server, asked, verbose) as address:
         # Without a version the server says which of those with an index it has.
-        told = number if server is None or version is not None else None
-        return asyncio.run(_found(workspace, address, api_key, name, told, asked, question))
+        told = number if server is None or wanted.version is not None else None
+        models = Models(workspace.serving, address, name, api_key, qdrant)
+        return asyncio.run(_found(models, name, told, asked, question))
 
 
 def result_table(answer: Mapping[str, Any], target: str) -> Group:
@@ -205,16 +144,23 @@ def default_workspace() -> Path:
     )
 
 
+def _asked(target: str, crop: Crop | None) -> Asked:
+    """The picture of that path if there is one, or else the product of that id."""
+    path = Path(target)
+    try:
+        if not path.is_file():
+            return Asked(id=target, crop=crop)
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    # Before a model is loaded for it.
+    check(content)
+    return Asked(content, crop=crop)
+
+
 async def _found(
-    workspace: Workspace,
-    server: str | None,
-    api_key: str | None,
-    name: str,
-    number: int | None,
-    asked: Asked,
-    question: Question,
+    models: Models, name: str, number: int | None, asked: Asked, question: Question
 ) -> dict[str, Any]:
-    models = Models(workspace.serving, server, name, api_key)
     try:
         await models.look()
         began = time.perf_counter()

@@ -86,7 +86,7 @@ def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> 
 def batched() -> dict[str, Any]:
     """`ServerOptions` that compute requests of several callers together."""
     from serving.model_server import server_config_pb2
-    from serving.model_server.options import cores
+    from serving.process import cores
 
     parameters = server_config_pb2.BatchingParameters()
     parameters.max_batch_size.value = _MOST_IN_A_REQUEST

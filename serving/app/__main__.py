@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from schema.errors import UserError
-from serving.app.models import Models
-from serving.app.server import LOOPBACK, PORT, AppOptions, bound, run, serve
+from serving.app.models import Models, qdrant_server
+from serving.app.server import PORT, AppOptions, bound, serve
 from serving.client.connection import read_api_key
+from serving.process import LOOPBACK, run
+from serving.search.qdrant_server import API_KEY_VARIABLE
 
 _log = logging.getLogger("seamline.app")
 
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host=given.host,
             port=given.port,
             api_key=read_api_key(given.api_key_file),
+            qdrant=qdrant_server(given.qdrant, given.qdrant_alias, given.qdrant_api_key_file),
         )
         if not options.root.is_dir():
             raise UserError(
@@ -79,6 +82,20 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="the key for the model server, alone in a file; else SEAMLINE_API_KEY may hold it",
+    )
+    parser.add_argument(
+        "--qdrant",
+        metavar="URL",
+        help="search in the Qdrant that `seamline index push` brought the indexes to",
+    )
+    parser.add_argument(
+        "--qdrant-alias", metavar="ALIAS", help="what it was pushed as; the model's name by default"
+    )
+    parser.add_argument(
+        "--qdrant-api-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"Qdrant's key, alone in a file; else {API_KEY_VARIABLE} may hold it",
     )
     return parser
 

@@ -12,7 +12,7 @@ STATUSES = {
     413: "The picture is too large.",
     415: "The body is neither a picture nor JSON.",
     429: "Too many ask at the same time.",
-    503: "The model server is away, or the index is damaged.",
+    503: "The model server or the index's engine is away, or the index is damaged.",
 }
 
 
@@ -48,6 +48,7 @@ class Model(BaseModel):
     blocks: list[Block]
     fields: list[str] = Field(description="What can be filtered by.", examples=[["gender"]])
     exact: bool = Field(description="Whether every search compares all products.")
+    engine: str | None = Field(description="What finds the products.", examples=["FAISS"])
     ready: bool = Field(description="Whether pictures can be searched for.")
     problem: str | None = Field(description="What is wrong, in one sentence.")
     labels: dict[str, list[str]] = Field(description="Each level's labels.")

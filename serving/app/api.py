@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,7 @@ from serving.app.models import Model, Models
 from serving.app.pictures import media_type
 from serving.app.uploads import FIELD, Uploads
 from serving.client import RequestFailed
+from serving.search import DamagedIndex, IndexAway
 
 PAGE = Path(__file__).parent / "page"
 
@@ -167,9 +168,7 @@ def _add_routes(app: FastAPI, models: Models, uploads: Uploads) -> None:
         where = asked.filters
 
         async def count(finder: Finder) -> dict[str, Any]:
-            table = await finder.fields()
-            products = await finder.done(finder.catalog.index.count, where)
-            counts = await finder.done(table.counts, where)
+            products, counted = await finder.facets(where)
             return {
                 "count": products,
                 "fields": {
@@ -180,7 +179,7 @@ def _add_routes(app: FastAPI, models: Models, uploads: Uploads) -> None:
                         ],
                         "more": facet.more,
                     }
-                    for name, facet in counts.items()
+                    for name, facet in counted.items()
                 },
             }
 
@@ -242,8 +241,9 @@ def _add_routes(app: FastAPI, models: Models, uploads: Uploads) -> None:
         """A product's fields, and which are its near-duplicates."""
 
         async def tell(finder: Finder) -> dict[str, Any]:
-            fields, group = finder.catalog.index.product(id_)
-            doubles = (await finder.fields()).doubles(id_, group)
+            index = finder.catalog.index
+            fields, group = await finder.looked_up(index.product, id_)
+            doubles = await finder.looked_up(index.doubles, id_)
             return {"id": id_, "fields": fields, "group": group, "doubles": doubles}
 
         return _Json(await models.ask(asked.model, asked.version, tell))
@@ -310,6 +310,7 @@ async def _told(models: Models, model: Model) -> dict[str, Any]:
         "blocks": [],
         "fields": [],
         "exact": True,
+        "engine": None,
         "ready": model.is_ready,
         "problem": model.problem or None,
         "labels": {},
@@ -318,17 +319,22 @@ async def _told(models: Models, model: Model) -> dict[str, Any]:
     version = model.current
     if version is None or version.finder is None:
         return told
-    catalog = version.finder.catalog
+    finder, products = version.finder, version.products
+    # What is wrong then is among what is told already, or will be.
+    with contextlib.suppress(IndexAway, DamagedIndex):
+        products = await finder.looked_up(finder.catalog.index.count)
+    catalog = finder.catalog
     weights = catalog.index.space.weights
     return told | {
         "version": version.number,
-        "products": catalog.index.count(),
+        "products": products,
         "blocks": [
             {"name": name, "weight": weight, "about": _about(name)}
             for name, weight in weights.items()
         ],
         "fields": catalog.index.fields,
         "exact": catalog.index.is_exact,
+        "engine": catalog.index.engine,
         "labels": catalog.recipe.labels,
         "explains": await models.explains(model),
     }
@@ -372,7 +378,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _told_refusal(BAD_REQUEST, _sentence(error.errors()[0]))
+    return _told_refusal(BAD_REQUEST, parameters.sentence(error.errors()[0]))
 
 
 async def _failure(request: Request, error: Exception) -> Response:
@@ -392,15 +398,3 @@ async def _no_route(request: Request, error: Exception) -> Response:
 def _told_refusal(status: int, sentence: str) -> Response:
     headers = {"retry-after": "1"} if status in (TOO_MANY, AWAY) else {}
     return _Json({"detail": sentence}, status, headers)
-
-
-def _sentence(problem: Mapping[str, Any]) -> str:
-    """One sentence for what Pydantic found in a query."""
-    name = str(problem["loc"][1]) if len(problem["loc"]) > 1 else "query"
-    if problem["type"] == "extra_forbidden":
-        return f'There is no parameter "{name[:80]}"; /openapi.json says which there are.'
-    found = str(problem.get("input"))[:80]
-    if problem["type"] == "too_long":
-        return f'There are too many of "{name}"; at most {parameters.MOST_REPEATED} are taken.'
-    said = str(problem["msg"])
-    return f'The parameter "{name}" is "{found}"; {said[0].lower()}{said[1:]}.'

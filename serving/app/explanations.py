@@ -39,6 +39,7 @@ async def explain(
     Raises:
         UnknownProduct: the index has no such product.
         BadSearch: there is no such block.
+        IndexAway: as `Finder.find`.
         Refused: there is no such label, the picture cannot be used, or nothing is asked for.
         RequestFailed: as `Finder.find`.
     """
@@ -49,7 +50,7 @@ async def explain(
     _check_label(finder, label)
     index, space = finder.catalog.index, finder.catalog.index.space
     made = space.weights_for(weights)
-    vectors = index.vectors([] if result is None else [result])
+    vectors = await finder.looked_up(index.vectors, [] if result is None else [result])
     pictures = [await finder.sent(asked)]
     if result is not None:
         pictures.append(await finder.done(finder.catalog.picture, result))

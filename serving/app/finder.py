@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,12 +15,12 @@ from PIL import Image
 
 from schema import features
 from serving.app.errors import BAD_REQUEST, TOO_LARGE, Refused
-from serving.app.field_table import FieldTable
+from serving.app.facets import Facet, choices, facets
 from serving.app.joint_searches import JointSearches, Question
 from serving.app.pictures import Crop, check, decoded, encoded
 from serving.app.seen import Seen, seen
 from serving.client import AsyncCatalogClient, RequestFailed
-from serving.search import Answer, Cell, Hit
+from serving.search import Answer, Cell, Hit, ProductIndex
 from serving.search.blocks import color_block
 from serving.search.catalog import IndexedCatalog
 from serving.search.recipe import Answers
@@ -93,7 +93,8 @@ class Finder:
         version: its version.
         catalog: the index that was pushed beside that version.
         client: asks that version, and no other.
-        work: where pictures are decoded and vectors compared.
+        work: where pictures are decoded.
+        searching: where the index is asked.
         timeout_s: how long the model server is waited for, asked at every request; None leaves it
             to the client.
 
@@ -105,9 +106,10 @@ class Finder:
         self,
         model: str,
         version: int,
-        catalog: IndexedCatalog,
+        catalog: IndexedCatalog[ProductIndex],
         client: AsyncCatalogClient,
         work: Executor,
+        searching: Executor,
         timeout_s: Callable[[], float | None] = lambda: None,
     ):
         self.model = model
@@ -115,9 +117,10 @@ class Finder:
         self.catalog = catalog
         self._client = client
         self._work = work
+        self._searching = searching
         self._timeout_s = timeout_s
-        self._searches = JointSearches(catalog.index, work)
-        self._table: asyncio.Task[FieldTable] | None = None
+        self._searches = JointSearches(catalog.index, searching)
+        self._choices: asyncio.Task[list[str]] | None = None
 
     async def find(self, asked: Asked, question: Question) -> Found:
         """The products that look like what is asked about, nearest first.
@@ -127,17 +130,18 @@ class Finder:
         Raises:
             UnknownProduct: the index has no such product.
             BadSearch: there is no such field, value or block.
+            IndexAway: the engine that holds the index does not answer.
             Refused: the picture cannot be used.
             RequestFailed: the model server does not answer, or not with this version.
             DamagedIndex: another model answers than the one that the index was made with.
         """
         fields: Mapping[str, Cell] | None = None
         if asked.id is not None:
-            fields, group = self.catalog.index.product(asked.id)
+            fields, _ = await self.looked_up(self.catalog.index.product, asked.id)
             if not question.exclude:
                 question = replace(question, exclude=frozenset([asked.id]), exclude_doubles=True)
             else:
-                doubles = (await self.fields()).doubles(asked.id, group)
+                doubles = await self.looked_up(self.catalog.index.doubles, asked.id)
                 question = replace(question, exclude=question.exclude | {asked.id, *doubles})
         with self._searches.coming():
             vector, told = await self.vector(asked)
@@ -158,15 +162,23 @@ class Finder:
         Raises:
             Refused, RequestFailed: as `find`.
         """
-        return seen(await self.outputs(features.EVERYTHING_SIGNATURE, [picture]))
+        outputs = await self.outputs(features.EVERYTHING_SIGNATURE, [picture])
+        return seen(*Answers.of_outputs(outputs))
 
-    async def fields(self) -> FieldTable:
-        """The products' fields; gathered once, at the first need."""
-        table = self._table
-        if table is None or (table.done() and (table.cancelled() or table.exception())):
-            table = asyncio.ensure_future(self.done(FieldTable, self.catalog.index))
-            self._table = table
-        return await asyncio.shield(table)
+    async def facets(self, where: Mapping[str, Sequence[str]]) -> tuple[int, dict[str, Facet]]:
+        """How many products pass all filters, and the values of each field worth a choice.
+
+        Raises:
+            BadSearch, IndexAway: as `find`.
+        """
+        index = self.catalog.index
+        count = await self.looked_up(index.count, where)
+        asked = self._choices
+        if asked is None or (asked.done() and (asked.cancelled() or asked.exception())):
+            # Once, for it looks at every value that there is.
+            asked = self._choices = asyncio.ensure_future(self.looked_up(choices, index))
+        fields = await asyncio.shield(asked)
+        return count, await self.looked_up(facets, index, fields, where)
 
     async def outputs(
         self, signature: str, pictures: list[bytes], **more: Any
@@ -196,10 +208,10 @@ class Finder:
         A product's vector is in the index, so that the model need not be asked, and sees nothing.
 
         Raises:
-            UnknownProduct, Refused, RequestFailed, DamagedIndex: as `find`.
+            UnknownProduct, IndexAway, Refused, RequestFailed, DamagedIndex: as `find`.
         """
         if asked.id is not None and asked.crop is None:
-            vectors = await self.done(self.catalog.index.vectors, [asked.id])
+            vectors = await self.looked_up(self.catalog.index.vectors, [asked.id])
             return vectors[0], None
         picture, part = await self._cut(asked)
         colors = self.done(color_block, part) if part else self.done(_colors, picture)
@@ -209,10 +221,9 @@ class Finder:
         except BaseException:
             model.cancel()
             raise
-        outputs = await model
-        answers, labels = Answers.of_outputs(outputs)
+        answers, labels = Answers.of_outputs(await model)
         self.catalog.recipe.check(labels)
-        return self.catalog.recipe.joined(answers, block[None])[0], seen(outputs)
+        return self.catalog.recipe.joined(answers, block[None])[0], seen(answers, labels)
 
     async def sent(self, asked: Asked) -> bytes:
         """The picture that the model is shown: a file.
@@ -252,14 +263,20 @@ class Finder:
 
     async def close(self) -> None:
         """Ends the connection, and closes the index's files."""
-        if self._table:
-            self._table.cancel()
+        if self._choices:
+            self._choices.cancel()
         await self._client.close()
         self.catalog.close()
 
     async def done(self, function: Callable[..., T], *arguments: Any) -> T:
         """What a function returns that takes a processor's time, beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._work, function, *arguments)
+
+    async def looked_up(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What a function returns that asks the index, which may be on another machine."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._searching, function, *arguments
+        )
 
 
 def is_no_signature(error: RequestFailed) -> bool:

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from serving.search import Answer, Expansion, LocalIndex
+from serving.search import Answer, Expansion, ProductIndex
 from serving.search.space import Floats
 
 _TOGETHER = 32
@@ -59,10 +59,10 @@ class JointSearches:
 
     Args:
         index: what is searched.
-        work: where.
+        work: where it is waited for.
     """
 
-    def __init__(self, index: LocalIndex, work: Executor):
+    def __init__(self, index: ProductIndex, work: Executor):
         self._index = index
         self._work = work
         self._waiting: list[_Waiting] = []

@@ -13,18 +13,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
+from PIL import Image
 
 from schema import features
 from schema.errors import UserError
 from serving.app.errors import AWAY, NOT_FOUND, Refused
 from serving.app.finder import Finder, is_no_signature
+from serving.app.pictures import encoded
 from serving.client import AsyncCatalogClient, RequestFailed
-from serving.search import DamagedIndex
-from serving.search.catalog import IndexedCatalog
+from serving.client.connection import read_api_key
+from serving.process import cores
+from serving.search import DamagedIndex, IndexAway, IndexedCatalog, ProductIndex
 from serving.search.folder import MANIFEST
+from serving.search.qdrant_server import API_KEY_VARIABLE, QdrantServer
 
 USUAL_MODEL = "catalog"
 """The model that answers where none is named and there is one of this name."""
@@ -45,7 +49,10 @@ _ANSWERS = "AVAILABLE"
 _FOLDER = Path(features.INDEX_FOLDER)
 _MANIFEST = _FOLDER / "index" / MANIFEST
 
-Stamp = tuple[int, ...]
+_LOOKED_UP_AT_ONCE = 16
+"""Questions to an index on another machine, which are waited for and take no processor."""
+
+Stamp = tuple[int | str | None, ...]
 T = TypeVar("T")
 
 
@@ -56,7 +63,7 @@ class Version:
     Attributes:
         number: of the version.
         folder: the version's.
-        stamp: what changes where the index is written anew.
+        stamp: what changes where the index is written anew, or another is asked in Qdrant.
         products: how many its index says it has.
         finder: where it was opened.
         explains: whether its model tells where in a picture its answers come from; None where the
@@ -87,12 +94,17 @@ class Model:
         answering: the versions that the model server answers with, with an index or not; None where
             it does not answer at all.
         current: the version that is asked where none is named; None where there is none.
+        collection: what its alias in Qdrant names; None where it names none, or it is not there
+            that is searched.
+        away: why no index can be asked, a sentence; empty where it can.
     """
 
     name: str
     versions: dict[int, Version] = field(default_factory=dict)
     answering: frozenset[int] | None = None
     current: Version | None = None
+    collection: str | None = None
+    away: str = ""
 
     @property
     def problem(self) -> str:
@@ -104,7 +116,12 @@ class Model:
             )
         newest = max(self.versions)
         if self.current is None or self.current.number != newest and self.versions[newest].problem:
-            return self.versions[newest].problem
+            return self.versions[newest].problem or (
+                f"The index of version {newest} of {self.name} is being opened; ask again in a "
+                "moment."
+            )
+        if self.away:
+            return self.away
         if self.answering is None:
             return (
                 "The model server does not answer, so that only products can be searched for, by "
@@ -121,7 +138,8 @@ class Model:
     @property
     def is_ready(self) -> bool:
         """Whether pictures can be searched for."""
-        return self.current is not None and self.current.number in (self.answering or ())
+        answers = self.current is not None and self.current.number in (self.answering or ())
+        return answers and not self.away
 
 
 class Models:
@@ -137,20 +155,32 @@ class Models:
             only products can be searched for.
         only: the one model to look for; all by default.
         api_key: for the model server; None for none.
+        qdrant: where the indexes were brought to and are searched, in place of the folders' own;
+            closed with this.
     """
 
     def __init__(
-        self, root: Path, server: str | None, only: str | None = None, api_key: str | None = None
+        self,
+        root: Path,
+        server: str | None,
+        only: str | None = None,
+        api_key: str | None = None,
+        qdrant: QdrantServer | None = None,
     ):
         self._root = root
         self._server = server
         self._only = only
         self._api_key = api_key
-        self._work = ThreadPoolExecutor(_cores(), thread_name_prefix="seamline-app")
+        self._qdrant = qdrant
+        self._work = ThreadPoolExecutor(cores(), thread_name_prefix="seamline-app")
+        self._searching = self._work
+        if qdrant:
+            self._searching = ThreadPoolExecutor(_LOOKED_UP_AT_ONCE, thread_name_prefix="qdrant")
         self._models: dict[str, Model] = {}
         self._status_clients: dict[str, AsyncCatalogClient] = {}
         self._looking = asyncio.Lock()
         self._last_look = 0.0
+        self._away = ""
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -169,7 +199,10 @@ class Models:
                     await version.finder.close()
         for client in self._status_clients.values():
             await client.close()
-        self._work.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._work, self._searching):
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self._qdrant:
+            self._qdrant.close()
 
     @property
     def all(self) -> list[Model]:
@@ -223,6 +256,7 @@ class Models:
         Raises:
             Refused: there is no such model or version, or the model server has not got it.
             DamagedIndex: its index cannot be opened.
+            IndexAway: the engine that holds its index does not answer.
         """
         model = self.find(name)
         for is_last in (False, True):
@@ -240,6 +274,11 @@ class Models:
                         f"{model.name}; pictures can be asked about as soon as it does, products "
                         "are found by their ids.",
                     ) from error
+            except DamagedIndex:
+                # In Qdrant its collection may have been replaced and removed since the last look.
+                if is_last or not self._qdrant:
+                    raise
+                await self.look()
         raise AssertionError
 
     async def explains(self, model: Model) -> bool:
@@ -262,14 +301,17 @@ class Models:
                 return
             self._last_look = time.monotonic()
             found = await asyncio.to_thread(indexed_versions, self._root, self._only)
-            answering = dict(
-                zip(found, await asyncio.gather(*map(self._answering, found)), strict=True)
+            states, collections = await asyncio.gather(
+                asyncio.gather(*map(self._answering, found)), self._collections()
             )
+            answering = dict(zip(found, states, strict=True))
             for name in [name for name in self._models if name not in found]:
                 await self._let_go(list(self._models.pop(name).versions.values()))
             for name, versions in found.items():
                 model = self._models.setdefault(name, Model(name))
-                model.answering = answering[name]
+                model.answering, model.away = answering[name], self._away
+                if self._qdrant and collections is not None:
+                    model.collection = collections.get(self._qdrant.alias(name))
                 await self._take_up(model, versions)
                 await self._choose(model)
 
@@ -295,8 +337,27 @@ class Models:
             return frozenset() if error.code is grpc.StatusCode.NOT_FOUND else None
         return frozenset(state.version for state in states if state.state == _ANSWERS)
 
+    async def _collections(self) -> dict[str, str] | None:
+        """What each alias in Qdrant names; None where Qdrant is not asked or does not answer."""
+        if not self._qdrant:
+            return None
+        collections, away = None, ""
+        try:
+            collections = await self._looked_up(self._qdrant.collections)
+        except IndexAway as error:
+            away = str(error)
+        if away != self._away:
+            _log.warning("%s", away or "Qdrant answers again")
+            self._away = away
+        return collections
+
     async def _take_up(self, model: Model, found: Mapping[int, tuple[Path, Stamp, int]]) -> None:
         """Takes over which versions there are; those that changed are others."""
+        if self._qdrant:
+            found = {
+                number: (folder, (*stamp, model.collection), products)
+                for number, (folder, stamp, products) in found.items()
+            }
         gone = [
             version
             for version in model.versions.values()
@@ -325,7 +386,7 @@ class Models:
         if not answering.intersection(model.versions) and model.current in ranked:
             return
         for version in ranked:
-            with contextlib.suppress(DamagedIndex):
+            with contextlib.suppress(DamagedIndex, IndexAway):
                 await self._opened(model, version)
                 if model.current is not version:
                     _log.info("version %d of %s answers", version.number, model.name)
@@ -361,21 +422,22 @@ class Models:
         """The version's finder.
 
         Raises:
-            DamagedIndex: its index cannot be opened.
+            DamagedIndex, IndexAway: its index cannot be opened.
         """
         async with version._opening:
             if version.finder:
                 return version.finder
+            if model.away:
+                version.problem = model.away
+                raise IndexAway(model.away)
             if version.problem and time.monotonic() < version._tried + _OPEN_AGAIN_S:
                 raise DamagedIndex(version.problem)
             version._tried = time.monotonic()
             try:
-                catalog = await asyncio.get_running_loop().run_in_executor(
-                    self._work, _open, version.folder
-                )
+                catalog = await self._looked_up(self._open, model, version.folder)
             except Exception as error:
                 called = f"version {version.number} of {model.name}"
-                if isinstance(error, DamagedIndex):
+                if isinstance(error, (DamagedIndex, IndexAway)):
                     # Callers need not know where on this machine things lie.
                     said = str(error).replace(f"{self._root}{os.sep}", "")
                 else:
@@ -392,10 +454,21 @@ class Models:
                 catalog,
                 client,
                 self._work,
+                self._searching,
                 # Where nobody answers, nobody needs to wait for long to hear so.
                 lambda: _TIMEOUT_AWAY_S if model.answering is None else None,
             )
             return version.finder
+
+    def _open(self, model: Model, folder: Path) -> IndexedCatalog[ProductIndex]:
+        if self._qdrant:
+            return self._qdrant.catalog(model.name, folder, model.collection)
+        return IndexedCatalog.of_version(folder)
+
+    async def _looked_up(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._searching, function, *arguments
+        )
 
     async def _let_go(self, versions: list[Version]) -> None:
         for version in versions:
@@ -419,11 +492,8 @@ class Models:
 
 
 async def _explains(finder: Finder) -> bool:
-    ids = await finder.done(finder.catalog.index.ids)
-    if not ids:
-        return False
     try:
-        await finder.explained([await finder.done(finder.catalog.picture, ids[0])], "")
+        await finder.explained([encoded(Image.new("RGB", (64, 64), "white"))], "")
     except RequestFailed as error:
         if is_no_signature(error):
             return False
@@ -431,14 +501,25 @@ async def _explains(finder: Finder) -> bool:
     return True
 
 
-def _open(folder: Path) -> IndexedCatalog:
-    catalog = IndexedCatalog.open(folder / _FOLDER)
-    try:
-        catalog.check_model(folder)
-    except DamagedIndex:
-        catalog.close()
-        raise
-    return catalog
+def qdrant_server(
+    url: str | None, alias: str | None, api_key_file: Path | None
+) -> QdrantServer | None:
+    """The Qdrant that a command names to search in; None where it names none.
+
+    Args:
+        url: of `--qdrant`.
+        alias: of `--qdrant-alias`.
+        api_key_file: of `--qdrant-api-key-file`; the environment may hold the key, too.
+
+    Raises:
+        UserError: something is told of a Qdrant that is not named, the key cannot be read, the URL
+            is none, or Qdrant's client is not installed.
+    """
+    if url is None:
+        if alias is not None or api_key_file is not None:
+            raise UserError("Which Qdrant is meant? Name it with --qdrant URL.")
+        return None
+    return QdrantServer(url, alias, read_api_key(api_key_file, API_KEY_VARIABLE))
 
 
 def indexed_versions(
@@ -481,9 +562,3 @@ def _names(folder: Path) -> list[str]:
             return sorted(one.name for one in entries if one.is_dir() and one.name[0] != ".")
     except OSError:
         return []
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

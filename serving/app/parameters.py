@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.app.errors import BAD_REQUEST, Refused
 from serving.app.joint_searches import Question
 from serving.app.pictures import Crop
+
+if TYPE_CHECKING:
+    # Python 3.10 does not have it.
+    from typing import Self
 
 MOST_REPEATED = 500
 """So many filters, exclusions and weights a request may have."""
@@ -27,6 +31,20 @@ class Nothing(BaseModel):
     """What takes no parameters."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """The same from elsewhere than a query.
+
+        Raises:
+            Refused: something of it is not within its bounds.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            told = sentence({**problem, "loc": ("query", *problem["loc"])})
+            raise Refused(BAD_REQUEST, told) from None
 
 
 class Model(Nothing):
@@ -140,6 +158,18 @@ class Explain(Weighted):
         description="`LEVEL=LABEL`: show as well which places speak for this label.",
         examples=["subcategory=Shirts"],
     )
+
+
+def sentence(problem: Mapping[str, Any]) -> str:
+    """What Pydantic found in a query, for people."""
+    name = str(problem["loc"][1]) if len(problem["loc"]) > 1 else "query"
+    if problem["type"] == "extra_forbidden":
+        return f'There is no parameter "{name[:80]}"; /openapi.json says which there are.'
+    found = str(problem.get("input"))[:80]
+    if problem["type"] == "too_long":
+        return f'There are too many of "{name}"; at most {MOST_REPEATED} are taken.'
+    said = str(problem["msg"])
+    return f'The parameter "{name}" is "{found}"; {said[0].lower()}{said[1:]}.'
 
 
 def filters(where: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from schema import features
+from serving.search.recipe import Answers
 
 BEST = 5
 """So many labels of a level are told."""
@@ -31,29 +32,29 @@ class Seen(TypedDict):
     labels: list[Label]
 
 
-def seen(outputs: Mapping[str, np.ndarray]) -> list[Seen]:
-    """What the signature `everything` says of a picture that was asked about alone.
+def seen(answers: Answers, labels: Mapping[str, Sequence[str]]) -> list[Seen]:
+    """What a model says of a picture that it was asked about alone.
 
     Category and sub-category first, then the extra labels by name, then the attributes.
 
     Args:
-        outputs: the signature's.
+        answers: the model's about the one picture.
+        labels: each level's, in the order of their scores.
     """
-    ending = features.labels("")
-    first = (features.CATEGORY, features.SUBCATEGORY)
-    levels = sorted(name.removesuffix(ending) for name in outputs if name.endswith(ending))
-    levels = [*(name for name in first if name in levels), *(n for n in levels if n not in first)]
+    extras = sorted(level for level in labels if level not in features.LEVELS)
     told: list[Seen] = []
-    for level in levels:
-        labels, scores = outputs[features.labels(level)][0], outputs[features.scores(level)][0]
-        told.append({"level": level, "labels": _ranked(labels, scores)[:BEST]})
-    if features.ATTRIBUTES in outputs and outputs[features.ATTRIBUTES].shape[-1]:
-        attributes = _ranked(outputs[features.ATTRIBUTES][0], outputs[features.ATTRIBUTE_SCORES][0])
-        kept = [one for one in attributes if one["score"] >= LEAST_ATTRIBUTE][:MOST_ATTRIBUTES]
-        told.append({"level": features.ATTRIBUTES, "labels": kept})
+    for level in (features.CATEGORY, features.SUBCATEGORY, *extras, features.ATTRIBUTES):
+        if not labels.get(level):
+            continue
+        ranked = _ranked(labels[level], answers.scores[level][0])
+        if level == features.ATTRIBUTES:
+            kept = [one for one in ranked if one["score"] >= LEAST_ATTRIBUTE][:MOST_ATTRIBUTES]
+        else:
+            kept = ranked[:BEST]
+        told.append({"level": level, "labels": kept})
     return told
 
 
-def _ranked(labels: np.ndarray, scores: np.ndarray) -> list[Label]:
+def _ranked(labels: Sequence[str], scores: np.ndarray) -> list[Label]:
     order = np.argsort(-scores, kind="stable")
-    return [{"label": labels[at].decode(), "score": float(scores[at])} for at in order.tolist()]
+    return [{"label": labels[at], "score": float(scores[at])} for at in order.tolist()]

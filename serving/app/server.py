@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
-import os
 import signal
 import socket
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import threadpoolctl
 
 from serving.app.api import make_app
 from serving.app.models import Models
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
-
-LOOPBACK = "127.0.0.1"
-"""Where the app listens unless it is told otherwise: it asks nobody who they are."""
+from serving.process import LOOPBACK, address, exit_at_once, is_loopback, reachable
+from serving.search.qdrant_server import QdrantServer
 
 PORT = 8080
 
@@ -43,6 +37,7 @@ class AppOptions:
         host: address to listen on.
         port: to listen on; 0 takes any that is free.
         api_key: for the model server; None for none.
+        qdrant: where the indexes were brought to and are searched; None searches the folders' own.
     """
 
     root: Path
@@ -51,15 +46,12 @@ class AppOptions:
     host: str = LOOPBACK
     port: int = PORT
     api_key: str | None = None
+    qdrant: QdrantServer | None = None
 
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            found = {one[4][0] for one in socket.getaddrinfo(self.host or "::", None)}
-        except OSError:
-            return False
-        return all(ipaddress.ip_address(str(one).partition("%")[0]).is_loopback for one in found)
+        return is_loopback(self.host)
 
 
 def bound(options: AppOptions) -> list[socket.socket]:
@@ -69,16 +61,6 @@ def bound(options: AppOptions) -> list[socket.socket]:
         UserError: it is taken, or not allowed, or there is no such host.
     """
     return listening_sockets(options.host, options.port, "--port")
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """As `asyncio.run`, in the faster loop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
 
 
 async def serve(
@@ -104,14 +86,11 @@ async def serve(
 
     def end(number: int) -> None:
         if is_over.is_set():
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
-            os._exit(128 + number)
+            exit_at_once(128 + number)
         is_over.set()
 
     signals = (signal.SIGTERM, signal.SIGINT)
-    models = Models(options.root, options.server, options.model, options.api_key)
+    models = Models(options.root, options.server, options.model, options.api_key, options.qdrant)
     server = HttpServer(
         make_app(models, local_only=options.is_local),
         sockets,
@@ -137,5 +116,5 @@ async def serve(
 
 def address_of(options: AppOptions, port: int) -> str:
     """Where a browser on this machine finds the page."""
-    host = "localhost" if options.host in ("", "0.0.0.0", "::", LOOPBACK) else options.host
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    host = "localhost" if options.host == LOOPBACK else reachable(options.host)
+    return f"http://{address(host, port)}/"

@@ -116,8 +116,8 @@ class Connection:
         return tuple(pairs)
 
 
-def read_api_key(file: Path | None) -> str | None:
-    """The API key in a file of nothing else; without a file, SEAMLINE_API_KEY's if that is set.
+def read_api_key(file: Path | None, variable: str = "SEAMLINE_API_KEY") -> str | None:
+    """The API key in a file of nothing else; without one, the environment variable's if it is set.
 
     Never on a command line, where all see it.
 
@@ -125,7 +125,7 @@ def read_api_key(file: Path | None) -> str | None:
         UserError: the file cannot be read.
     """
     if file is None:
-        return os.environ.get("SEAMLINE_API_KEY") or None
+        return os.environ.get(variable) or None
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

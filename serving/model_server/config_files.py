@@ -14,7 +14,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from schema.errors import UserError
 from serving.model_server import server_config_pb2
 from serving.model_server.joint_runs import Batching
-from serving.model_server.options import ServerOptions, cores
+from serving.model_server.options import ServerOptions
+from serving.process import cores
 
 MODEL_BATCHING = "batching_params.pbtxt"
 """A SavedModel's own batching parameters, beside its graph."""

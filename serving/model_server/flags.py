@@ -18,14 +18,8 @@ from typing import Any
 
 from schema.errors import UserError
 from serving.model_server import config_files, server_config_pb2
-from serving.model_server.options import (
-    EVERY_ADDRESS,
-    LOOPBACK,
-    MAX_MESSAGE_BYTES,
-    ServerOptions,
-    cores,
-    single_model,
-)
+from serving.model_server.options import MAX_MESSAGE_BYTES, ServerOptions, single_model
+from serving.process import EVERY_ADDRESS, LOOPBACK, cores
 
 ANY_PORT = "any"
 """The value of a port flag that takes a free one; 0 is no port, as in TensorFlow Serving."""

@@ -43,8 +43,9 @@ from serving.model_server.access import ApiKeys, Tls
 from serving.model_server.admission import Admission, TakesLong
 from serving.model_server.errors import RequestError
 from serving.model_server.joint_runs import Asking, Kind, finish
-from serving.model_server.options import ServerOptions, address
+from serving.model_server.options import ServerOptions
 from serving.model_server.request_log import REQUEST_ID, Observer, Record, request_id
+from serving.process import address
 
 if TYPE_CHECKING:
     from serving.model_server.metrics import Metrics

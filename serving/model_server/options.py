@@ -9,22 +9,10 @@ from pathlib import Path
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.model_server import server_config_pb2
-
-LOOPBACK = "127.0.0.1"
-"""Where a server listens that asks nobody who they are."""
-
-EVERY_ADDRESS = "0.0.0.0"
-"""Every IPv4 address of the machine, which is where TensorFlow Serving listens."""
+from serving.process import LOOPBACK, cores
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """The longest request and answer by default, over gRPC and over REST."""
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -152,8 +140,3 @@ def single_model(
         name=name, base_path=os.fspath(base_path), model_platform="tensorflow"
     )
     return config
-
-
-def address(host: str, port: int) -> str:
-    """`host:port`, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

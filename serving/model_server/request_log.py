@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from schema.errors import UserError
-from serving.model_server.options import address
+from serving.process import address
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanProcessor

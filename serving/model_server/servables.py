@@ -26,7 +26,8 @@ from schema.errors import UserError
 from serving.model_server import config_files, inference, memory
 from serving.model_server.errors import RequestError
 from serving.model_server.joint_runs import Batching, Kind, Runs
-from serving.model_server.options import ServerOptions, cores
+from serving.model_server.options import ServerOptions
+from serving.process import cores
 
 _log = logging.getLogger("seamline.serving")
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import ipaddress
 import logging
 import os
 import resource
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -20,6 +17,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
 from serving.model_server import memory
@@ -28,11 +26,20 @@ from serving.model_server.admission import Admission
 from serving.model_server.errors import RequestError
 from serving.model_server.grpc_server import GrpcServer, Parts
 from serving.model_server.metrics import Metrics
-from serving.model_server.options import LOOPBACK, ServerOptions, address, cores, single_model
+from serving.model_server.options import ServerOptions, single_model
 from serving.model_server.request_log import Observer, RequestLog, Tracing
 from serving.model_server.rest import RestServer
 from serving.model_server.servables import Model, Servables, saved_models
 from serving.model_server.traffic_log import TrafficLog, asking
+from serving.process import (
+    LOOPBACK,
+    address,
+    cores,
+    exit_at_once,
+    is_loopback,
+    new_loop,
+    reachable,
+)
 
 _log = logging.getLogger("seamline.serving")
 
@@ -46,8 +53,6 @@ _LONGER_THAN_GRACE_S = 5.0
 _SIGNALS_ARE_SEEN_S = 0.2
 """A signal that comes in the moment before the main thread waits does not wake it (CPython looks
 for signals before it gives up the interpreter, and then only sleeps); so it never waits longer."""
-
-_UNSPECIFIED = ("", "0.0.0.0", "::")
 
 
 class ModelServer:
@@ -196,6 +201,26 @@ class ModelServer:
         assert self._loop is not None and self._grpc is not None
         self._loop.call_soon(self._grpc.tell_health)
 
+    @property
+    def models(self) -> model_server_config_pb2.ModelServerConfig:
+        """What is served now."""
+        return self._servables.config if self._servables else self.options.models
+
+    def reload(self, models: model_server_config_pb2.ModelServerConfig) -> None:
+        """Serves what another configuration says, and nothing else.
+
+        Models that both name go on without a break. Returns when the new ones answer.
+
+        Raises:
+            UserError: the configuration cannot be served, and nothing has changed; or one of its
+                new models cannot be loaded, and all else is served.
+        """
+        assert self._servables is not None
+        try:
+            self._servables.reload(models)
+        except RequestError as error:
+            raise UserError(str(error)) from error
+
     def wait_until_ready(self, timeout_s: float | None = 300.0) -> None:
         """Waits until every model answers.
 
@@ -256,13 +281,13 @@ class ModelServer:
     def endpoint(self) -> str | None:
         """`host:port` to reach the gRPC interface at from this machine; None if there is none."""
         port = self._grpc.port if self._grpc else None
-        return None if port is None else address(self._reachable_host, port)
+        return None if port is None else address(reachable(self.options.host), port)
 
     @property
     def rest_endpoint(self) -> str | None:
         """`host:port` to reach the REST interface at from this machine; None if there is none."""
         port = self._rest.port if self._rest else None
-        return None if port is None else address(self._reachable_host, port)
+        return None if port is None else address(reachable(self.options.host), port)
 
     @property
     def version(self) -> int | None:
@@ -281,11 +306,7 @@ class ModelServer:
         """Whether other machines may ask without a key or a certificate."""
         options = self.options
         is_mutual = options.ssl is not None and options.ssl.client_verify
-        return not options.api_key_file and not is_mutual and not _is_loopback(options.host)
-
-    @property
-    def _reachable_host(self) -> str:
-        return "localhost" if self.options.host in _UNSPECIFIED else self.options.host
+        return not options.api_key_file and not is_mutual and not is_loopback(options.host)
 
     async def _close_ports(self, grace_s: float) -> None:
         closing = [server.stop(grace_s) for server in (self._grpc, self._rest) if server]
@@ -329,7 +350,7 @@ def serve(server: ModelServer, announce: Callable[[], None]) -> None:
                 stopping.join(_SIGNALS_ARE_SEEN_S)
             if stopping.is_alive() and was_signaled():
                 _log.warning("what is still computed, and nobody waits for, is given up")
-                _exit_at_once(0)
+                exit_at_once(0)
 
 
 def _allow_many_connections() -> None:
@@ -386,7 +407,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         if seen:
-            _exit_at_once(128 + number)
+            exit_at_once(128 + number)
         seen = True
         raise _Signaled
 
@@ -398,18 +419,11 @@ def _signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _exit_at_once(status: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
-
-
 class _LoopThread:
     """An asyncio loop that runs in a thread of its own."""
 
     def __init__(self) -> None:
-        self._loop = _new_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._run, name="serving loop", daemon=True)
         self._thread.start()
 
@@ -440,19 +454,3 @@ class _LoopThread:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        addresses = {found[4][0] for found in socket.getaddrinfo(host, None)}
-        return all(ipaddress.ip_address(found).is_loopback for found in addresses)
-    except (OSError, UnicodeError, ValueError):
-        return False

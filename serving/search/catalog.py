@@ -3,7 +3,7 @@
     index/                  the products: see `serving.search.folder`
     recipe.json, whitening.npz    how their vectors were made: see `Recipe`
     pictures.bin            their encoded pictures, one after another
-    pictures.npy, pictures.json   where each begins, and the ids in the same order
+    pictures.npy, pictures.json   where each begins and its CRC-32C, and the ids in the same order
 
 It lies beside the model whose answers the vectors are made of, in the model's version's folder
 (`schema.features.INDEX_FOLDER`), so that both go live and away by one rename.
@@ -16,20 +16,29 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Generic, TypeVar
 
+import google_crc32c
 import numpy as np
 
+from schema import features
 from serving.search.errors import DamagedIndex, UnknownProduct
 from serving.search.faiss_index import FaissIndex
 from serving.search.local_index import LocalIndex
+from serving.search.product_index import ProductIndex
 from serving.search.recipe import Recipe
 
 MODEL_KEY = "model"
 """In the index's `made_by`: the SHA-256 of the model's graph, in hexadecimal."""
 
-_INDEX, _PICTURES, _STARTS, _IDS = "index", "pictures.bin", "pictures.npy", "pictures.json"
+RECIPE_KEY = "recipe"
+"""In the `made_by` of an index that lies elsewhere than its recipe: `Recipe.mark`."""
+
+_INDEX, _PICTURES, _PLACES, _IDS = "index", "pictures.bin", "pictures.npy", "pictures.json"
 _GRAPH = "saved_model.pb"
 _BLOCK_BYTES = 1 << 20
+
+Index_co = TypeVar("Index_co", bound=ProductIndex, covariant=True)
 
 
 class Pictures:
@@ -44,7 +53,10 @@ class Pictures:
 
     def __init__(self, path: Path):
         try:
-            self._starts = np.load(path / _STARTS, allow_pickle=False)
+            places = np.load(path / _PLACES, allow_pickle=False)
+            if places.ndim != 2 or places.shape[0] != 2:
+                raise ValueError(f"{_PLACES} has no checksums of them")
+            self._starts, self._sums = places
             ids = json.loads((path / _IDS).read_text(encoding="utf-8"))
             self._file = (path / _PICTURES).open("rb")
             size = os.fstat(self._file.fileno()).st_size
@@ -62,13 +74,23 @@ class Pictures:
 
         Raises:
             UnknownProduct: there is none of it.
+            DamagedIndex: it is not what was written.
         """
         row = self._rows.get(id_)
         if row is None:
             raise UnknownProduct(f'There is no picture of a product "{id_}".')
         start, end = int(self._starts[row]), int(self._starts[row + 1])
         # Read, not mapped: a file that is mapped and cut would take the process with it.
-        return os.pread(self._file.fileno(), end - start, start)
+        try:
+            picture = os.pread(self._file.fileno(), end - start, start)
+        except OSError:
+            picture = b""
+        if len(picture) != end - start or google_crc32c.value(picture) != self._sums[row]:
+            raise DamagedIndex(
+                f'The picture of the product "{id_}" is damaged; bring {_PICTURES} back from a '
+                "copy, or build the index anew."
+            )
+        return picture
 
     def close(self) -> None:
         """Closes the file."""
@@ -77,31 +99,36 @@ class Pictures:
     @staticmethod
     def write(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
         """Writes encoded pictures, each with its product's id, into a folder."""
-        ids, starts = [], [0]
+        ids, starts, sums = [], [0], []
         with (path / _PICTURES).open("wb") as file:
             for id_, picture in pictures:
                 ids.append(id_)
                 file.write(picture)
                 starts.append(starts[-1] + len(picture))
-        np.save(path / _STARTS, np.array(starts, np.int64))
+                sums.append(google_crc32c.value(picture))
+        np.save(path / _PLACES, np.array([starts, [*sums, 0]], np.int64))
         (path / _IDS).write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
 
 
-class IndexedCatalog:
+class IndexedCatalog(Generic[Index_co]):
     """See the module.
 
-    Attributes:
-        index: the products.
+    Args:
+        index: the products; the folder's, or what it was brought to, such as Qdrant.
         recipe: how their vectors were made.
+        pictures: theirs.
+
+    Attributes:
+        index, recipe: as given.
     """
 
-    def __init__(self, index: LocalIndex, recipe: Recipe, pictures: Pictures):
+    def __init__(self, index: Index_co, recipe: Recipe, pictures: Pictures):
         self.index = index
         self.recipe = recipe
         self._pictures = pictures
 
     @classmethod
-    def open(cls, path: Path | str, *, verify: bool = True) -> IndexedCatalog:
+    def open(cls, path: Path | str, *, verify: bool = True) -> IndexedCatalog[FaissIndex]:
         """Opens what `write` wrote.
 
         Args:
@@ -119,7 +146,23 @@ class IndexedCatalog:
                 f"The vectors in {path} are not made as its {Recipe.FILE} says; build the index "
                 "anew, or bring the folder back from a copy."
             )
-        return cls(index, recipe, Pictures(path))
+        return IndexedCatalog(index, recipe, Pictures(path))
+
+    @classmethod
+    def of_version(cls, version: Path) -> IndexedCatalog[FaissIndex]:
+        """Opens what lies beside the model in a version's folder.
+
+        Raises:
+            DamagedIndex: it is missing, incomplete, or was made of another model's answers.
+        """
+        catalog = cls.open(version / features.INDEX_FOLDER)
+        if catalog.index.made_by.get(MODEL_KEY) != model_mark(version):
+            catalog.close()
+            raise DamagedIndex(
+                f"The index in {version} was made of another model's answers; push the model again "
+                "with its own, or take the index away."
+            )
+        return catalog
 
     @staticmethod
     def write(
@@ -152,18 +195,6 @@ class IndexedCatalog:
             UnknownProduct: there is none of it.
         """
         return self._pictures[id_]
-
-    def check_model(self, version: Path) -> None:
-        """Makes sure that it belongs to the model in a version's folder.
-
-        Raises:
-            DamagedIndex: it was made of another model's answers.
-        """
-        if self.index.made_by.get(MODEL_KEY) != model_mark(version):
-            raise DamagedIndex(
-                f"The index in {version} was made of another model's answers; push the model again "
-                "with its own, or take the index away."
-            )
 
     def close(self) -> None:
         """Closes its files."""

@@ -118,13 +118,20 @@ class Column:
         """These rows' products are gone, so that their cells no longer count as there."""
         np.subtract.at(self._uses, self._codes[list(rows)], 1)
 
-    def values(self) -> dict[str, int]:
-        """Every value that a product has, and how many have it; the commonest first."""
+    def values(self, let_in: Mask | None = None) -> dict[str, int]:
+        """Every value that a product has, and how many have it; the commonest first.
+
+        Args:
+            let_in: of each of the first rows whether it counts; by default those do that were not
+                released.
+        """
         counts: dict[str, int] = {}
-        cells = self.cells
-        for code in np.flatnonzero(self._uses).tolist():
+        cells, uses = self.cells, self._uses
+        if let_in is not None:
+            uses = np.bincount(self._codes[: len(let_in)][let_in], minlength=len(cells))
+        for code in np.flatnonzero(uses).tolist():
             for value in _texts(cells[code]):
-                counts[value] = counts.get(value, 0) + int(self._uses[code])
+                counts[value] = counts.get(value, 0) + int(uses[code])
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def matching(self, values: Sequence[str]) -> Mask | str:

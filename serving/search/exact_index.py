@@ -21,6 +21,8 @@ _WIDENED_ROWS = 1_024
 class ExactIndex(LocalIndex):
     """All by NumPy. A search reads every vector that is let in, once for 128 queries."""
 
+    engine = "exact"
+
     @property
     def is_exact(self) -> bool:
         """See `ProductIndex`."""

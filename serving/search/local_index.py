@@ -80,10 +80,7 @@ class LocalIndex(ProductIndex):
         dtype: what vectors are kept as, "float32", or "float16", which takes half the room and
             knows three digits; only for "cosine".
         threshold: see `ProductIndex`.
-
-    Attributes:
-        made_by: whatever the caller wants the folder to say of the vectors, such as their model's
-            version; JSON.
+        made_by: see `ProductIndex`; the folder says it.
 
     Raises:
         BadSearch: at the start, of a dtype that cannot be.
@@ -173,13 +170,16 @@ class LocalIndex(ProductIndex):
             moment = self._moment(as_wanted(where), frozenset(), False)
         return moment.among.count
 
-    def facets(self, field: str) -> dict[str, int]:
+    def facets(self, field: str, where: Where | None = None) -> dict[str, int]:
         """See `ProductIndex`."""
         with self._lock:
             column = self._products.fields.get(field)
             if column is None:
                 raise unknown_field(field, self._products.fields)
-            return column.values()
+            if not where:
+                return column.values()
+            moment = self._moment(as_wanted(where), frozenset(), False)
+            return column.values(moment.among.let_in)
 
     def upsert(
         self,
@@ -217,6 +217,14 @@ class LocalIndex(ProductIndex):
             columns = self._products.fields.items()
             group = self._products.groups.cell(row)
             return {name: column.cell(row) for name, column in columns}, str(group)
+
+    def doubles(self, id_: str) -> list[str]:
+        """See `ProductIndex`."""
+        with self._lock:
+            products = self._products
+            view, row = products.view(), products.row(id_)
+            members = products.members(int(view.groups[row]))
+            return sorted(products.ids[at] for at in members if view.alive[at] and at != row)
 
     def ids(self) -> list[str]:
         """The ids of all products, in the order that `vectors` of all of them has."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -100,12 +100,16 @@ class ProductIndex(ABC):
     """The products of a catalog, found by what they look like.
 
     Attributes:
+        engine: what finds the nearest, as people call it.
         space: what a vector consists of.
+        made_by: what whoever made the vectors says of them, such as which model it was; JSON.
         threshold: `Space.closeness` below which a product is not close, see `calibrate`; None where
             nobody calibrated it. May be set at any time, and is saved with the index.
     """
 
+    engine: ClassVar[str]
     space: Space
+    made_by: dict[str, Any]
     threshold: float | None
 
     @property
@@ -122,11 +126,13 @@ class ProductIndex(ABC):
         """
 
     @abstractmethod
-    def facets(self, field: str) -> dict[str, int]:
-        """Every value of a field and how many products have it; the commonest first.
+    def facets(self, field: str, where: Where | None = None) -> dict[str, int]:
+        """Every value of a field, and how many products have it that pass a filter.
+
+        The commonest first; of equals, by value. A value that none has is left out.
 
         Raises:
-            BadSearch: there is no such field.
+            BadSearch: there is no such field, or no product has such a value.
         """
 
     @property
@@ -171,6 +177,14 @@ class ProductIndex(ABC):
     @abstractmethod
     def product(self, id_: str) -> tuple[Mapping[str, Cell], str]:
         """A product's fields, and its group.
+
+        Raises:
+            UnknownProduct: there is no such product.
+        """
+
+    @abstractmethod
+    def doubles(self, id_: str) -> list[str]:
+        """The ids of the others in a product's group of near-duplicates, sorted.
 
         Raises:
             UnknownProduct: there is no such product.

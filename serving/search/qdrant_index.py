@@ -19,7 +19,8 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ApiException
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from schema.errors import UserError
 from serving.search.columns import (
@@ -34,8 +35,10 @@ from serving.search.errors import BadSearch, DamagedIndex, IndexAway, UnknownPro
 from serving.search.exact_index import ExactIndex
 from serving.search.local_index import LocalIndex
 from serving.search.product_index import Answer, Hit, ProductIndex, Search
+from serving.search.qdrant_server import API_KEY_VARIABLE
 from serving.search.space import Floats, Space
 
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _ID = "id"
 _GROUP = "group"
 _OURS = uuid.UUID("6f0cf9d3-5f0a-5a6c-9d0e-3f3c7f4f5b1d")
@@ -61,12 +64,14 @@ class QdrantIndex(ProductIndex):
         IndexAway: Qdrant does not answer.
     """
 
+    engine = "Qdrant"
+
     def __init__(self, client: QdrantClient, collection: str):
         self._client = client
         self._collection = collection
         self._known_values: set[tuple[str, str]] = set()
         with self._asking():
-            there = client.collection_exists(collection) or collection in _aliases(client)
+            there = client.collection_exists(collection) or collection in aliases(client)
             about = client.get_collection(collection).config.metadata if there else None
         if not about or "blocks" not in about:
             raise DamagedIndex(
@@ -76,7 +81,7 @@ class QdrantIndex(ProductIndex):
         # JSON objects keep no order.
         blocks = dict(about["blocks"])
         self.space = Space(blocks, dict(about["weights"]), about["distance"])
-        self.made_by: dict[str, Any] = about["made_by"]
+        self.made_by = dict(about["made_by"])
         self._dtype = str(about["dtype"])
         self._threshold: float | None = about["threshold"]
         self._fields: list[str] = list(about["fields"])
@@ -151,11 +156,12 @@ class QdrantIndex(ProductIndex):
             counted = self._client.count(self._collection, count_filter=wanted, exact=True)
         return int(counted.count)
 
-    def facets(self, field: str) -> dict[str, int]:
-        """See `ProductIndex`."""
+    def facets(self, field: str, where: Where | None = None) -> dict[str, int]:
+        """See `ProductIndex`. Of a field's values the 100,000 that are commonest."""
+        key, wanted = self._key(field), self._filter(as_wanted(where))
         with self._asking():
             response = self._client.facet(
-                self._collection, self._key(field), limit=_FACETS, exact=True
+                self._collection, key, facet_filter=wanted, limit=_FACETS, exact=True
             )
         # The engine still names values whose last product is gone.
         counts = {str(hit.value): hit.count for hit in response.hits if hit.count}
@@ -241,29 +247,25 @@ class QdrantIndex(ProductIndex):
             return self._cells(record.payload), str(record.payload[_GROUP])
         raise UnknownProduct(f'The index holds no product "{id_}", or no longer does.')
 
+    def doubles(self, id_: str) -> list[str]:
+        """See `ProductIndex`."""
+        _, group = self.product(id_)
+        match = models.FieldCondition(key=_GROUP, match=models.MatchValue(value=group))
+        itself = models.HasIdCondition(has_id=[_point(id_)])
+        others = models.Filter(must=[match], must_not=[itself])
+        return sorted(str(record.payload[_ID]) for page in self._pages(others) for record in page)
+
     def save(self, path: Path | str) -> None:
         """See `ProductIndex`. What others write meanwhile may be there or not."""
         copy = ExactIndex(self.space, self._dtype, self._threshold, self.made_by)
-        offset, first = None, True
-        while first or offset is not None:
-            with self._asking():
-                page, offset = self._client.scroll(
-                    self._collection,
-                    limit=_POINTS_AT_ONCE,
-                    offset=offset,
-                    with_payload=True,
-                    with_vectors=True,
-                )
-            first = False
-            records: list[Any] = page
+        for records in self._pages(None, vectors=True):
             cells = [self._cells(record.payload) for record in records]
-            if records:
-                copy.upsert(
-                    [record.payload[_ID] for record in records],
-                    np.stack([self._stored(record) for record in records]),
-                    {name: [cell[name] for cell in cells] for name in self._fields},
-                    [record.payload[_GROUP] for record in records],
-                )
+            copy.upsert(
+                [record.payload[_ID] for record in records],
+                np.stack([self._stored(record) for record in records]),
+                {name: [cell[name] for cell in cells] for name in self._fields},
+                [record.payload[_GROUP] for record in records],
+            )
         copy.save(path)
 
     def _search(self, asked: Search) -> list[Answer]:
@@ -420,6 +422,24 @@ class QdrantIndex(ProductIndex):
                 )
             )
 
+    def _pages(self, wanted: models.Filter | None, vectors: bool = False) -> Iterator[list[Any]]:
+        """All products that pass a filter, some at a time."""
+        offset = None
+        while True:
+            with self._asking():
+                records, offset = self._client.scroll(
+                    self._collection,
+                    scroll_filter=wanted,
+                    limit=_POINTS_AT_ONCE,
+                    offset=offset,
+                    with_payload=True,
+                    with_vectors=vectors,
+                )
+            if records:
+                yield records
+            if offset is None:
+                return
+
     def _add_fields(self, fields: Sequence[str]) -> None:
         new = [name for name in fields if name not in self._fields]
         if not new:
@@ -462,6 +482,7 @@ def push(
     client: QdrantClient,
     alias: str,
     *,
+    made_by: Mapping[str, Any] | None = None,
     queries: int = 1_000,
     recall: float = 0.99,
     remove_replaced: bool = False,
@@ -476,6 +497,7 @@ def push(
         source: the index, which nobody should write to meanwhile.
         client: of the Qdrant.
         alias: what `QdrantIndex` is asked by.
+        made_by: what the collection says of the vectors; what the index does, by default.
         queries: how many products' neighbors are compared.
         recall: share of the exact nearest that must be found.
         remove_replaced: whether the collection that the alias named before is removed.
@@ -487,7 +509,7 @@ def push(
         IndexAway: Qdrant does not answer.
     """
     with _asking(alias):
-        if client.collection_exists(alias) and alias not in _aliases(client):
+        if client.collection_exists(alias) and alias not in aliases(client):
             raise BadSearch(
                 f'Qdrant has a collection that is called "{alias}" itself; choose another alias.'
             )
@@ -499,7 +521,7 @@ def push(
         dtype=source.dtype,
         fields=source.fields,
         threshold=source.threshold,
-        made_by=source.made_by,
+        made_by=source.made_by if made_by is None else made_by,
     )
     try:
         _stream(source, made)
@@ -516,7 +538,7 @@ def push(
                 "stays what it was. Raise hnsw_config.m or ef_construct in Qdrant's configuration."
             )
         with _asking(alias):
-            replaced = _aliases(client).get(alias)
+            replaced = aliases(client).get(alias)
             changes: list[models.AliasOperations] = []
             if replaced is not None:
                 changes.append(
@@ -602,14 +624,40 @@ def _point(id_: str) -> str:
     return str(uuid.uuid5(_OURS, id_))
 
 
-def _aliases(client: QdrantClient) -> dict[str, str]:
-    return {each.alias_name: each.collection_name for each in client.get_aliases().aliases}
+def aliases(client: QdrantClient) -> dict[str, str]:
+    """The collection that each alias names.
+
+    Raises:
+        IndexAway: Qdrant does not answer.
+    """
+    with _asking():
+        found = client.get_aliases().aliases
+    return {each.alias_name: each.collection_name for each in found}
 
 
 @contextmanager
-def _asking(collection: str) -> Iterator[None]:
+def _asking(collection: str = "") -> Iterator[None]:
+    called = f' for "{collection}"' if collection else ""
     try:
         yield
-    except (ApiException, grpc.RpcError, ConnectionError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise IndexAway(f'Qdrant does not answer for "{collection}": {said}') from error
+    except UnexpectedResponse as error:
+        if error.status_code in (_UNAUTHORIZED, _FORBIDDEN):
+            raise IndexAway(
+                f"Qdrant wants another API key{called} than it was given; "
+                f"{API_KEY_VARIABLE} may hold the right one, or a file that the command is told of."
+            ) from error
+        if error.status_code == _NOT_FOUND:
+            raise DamagedIndex(
+                f'Qdrant has no collection "{collection}", or no longer has; push the index there '
+                "again."
+            ) from error
+        raise _away(called, error) from error
+    except (ApiException, QdrantException, grpc.RpcError, ConnectionError) as error:
+        raise _away(called, error) from error
+
+
+def _away(called: str, error: Exception) -> IndexAway:
+    said = " ".join(str(error).split())[:300]
+    return IndexAway(
+        f"Qdrant does not answer{called} ({said}); see that it runs, and that its address is right."
+    )

@@ -7,6 +7,7 @@ A label's block that would be called like one of ours is called `<name> label`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -132,9 +133,14 @@ class Recipe:
         usual |= {name: weight for name, weight in WEIGHTS.items() if name in sizes}
         self.space = Space(sizes, usual | dict(weights or {}))
 
-    def label_of(self, block: str) -> LabelBlock | None:
-        """What a block's numbers are scores of; None for a block of the picture's looks."""
-        return self._of_labels.get(block)
+    @property
+    def mark(self) -> str:
+        """A SHA-256 that tells it from those which make other vectors of the same answers."""
+        digest = hashlib.sha256(json.dumps([self.labels, self.space.weights]).encode())
+        for array in (self.whitening.mean, self.whitening.matrix):
+            digest.update(repr((array.shape, array.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def vectors(self, answers: Answers, pictures: Iterable[Image.Image]) -> Floats:
         """The vectors of N pictures, float32 (N, D).

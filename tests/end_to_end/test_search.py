@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schema import features
 from schema.picture_figures import opened, upright_rgb
 from serving.client import CatalogClient
 from serving.model_server import ModelServer
@@ -26,7 +25,7 @@ def version(demo_runs) -> Path:
 
 @pytest.fixture(scope="module")
 def catalog(version) -> IndexedCatalog:
-    return IndexedCatalog.open(version / features.INDEX_FOLDER)
+    return IndexedCatalog.of_version(version)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,6 @@ def client(demo_runs):
 
 
 def test_a_products_own_picture_finds_it_with_the_whole_score(version, catalog, client):
-    catalog.check_model(version)
     ids = catalog.index.ids()[:: len(catalog.index.ids()) // ASKED][:ASKED]
     pictures = [catalog.picture(id_) for id_ in ids]
 

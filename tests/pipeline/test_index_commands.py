@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import qdrant_client
@@ -11,6 +13,7 @@ from pipeline.cli import app
 from schema import features
 from serving.search import FaissIndex, IndexedCatalog, Recipe
 from serving.search.blocks import Whitening
+from serving.search.catalog import MODEL_KEY
 from serving.search.qdrant_index import QdrantIndex
 from serving.search.recipe import Answers
 
@@ -25,7 +28,8 @@ def workspace(tmp_path):
     rng = np.random.default_rng(1)
     embedding = rng.standard_normal((30, 5))
     recipe = Recipe({"subcategory": ["a", "b"]}, Whitening.fit(embedding, 3))
-    index = FaissIndex(recipe.space, "float16")
+    mark = hashlib.sha256(b"graph").hexdigest()
+    index = FaissIndex(recipe.space, "float16", made_by={MODEL_KEY: mark})
     scores = Answers({"subcategory": rng.random((30, 2))}, embedding)
     vectors = recipe.joined(scores, rng.random((30, 486)))
     index.upsert(IDS, vectors, {"size": list("sml" * 10)})
@@ -74,7 +78,7 @@ def test_qdrant_is_given_its_own_key_and_never_the_model_servers(
 ):
     keys = []
 
-    def client(url, api_key):
+    def client(url, api_key, **_):
         keys.append(api_key)
         return qdrant
 
@@ -83,7 +87,9 @@ def test_qdrant_is_given_its_own_key_and_never_the_model_servers(
     (tmp_path / "key").write_text("qdrant's\n")
     assert _run("push", workspace, "http://q:6333")[0] == 0
     assert _run("push", workspace, "http://q:6333", "--api-key-file", tmp_path / "key")[0] == 0
-    assert keys == [None, "qdrant's"]
+    monkeypatch.setenv("SEAMLINE_QDRANT_API_KEY", "of the environment")
+    assert _run("push", workspace, "http://q:6333")[0] == 0
+    assert keys == [None, "qdrant's", "of the environment"]
 
 
 def test_what_is_not_there_is_told_in_a_sentence(workspace, qdrant, tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +17,12 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.app_console import embedded_server, follow
 from pipeline.cli import app
 from serving.model_server import ModelServer
 from tests.serving.app import search_model
 from tests.serving.app.running import running
+from tests.serving.app.test_models import until
 
 RED = (220, 30, 20)
 
@@ -190,6 +194,29 @@ def test_the_app_says_where_it_is_what_to_try_and_ends_well(workspace, server):
     assert any("curl -F picture=@PICTURE.jpg" in line for line in said)
     assert said[-1] == "ready: 60 products by catalog version 4\n"
     assert not any("Anybody" in line for line in said)
+
+
+def test_a_model_that_comes_while_the_app_runs_is_searched_by_and_one_that_goes_is_not(
+    workspace, tmp_path
+):
+    shutil.copytree(workspace / "serving" / "catalog", tmp_path / "catalog")
+    with (
+        embedded_server(tmp_path, None) as server,
+        running(tmp_path, server.endpoint) as served,
+    ):
+        following = asyncio.run_coroutine_threadsafe(follow(server, tmp_path, None), served.loop)
+        shutil.copytree(workspace / "serving" / "catalog", tmp_path / ".coming")
+        (tmp_path / ".coming").rename(tmp_path / "other")
+
+        def ready():
+            return {one["name"]: one["ready"] for one in served.get("/api/models")["models"]}
+
+        until(lambda: ready() == {"catalog": True, "other": True})
+        assert served.search(search_model.picture(RED), model="other")["results"]
+        shutil.rmtree(tmp_path / "other")
+        until(lambda: [one.name for one in server.models.model_config_list.config] == ["catalog"])
+        assert served.search(search_model.picture(RED))["results"]
+        following.cancel()
 
 
 def test_a_port_in_use_is_said_before_anything_is_loaded(seamline, workspace):

@@ -707,8 +707,8 @@ def test_the_image_of_the_app_runs_what_the_manifests_start():
 def test_the_image_of_the_app_has_the_packages_that_it_imports_and_no_others():
     lines = (DEPLOY / "app_requirements.txt").read_text().splitlines()
     listed = {line for line in lines if not line.startswith("#")}
-    # Of what is asked for by name alone: tables of a client's, and an index elsewhere.
-    elsewhere = {"pandas", "qdrant_client"}
+    # Of what is asked for by name alone: tables of a client's.
+    elsewhere = {"pandas"}
     packages = importlib.metadata.packages_distributions()
     imported = {name: set(packages[name]) for name in _imported_by_the_app() - elsewhere}
     locked = set(re.findall(r"(?m)^([\w.-]+)==", (ROOT / "requirements.lock").read_text()))

@@ -195,7 +195,7 @@ function showModels() {
   const model = modelNow();
   byId("catalog").replaceChildren(
     ...(model
-      ? [many(model.products, "product", "products"), models.models.length > 1 ? "" : [", model ", isolated(model.name)]].flat()
+      ? [many(model.products, "product", "products"), models.models.length > 1 ? "" : [", model ", isolated(model.name)], model.engine ? `, searched by ${model.engine}` : ""].flat()
       : []),
   );
   const controls = [];

@@ -19,7 +19,7 @@ const TITLES = {
   413: "The picture is too large",
   415: "This is not a picture that can be read",
   429: "Many are searching just now",
-  503: "The model server is away",
+  503: "This cannot be searched just now",
 };
 
 export const titleOf = (status) => TITLES[status] ?? "Something went wrong";

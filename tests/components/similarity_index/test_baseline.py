@@ -62,8 +62,7 @@ def test_it_is_a_model_of_its_own_with_the_same_products(version, tmp_path, pict
     assert seen[-1] == (9, 9)
     assert not list((tmp_path / "serving").glob(".baseline-*"))
     source = IndexedCatalog.open(version / features.INDEX_FOLDER)
-    made = IndexedCatalog.open(outcome.version.folder / features.INDEX_FOLDER)
-    made.check_model(outcome.version.folder)
+    made = IndexedCatalog.of_version(outcome.version.folder)
     assert made.index.ids() == IDS
     for id_ in IDS:
         assert made.index.product(id_) == source.index.product(id_)

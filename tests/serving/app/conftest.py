@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from tensorflow_serving.config import model_server_config_pb2
 
+from pipeline.index_commands import push_index
 from serving.client import CatalogClient
 from serving.model_server import ModelServer
 from serving.model_server.options import ServerOptions
+from serving.search.qdrant_server import QdrantServer
 from tests.serving.app import search_model
 from tests.serving.app.running import Running, running
+from tests.serving.search.qdrant_http import Qdrant
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +99,20 @@ def app(root: Path, model_server: ModelServer) -> Iterator[Running]:
     """The app."""
     with running(root, model_server.endpoint) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def app_on_qdrant(root: Path, model_server: ModelServer) -> Iterator[Running]:
+    """The app, over the newest versions' indexes in Qdrant."""
+    with Qdrant().answering() as qdrant:
+        for name, number in (("catalog", 5), ("plain", 1)):
+            push_index(root / name, number, qdrant.url, name, None, False)
+        with running(root, model_server.endpoint, qdrant=QdrantServer(qdrant.url)) as started:
+            yield started
+
+
+@pytest.fixture(scope="session", params=["app", "app_on_qdrant"])
+def each_app(request: pytest.FixtureRequest) -> Running:
+    """The app over either engine: the same is asked of both."""
+    found: Running = request.getfixturevalue(request.param)
+    return found

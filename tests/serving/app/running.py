@@ -14,6 +14,7 @@ import httpx
 from serving.app.api import make_app
 from serving.app.models import Models
 from serving.model_server.http_server import HttpServer, Limits, listening_sockets
+from serving.search.qdrant_server import QdrantServer
 
 
 @dataclass
@@ -25,12 +26,14 @@ class Running:
         models: what it searches; of the app's own loop.
         loop: that loop.
         http: asks it.
+        engine: what finds products.
     """
 
     url: str
     models: Models
     loop: asyncio.AbstractEventLoop
     http: httpx.Client
+    engine: str
 
     def do(self, coroutine):
         """Runs a coroutine in the app's loop, and gives its result."""
@@ -56,7 +59,12 @@ class Running:
 
 @contextmanager
 def running(
-    root: Path, server: str, *, limits: Limits | None = None, only: str | None = None
+    root: Path,
+    server: str,
+    *,
+    limits: Limits | None = None,
+    only: str | None = None,
+    qdrant: QdrantServer | None = None,
 ) -> Iterator[Running]:
     """Serves until the end of the block."""
     loop = asyncio.new_event_loop()
@@ -64,7 +72,7 @@ def running(
     thread.start()
 
     async def start():
-        models = Models(root, server, only)
+        models = Models(root, server, only, qdrant=qdrant)
         http = HttpServer(
             make_app(models), listening_sockets("127.0.0.1", 0, "--port"), limits=limits
         )
@@ -83,7 +91,7 @@ def running(
         models, http = do(start())
         url = f"http://127.0.0.1:{http.port}"
         with httpx.Client(base_url=url, timeout=60) as client:
-            yield Running(url, models, loop, client)
+            yield Running(url, models, loop, client, "Qdrant" if qdrant else "FAISS")
         do(stop())
     finally:
         loop.call_soon_threadsafe(loop.stop)

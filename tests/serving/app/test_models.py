@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from schema import features
-from serving.app.models import indexed_versions
+from serving.app.models import Model, Version, indexed_versions
 from serving.model_server import ModelServer
 from serving.model_server.options import ServerOptions, single_model
 from tests.serving.app import search_model
@@ -161,6 +161,12 @@ def no_pictures(version):
     (version / INDEX / "pictures.bin").unlink()
 
 
+def one_picture(version):
+    content = bytearray((version / INDEX / "pictures.bin").read_bytes())
+    content[-9] ^= 1
+    (version / INDEX / "pictures.bin").write_bytes(content)
+
+
 def another_model(version):
     with (version / "saved_model.pb").open("ab") as file:
         file.write(b"\0")
@@ -188,6 +194,16 @@ def test_an_index_that_is_of_no_use_is_said_and_the_others_go_on(
         assert said in catalog["problem"]
 
 
+def test_a_damaged_picture_is_said_and_the_rest_goes_on(changed, model_server, products):
+    one_picture(changed / "catalog" / "5")
+
+    with running(changed, model_server.endpoint) as app:
+        told = app.get(f"/api/images/{products[-1].id}", 503)["detail"]
+        assert told.startswith(f'The picture of the product "{products[-1].id}" is damaged; bring')
+        assert app.http.get("/api/images/p20").status_code == 200
+        assert app.search(id=products[-1].id)["results"]
+
+
 def test_an_index_that_is_mended_is_taken_up(changed, model_server):
     good = (changed / "catalog" / "5" / INDEX / "recipe.json").read_bytes()
     no_recipe(changed / "catalog" / "5")
@@ -207,6 +223,13 @@ def test_where_another_model_answers_than_was_indexed_nothing_is_found(changed, 
 
     with running(changed, model_server.endpoint) as app:
         assert "other labels of gender" in app.search(PICTURE, status=503)["detail"]
+
+
+def test_while_its_first_index_is_opened_a_model_is_not_ready(tmp_path):
+    model = Model("catalog", {5: Version(5, tmp_path, (), 60)}, answering=frozenset({5}))
+
+    assert not model.is_ready
+    assert "index of version 5 of catalog is being opened" in model.problem
 
 
 def test_no_model_and_no_index_are_said(tmp_path, version_folder, model_server):

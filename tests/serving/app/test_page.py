@@ -417,6 +417,7 @@ def test_another_model_and_an_earlier_version_answer(opened, app, products):
     page = opened()
     choose(page, products[20].picture)
     settled(page)
+    expect(page.locator("#catalog")).to_have_text("60 products, searched by FAISS")
     page.get_by_label("Model", exact=True).select_option("plain")
     expect_results(page, app.search(products[20].picture, model="plain"))
     # It gives no maps, so that none are offered.

@@ -10,7 +10,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from schema.errors import UserError
 from serving.model_server import config_files, server_config_pb2
-from serving.model_server.options import ServerOptions, cores, single_model
+from serving.model_server.options import ServerOptions, single_model
+from serving.process import cores
 
 READERS = [
     config_files.model_config,

@@ -13,7 +13,8 @@ from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 from schema.errors import UserError
 from serving.model_server import flags
 from serving.model_server.__main__ import main
-from serving.model_server.options import ServerOptions, address, cores, single_model
+from serving.model_server.options import ServerOptions, single_model
+from serving.process import address, cores
 
 BASE = "--model_base_path=/models/m"
 

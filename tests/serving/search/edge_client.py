@@ -117,10 +117,20 @@ class EdgeClient:
         return self._shard(name).facet(request)
 
     def scroll(
-        self, name: str, limit: int, offset: Any, with_payload: bool, with_vectors: bool
+        self,
+        name: str,
+        scroll_filter: models.Filter | None,
+        limit: int,
+        offset: Any,
+        with_payload: bool,
+        with_vectors: bool,
     ) -> tuple[list, Any]:
         request = edge.ScrollRequest(
-            offset=offset, limit=limit, with_payload=with_payload, with_vector=with_vectors
+            offset=offset,
+            limit=limit,
+            filter=_filter(scroll_filter),
+            with_payload=with_payload,
+            with_vector=with_vectors,
         )
         return self._shard(name).scroll(request)
 

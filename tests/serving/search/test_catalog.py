@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
 
+from schema import features
 from serving.search import DamagedIndex, FaissIndex, UnknownProduct
 from serving.search.blocks import Whitening
 from serving.search.catalog import MODEL_KEY, IndexedCatalog, model_mark
@@ -24,7 +26,7 @@ def written(tmp_path):
     recipe = Recipe({"subcategory": ["x", "y"]}, whitening)
     index = FaissIndex(recipe.space, "float16", made_by={MODEL_KEY: "1" * 64})
     index.upsert(IDS, rng.standard_normal((4, recipe.space.dimensions)), {"field": ["1", None] * 2})
-    folder = tmp_path / "similarity_index"
+    folder = tmp_path / features.INDEX_FOLDER
     IndexedCatalog.write(folder, index, recipe, ((id_, PICTURES[id_]) for id_ in IDS))
     return folder
 
@@ -76,16 +78,45 @@ def test_vectors_of_another_recipe_are_refused(written):
 
 
 def test_it_belongs_to_the_model_that_it_was_made_of(written, tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes(b"graph and weights" * 100_000)
+    version = tmp_path
+    (version / "saved_model.pb").write_bytes(b"graph and weights" * 100_000)
     mark = hashlib.sha256(b"graph and weights" * 100_000).hexdigest()
-    assert model_mark(tmp_path) == mark
-    catalog = IndexedCatalog.open(written)
+    assert model_mark(version) == mark
     with pytest.raises(DamagedIndex, match="another model's answers"):
-        catalog.check_model(tmp_path)
-    catalog.index.made_by[MODEL_KEY] = mark
-    catalog.check_model(tmp_path)
+        IndexedCatalog.of_version(version)
+    index = IndexedCatalog.open(written).index
+    index.made_by[MODEL_KEY] = mark
+    index.save(written / "index")
+    assert IndexedCatalog.of_version(version).index.ids() == IDS
 
 
-def test_an_index_without_a_model_is_refused(written):
+def test_an_index_without_a_model_is_refused(written, tmp_path):
     with pytest.raises(DamagedIndex, match="no model beside the index"):
-        IndexedCatalog.open(written).check_model(written)
+        IndexedCatalog.of_version(tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 3, -1])
+def test_a_damaged_picture_is_named_and_the_others_are_shown(written, at):
+    file = written / "pictures.bin"
+    content = bytearray(file.read_bytes())
+    start = content.index(PICTURES["ü"])
+    content[(start if at >= 0 else start + len(PICTURES["ü"])) + at] ^= 1
+    file.write_bytes(content)
+    catalog = IndexedCatalog.open(written)
+    with pytest.raises(DamagedIndex, match='The picture of the product "ü" is damaged; bring pict'):
+        catalog.picture("ü")
+    assert [catalog.picture(id_) for id_ in ("a", "b/c", "d")] == [b"\xff\xd8first", b"", b"4"]
+
+
+def test_a_file_that_is_cut_while_it_is_open_is_a_damaged_picture(written):
+    catalog = IndexedCatalog.open(written)
+    os.truncate(written / "pictures.bin", 5)
+    for id_ in ("a", "ü", "d"):
+        with pytest.raises(DamagedIndex, match=f'picture of the product "{id_}" is damaged'):
+            catalog.picture(id_)
+
+
+def test_pictures_without_checksums_are_refused(written):
+    np.save(written / "pictures.npy", np.load(written / "pictures.npy")[0])
+    with pytest.raises(DamagedIndex, match="no checksums of them.*build the index anew"):
+        IndexedCatalog.open(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -227,7 +228,18 @@ def _search(index, oracle, what):
     assert answer.exact or not exact
     # Among so few even an approximate search finds as many as there are.
     oracle.check(answer, query, k, complete=answer.exact, **what)
-    assert index.count(what["where"]) == len(list(oracle.passing(what["where"])))
+    passing = list(oracle.passing(what["where"]))
+    assert index.count(what["where"]) == len(passing)
+    for name in index.fields:
+        counts = Counter(
+            value for id_ in passing for value in _values(oracle.products[id_].fields.get(name))
+        )
+        expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        assert list(index.facets(name, what["where"]).items()) == expected
+    for id_ in passing[:3]:
+        group = oracle.products[id_].group
+        others = [other for other, of in oracle.products.items() if of.group == group]
+        assert index.doubles(id_) == sorted(other for other in others if other != id_)
 
 
 def _values(cell):
@@ -327,6 +339,9 @@ def test_nothing_close_is_said_of_what_is_further_than_the_threshold(catalog):
 
 def test_what_products_have_is_told(catalog):
     assert catalog.facets("gender") == {"Women": 200, "Men": 100}
+    assert catalog.facets("gender", {"code": ["p0", "p1", "p2"]}) == {"Women": 2, "Men": 1}
+    assert list(catalog.facets("code", {"gender": "Men"}).values()) == [1] * 100
+    assert [catalog.doubles(id_) for id_ in ("p5", "p4", "p3")] == [["p4"], ["p5"], []]
     assert catalog.count({"gender": ["Men", "Women"]}) == 300
     assert sorted(catalog.fields) == ["code", "gender"]
     assert catalog.product("p5") == ({"gender": "Women", "code": "p5"}, "p4")
@@ -411,7 +426,11 @@ def test_what_cannot_be_added_changes_nothing(catalog, given, said):
 def test_a_product_that_is_gone_is_unknown(catalog):
     assert catalog.delete(["p4"]) == 1
 
-    for ask in (lambda: catalog.product("p4"), lambda: catalog.vectors(["p3", "p4"])):
+    for ask in (
+        lambda: catalog.product("p4"),
+        lambda: catalog.vectors(["p3", "p4"]),
+        lambda: catalog.doubles("p4"),
+    ):
         with pytest.raises(UnknownProduct, match='holds no product "p4", or no longer does'):
             ask()
     assert catalog.search(vector(1_004), 1)[0].hits[0].id == "p5"

@@ -62,9 +62,6 @@ def test_blocks_follow_the_models_levels_and_none_is_called_like_another(recipe)
     assert recipe.space.weights["kind"] == 1.8
     assert recipe.space.weights["gender"] == 0.7
     assert recipe.space.weights["season"] == 0
-    assert recipe.label_of("season").columns == (1, 3)
-    assert recipe.label_of("gender").level == "gender"
-    assert recipe.label_of("features") is None
 
 
 def test_a_model_that_knows_no_labels_is_compared_by_its_features_and_colors(whitening, rng):
