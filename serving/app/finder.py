@@ -20,7 +20,7 @@ from serving.app.joint_searches import JointSearches, Question
 from serving.app.pictures import Crop, check, decoded, encoded
 from serving.app.seen import Seen, seen
 from serving.client import AsyncCatalogClient, RequestFailed
-from serving.search import Answer, Cell, Hit, ProductIndex
+from serving.search import Answer, Cell, Hit, IndexAway, ProductIndex
 from serving.search.blocks import color_block
 from serving.search.catalog import IndexedCatalog
 from serving.search.recipe import Answers
@@ -97,6 +97,7 @@ class Finder:
         searching: where the index is asked.
         timeout_s: how long the model server is waited for, asked at every request; None leaves it
             to the client.
+        away: why the index cannot be asked, a sentence, looked at before it is; empty where it can.
 
     Attributes:
         model, version, catalog: as given.
@@ -111,6 +112,7 @@ class Finder:
         work: Executor,
         searching: Executor,
         timeout_s: Callable[[], float | None] = lambda: None,
+        away: Callable[[], str] = lambda: "",
     ):
         self.model = model
         self.version = version
@@ -119,6 +121,7 @@ class Finder:
         self._work = work
         self._searching = searching
         self._timeout_s = timeout_s
+        self._away = away
         self._searches = JointSearches(catalog.index, searching)
         self._choices: asyncio.Task[list[str]] | None = None
 
@@ -136,6 +139,7 @@ class Finder:
             DamagedIndex: another model answers than the one that the index was made with.
         """
         fields: Mapping[str, Cell] | None = None
+        self._check_index()
         if asked.id is not None:
             fields, _ = await self.looked_up(self.catalog.index.product, asked.id)
             if not question.exclude:
@@ -273,10 +277,19 @@ class Finder:
         return await asyncio.get_running_loop().run_in_executor(self._work, function, *arguments)
 
     async def looked_up(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What a function returns that asks the index, which may be on another machine."""
+        """What a function returns that asks the index, which may be on another machine.
+
+        Raises:
+            IndexAway: it is known not to answer, so that nobody need wait to hear so.
+        """
+        self._check_index()
         return await asyncio.get_running_loop().run_in_executor(
             self._searching, function, *arguments
         )
+
+    def _check_index(self) -> None:
+        if away := self._away():
+            raise IndexAway(away)
 
 
 def is_no_signature(error: RequestFailed) -> bool:

@@ -457,6 +457,7 @@ class Models:
                 self._searching,
                 # Where nobody answers, nobody needs to wait for long to hear so.
                 lambda: _TIMEOUT_AWAY_S if model.answering is None else None,
+                lambda: model.away,
             )
             return version.finder
 

@@ -14,8 +14,9 @@
 `ExactIndex` compares all products, by NumPy alone: it is what the others are held against.
 `FaissIndex` does so too while they are few, and otherwise looks through the likeliest of them.
 `QdrantIndex` (`serving.search.qdrant_index`, with `pip install 'seamline[search-qdrant]'`) asks
-Qdrant, for catalogs past one machine; `push` brings an index there. One contract test passes for
-all three. Everything raised on purpose is a `UserError`: a sentence with the remedy in it.
+Qdrant, for catalogs past one machine; `push` brings an index there, and `QdrantServer`
+(`serving.search.qdrant_server`) finds the one of a pushed version again. One contract test passes
+for all three. Everything raised on purpose is a `UserError`: a sentence with the remedy in it.
 
 `IndexedCatalog` is what is pushed beside a model: an index, the products' pictures, and the
 `Recipe` by which vectors were made of the model's answers and the pictures' colors (`blocks`), and

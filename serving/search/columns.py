@@ -28,7 +28,7 @@ _NAMED = 12
 class Column:
     """A field of every row. Rows are only added, so that a reader may go on with the first N.
 
-    Not safe among threads by itself: `LocalIndex` calls all but `codes` under its lock.
+    Not safe among threads by itself: `LocalIndex` calls its methods under its lock.
     """
 
     def __init__(self) -> None:
@@ -118,21 +118,16 @@ class Column:
         """These rows' products are gone, so that their cells no longer count as there."""
         np.subtract.at(self._uses, self._codes[list(rows)], 1)
 
-    def values(self, let_in: Mask | None = None) -> dict[str, int]:
-        """Every value that a product has, and how many have it; the commonest first.
+    def counts(self, let_in: Mask | None = None) -> npt.NDArray[np.int64]:
+        """How many rows have each cell, by the cells' numbers; later rows leave it alone.
 
         Args:
             let_in: of each of the first rows whether it counts; by default those do that were not
                 released.
         """
-        counts: dict[str, int] = {}
-        cells, uses = self.cells, self._uses
-        if let_in is not None:
-            uses = np.bincount(self._codes[: len(let_in)][let_in], minlength=len(cells))
-        for code in np.flatnonzero(uses).tolist():
-            for value in _texts(cells[code]):
-                counts[value] = counts.get(value, 0) + int(uses[code])
-        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        if let_in is None:
+            return self._uses.copy()
+        return np.bincount(self._codes[: len(let_in)][let_in])
 
     def matching(self, values: Sequence[str]) -> Mask | str:
         """By number, whether a cell holds any of the values; or the value that no product has."""
@@ -189,6 +184,20 @@ def as_wanted(where: Where | None) -> dict[str, list[str]]:
             )
         wanted[field] = some
     return wanted
+
+
+def values(cells: Sequence[Cell], counts: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Every value that a row has, and how many have it; the commonest first, of equals by value.
+
+    Args:
+        cells: by number.
+        counts: of `Column.counts`.
+    """
+    found: dict[str, int] = {}
+    for code in np.flatnonzero(counts).tolist():
+        for value in _texts(cells[code]):
+            found[value] = found.get(value, 0) + int(counts[code])
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def unknown_field(field: str, fields: Iterable[str]) -> BadSearch:

@@ -22,6 +22,7 @@ from serving.search.columns import (
     as_wanted,
     unknown_field,
     unknown_value,
+    values,
 )
 from serving.search.errors import BadSearch
 from serving.search.product_index import Answer, Hit, ProductIndex, Search
@@ -176,10 +177,11 @@ class LocalIndex(ProductIndex):
             column = self._products.fields.get(field)
             if column is None:
                 raise unknown_field(field, self._products.fields)
-            if not where:
-                return column.values()
-            moment = self._moment(as_wanted(where), frozenset(), False)
-            return column.values(moment.among.let_in)
+            let_in = None
+            if where:
+                let_in = self._moment(as_wanted(where), frozenset(), False).among.let_in
+            cells, counts = column.cells, column.counts(let_in)
+        return values(cells, counts)
 
     def upsert(
         self,
@@ -311,13 +313,13 @@ class LocalIndex(ProductIndex):
         products = self._products
         view = products.view()
         let_in = view.alive if view.count < view.length else None
-        for field, values in where.items():
+        for field, any_of in where.items():
             column = products.fields.get(field)
             if column is None:
                 raise unknown_field(field, products.fields)
-            table = column.matching(values)
+            table = column.matching(any_of)
             if isinstance(table, str):
-                raise unknown_value(field, table, column.values())
+                raise unknown_value(field, table, values(column.cells, column.counts()))
             having = table[column.codes(view.length)]
             let_in = having if let_in is None else let_in & having
         out = [row for id_ in exclude if (row := products.find(id_)) is not None]

@@ -205,6 +205,7 @@ def test_a_model_that_comes_while_the_app_runs_is_searched_by_and_one_that_goes_
         running(tmp_path, server.endpoint) as served,
     ):
         following = asyncio.run_coroutine_threadsafe(follow(server, tmp_path, None), served.loop)
+        assert served.search(search_model.picture(RED))["results"]
         shutil.copytree(workspace / "serving" / "catalog", tmp_path / ".coming")
         (tmp_path / ".coming").rename(tmp_path / "other")
 

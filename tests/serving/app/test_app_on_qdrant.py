@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
+import time
 
 import httpx
 import pytest
@@ -126,6 +129,25 @@ def test_a_qdrant_that_goes_and_comes_back(catalog, model_server, products):
             until(lambda: app.http.get("/readyz").status_code == 200)
             assert app.search(PICTURE)["results"] == before["results"]
             assert app.get("/api/models")["models"][0]["problem"] is None
+
+
+def test_nobody_waits_for_a_qdrant_that_is_known_to_hang(
+    catalog, model_server, products, monkeypatch
+):
+    monkeypatch.setattr("serving.search.qdrant_server._TIMEOUT_S", 2)
+    qdrant = Qdrant()
+    with qdrant.answering():
+        bring(qdrant, catalog)
+        server = QdrantServer(qdrant.url)
+        stack = contextlib.ExitStack()
+        app = stack.enter_context(running(catalog, model_server.endpoint, qdrant=server))
+    with stack, socket.create_server(("127.0.0.1", qdrant.port)):
+        until(lambda: app.http.get("/readyz").status_code == 503)
+        began = time.monotonic()
+        for _ in range(5):
+            assert "Qdrant does not answer" in app.search(id="p20", status=503)["detail"]
+            assert app.get("/api/models")["models"][0]["products"] == len(products)
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
