@@ -30,11 +30,13 @@ class Qdrant:
     Attributes:
         local: what it has.
         port: where it answers, the same whenever it does.
+        refuses: the status of HTTP that it answers everything with; None where it answers.
     """
 
     def __init__(self, api_key: str | None = None):
         self.local = QdrantClient(":memory:")
         self.port = 0
+        self.refuses: int | None = None
         self._api_key = api_key
         self._lock = threading.Lock()
 
@@ -54,6 +56,8 @@ class Qdrant:
                 status, told = this._answer(self, body)
                 content = json.dumps(told).encode()
                 self.send_response(status)
+                if status == 429:
+                    self.send_header("retry-after", "3")
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(content)))
                 self.end_headers()
@@ -79,6 +83,8 @@ class Qdrant:
     def _answer(self, request: BaseHTTPRequestHandler, body: Any) -> tuple[int, Any]:
         if self._api_key not in (None, request.headers.get("api-key")):
             return 401, {"status": {"error": "Must provide an API key"}}
+        if self.refuses is not None:
+            return self.refuses, {"status": {"error": "for a test"}}
         path = request.path.partition("?")[0]
         try:
             with self._lock, warnings.catch_warnings():
