@@ -95,6 +95,7 @@ class Finder:
         client: asks that version, and no other.
         work: where pictures are decoded.
         searching: where the index is asked.
+        at_once: searches of it that may be under way.
         timeout_s: how long the model server is waited for, asked at every request; None leaves it
             to the client.
         away: why the index cannot be asked, a sentence, looked at before it is; empty where it can.
@@ -111,6 +112,7 @@ class Finder:
         client: AsyncCatalogClient,
         work: Executor,
         searching: Executor,
+        at_once: int = 1,
         timeout_s: Callable[[], float | None] = lambda: None,
         away: Callable[[], str] = lambda: "",
     ):
@@ -122,7 +124,7 @@ class Finder:
         self._searching = searching
         self._timeout_s = timeout_s
         self._away = away
-        self._searches = JointSearches(catalog.index, searching)
+        self._searches = JointSearches(catalog.index, searching, at_once)
         self._choices: asyncio.Task[list[str]] | None = None
 
     async def find(self, asked: Asked, question: Question) -> Found:

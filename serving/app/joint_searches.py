@@ -1,10 +1,10 @@
 """Searches of callers that ask at the same time, done together.
 
 One search reads every vector once, and takes as long as memory does; several at a time are a
-product of matrices, and take little longer than one. So what comes while a search is under way
-waits for its end, and all who then ask for the same filters, weights and so on are answered by one.
-A caller alone waits for nobody. Where others' pictures are with the model, whose answers come
-several at a time, a search waits a moment for them.
+product of matrices, and take little longer than one. So what comes while as many searches are under
+way as may be waits for an end, and all who then ask for the same filters, weights and so on are
+answered by one. A caller alone waits for nobody. Where others' pictures are with the model, whose
+answers come several at a time, a search waits a moment for them.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ class JointSearches:
     Args:
         index: what is searched.
         work: where it is waited for.
+        at_once: searches that may be under way; more than one where the processors are others'.
     """
 
-    def __init__(self, index: ProductIndex, work: Executor):
+    def __init__(self, index: ProductIndex, work: Executor, at_once: int = 1):
         self._index = index
         self._work = work
+        self._at_once = at_once
         self._waiting: list[_Waiting] = []
-        self._searching: asyncio.Task[None] | None = None
+        self._searching: set[asyncio.Task[None] | None] = set()
         self._coming = 0
 
     @contextmanager
@@ -86,8 +88,8 @@ class JointSearches:
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(vector, question, answer))
-        if self._searching is None:
-            self._searching = asyncio.create_task(self._search_all())
+        if len(self._searching) < self._at_once:
+            self._searching.add(asyncio.create_task(self._search_all()))
         return await answer
 
     async def _search_all(self) -> None:
@@ -112,7 +114,8 @@ class JointSearches:
                     if not one.answer.done():
                         one.answer.set_result(answer)
         finally:
-            self._searching = None
+            # At once, not when the loop comes to it: who asks in between would wait for ever.
+            self._searching.discard(asyncio.current_task())
 
     def _taken(self) -> list[_Waiting]:
         """The one that has waited longest, and those that ask the same; nobody who has left."""

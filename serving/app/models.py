@@ -52,6 +52,9 @@ _MANIFEST = _FOLDER / "index" / MANIFEST
 _LOOKED_UP_AT_ONCE = 16
 """Questions to an index on another machine, which are waited for and take no processor."""
 
+_SEARCHES_AT_ONCE = 8
+"""Searches of a version among these; others can be told of products meanwhile."""
+
 Stamp = tuple[int | str | None, ...]
 T = TypeVar("T")
 
@@ -455,6 +458,7 @@ class Models:
                 client,
                 self._work,
                 self._searching,
+                _SEARCHES_AT_ONCE if self._qdrant else 1,
                 # Where nobody answers, nobody needs to wait for long to hear so.
                 lambda: _TIMEOUT_AWAY_S if model.answering is None else None,
                 lambda: model.away,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,12 +28,12 @@ def index():
     return made
 
 
-def together(index, asked):
+def together(index, asked, at_once=1):
     """All asked at once."""
 
     async def run():
-        with ThreadPoolExecutor(2) as work:
-            searches = JointSearches(index, work)
+        with ThreadPoolExecutor(4) as work:
+            searches = JointSearches(index, work, at_once)
             return await asyncio.gather(
                 *(searches.search(vector, question) for vector, question in asked),
                 return_exceptions=True,
@@ -40,7 +42,8 @@ def together(index, asked):
     return asyncio.run(run())
 
 
-def test_each_gets_its_own_answer_whatever_the_others_ask(index):
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_each_gets_its_own_answer_whatever_the_others_ask(index, at_once):
     questions = [
         Question(k=5),
         Question(k=5, where={"gender": ("Women",)}),
@@ -50,7 +53,7 @@ def test_each_gets_its_own_answer_whatever_the_others_ask(index):
     ]
     asked = [(RNG.standard_normal(16), questions[at % 5]) for at in range(100)]
 
-    found = together(index, asked)
+    found = together(index, asked, at_once)
 
     for (vector, question), answer in zip(asked, found, strict=True):
         alone = together(index, [(vector, question)])[0]
@@ -70,6 +73,29 @@ def test_one_search_answers_all_who_ask_the_same(index, monkeypatch):
     together(index, [(RNG.standard_normal(16), Question()) for _ in range(80)])
 
     assert counts[0] <= 32 and sum(counts) == 80 and len(counts) <= 4
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_as_many_searches_are_under_way_as_may_be_and_no_more(index, monkeypatch, at_once):
+    under_way, most = set(), []
+    lock, search = threading.Lock(), index.search
+
+    def slow(vectors, k, **asked):
+        with lock:
+            under_way.add(k)
+            most.append(len(under_way))
+        time.sleep(0.02)
+        with lock:
+            under_way.remove(k)
+        return search(vectors, k, **asked)
+
+    monkeypatch.setattr(index, "search", slow)
+
+    asked = [(RNG.standard_normal(16), Question(k=at + 1)) for at in range(12)]
+    found = together(index, asked, at_once)
+
+    assert [len(answer.hits) for answer in found] == list(range(1, 13))
+    assert max(most) == at_once
 
 
 def test_one_search_waits_for_the_answers_that_come_with_it(index, monkeypatch):

@@ -39,6 +39,21 @@ def test_any_text_is_a_filter_a_weight_and_a_crop_or_is_refused(text):
             assert "expected" in str(refused)
 
 
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [({"version": -1}, 'The parameter "version" is "-1"; input should be greater than or equal'),
+     ({"k": 0}, 'The parameter "k" is "0"; input should be greater than or equal to 1.'),
+     ({"exclude": ["p"] * 501}, 'There are too many of "exclude"; at most 500 are taken.'),
+     ({"weight": ["x" * 1001]}, 'The parameter "weight"'), ({"size": 3}, 'no parameter "size"')],
+)  # fmt: skip
+def test_what_comes_from_a_command_line_has_the_bounds_of_what_comes_in_a_query(given_, said):
+    with pytest.raises(Refused) as refused:
+        parameters.Search.of(**given_)
+
+    assert said in str(refused.value) and refused.value.status == 400
+    assert parameters.Search.of(k=3, where=["a=b"]).question.where == {"a": ("b",)}
+
+
 @given(st.integers(8, 5000), st.integers(8, 5000), st.data())
 def test_a_crop_lies_within_the_picture(width, height, data):
     edges = [sorted(data.draw(st.tuples(st.floats(0, 1), st.floats(0, 1)))) for _ in range(2)]
