@@ -33,7 +33,7 @@ setup(
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=[f"{name}{rest}" for name in PACKAGES for rest in ("", ".*")]),
     package_data={
-        "pipeline": ["configs/*.yaml"],
+        "pipeline": ["configs/*.yaml", "deploy/**/*.yaml"],
         "schema": ["*.pbtxt", "py.typed"],
         "serving": ["app/page/*", "deploy/**/*", "py.typed"],
         "components.label_review": ["browser/*"],

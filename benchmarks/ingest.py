@@ -29,8 +29,8 @@ from PIL import Image
 from components.catalog_example_gen import pictures
 from components.catalog_example_gen.examples import serialized_example, write_records
 from components.catalog_example_gen.folder import files_below
+from pipeline.beam_runner import LOCAL
 from pipeline.config import Config
-from pipeline.pipeline import BEAM_ARGS
 
 GROWTH = (5_000, 10_000, 20_000, 40_000)
 
@@ -226,7 +226,7 @@ def measure_cache(config: Config) -> None:
                     pipeline_name="ingest",
                     pipeline_root=f"{folder}/artifacts",
                     metadata_connection_config=sqlite_metadata_connection_config(f"{folder}/db"),
-                    components=[step.with_beam_pipeline_args(BEAM_ARGS)],
+                    components=[step.with_beam_pipeline_args(LOCAL)],
                     enable_cache=True,
                 )
             )

@@ -38,7 +38,7 @@ from components.judge.component import Judge  # noqa: E402
 from components.predictions import answering  # noqa: E402
 from components.predictions.artifacts import Predictions as PredictionsArtifact  # noqa: E402
 from components.predictions.component import Predictions  # noqa: E402
-from pipeline.pipeline import BEAM_ARGS  # noqa: E402
+from pipeline.beam_runner import LOCAL  # noqa: E402
 from schema import features  # noqa: E402
 
 
@@ -135,7 +135,7 @@ def _ours(
         executor = component.executor_spec.executor_class
         context = executor.Context(tmp_dir=str(folder), unique_id="1")
         if hasattr(context, "beam_pipeline_args"):
-            context.beam_pipeline_args = [*BEAM_ARGS]
+            context.beam_pipeline_args = [*LOCAL]
         executor(context).Do(inputs, outputs, component.exec_properties)
         seconds[name] = time.perf_counter() - began
     return seconds

@@ -32,10 +32,10 @@ from components.label_review.executor import described_files
 from components.label_review.frozen import Network
 from components.label_review.heads import Level
 from components.label_review.products import TREE, Products
+from pipeline.beam_runner import LOCAL
 from pipeline.config import Config
 from pipeline.console import StepsView
 from pipeline.local_runner import ObservedLocalDagRunner, local_pipeline
-from pipeline.pipeline import BEAM_ARGS
 from pipeline.workspace import Workspace
 
 PART = 0.05
@@ -105,7 +105,7 @@ def described(config: Config, workspace: Workspace) -> list[str]:
         Network.of(config.model.model_dump()),
         [],
         str(workspace.features),
-        lambda: beam.Pipeline(options=PipelineOptions(BEAM_ARGS)),
+        lambda: beam.Pipeline(options=PipelineOptions(LOCAL)),
     )
 
 

@@ -22,6 +22,7 @@ from tfx.types import artifact_utils
 
 from components.predictions import table
 from components.progress import ProgressFile, ProgressWatch
+from components.storage import UNFINISHED
 from schema.records import records
 
 Mark = Callable[[], None]
@@ -89,7 +90,7 @@ def work_off(
     Args:
         make_pipeline: Gives an empty Beam pipeline.
         parts: From `parts_of`.
-        work: Makes a part's output, under another name until it is whole; travels to the workers.
+        work: Makes a part's output by `storage.created_whole`; travels to the workers.
     """
     with tempfile.TemporaryDirectory(prefix="parts-") as scratch:
         progress = os.path.join(scratch, "progress")
@@ -100,6 +101,10 @@ def work_off(
                 | beam.Reshuffle()
                 | beam.ParDo(_Work(work, progress))
             )
+    for folder in {Path(part.output).parent for part in parts}:
+        # Of workers that were killed.
+        for left in folder.glob(f"*{UNFINISHED}"):
+            left.unlink(missing_ok=True)
 
 
 class _Work(beam.DoFn):

@@ -2,7 +2,8 @@
 
 Beam tells nothing before a pipeline has ended, and its workers may be processes of their own. They
 add one byte to a file for each picture that they are done with; whoever waits looks at its size.
-Workers on other machines write into a file of theirs: no progress is seen then, and no harm done.
+Workers on other machines, or of other users, cannot reach it: no progress is seen then, and no harm
+done.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -32,10 +34,10 @@ class ProgressFile:
             self.flush()
 
     def flush(self) -> None:
-        """Makes all marks visible."""
+        """Makes all marks visible to whoever waits, where that is within reach."""
         if self._marks:
             # Opened for appending, so that several processes never overwrite each other's marks.
-            with open(self._path, "ab", buffering=0) as file:
+            with suppress(OSError), open(self._path, "ab", buffering=0) as file:
                 file.write(b"." * self._marks)
             self._marks = 0
 

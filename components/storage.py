@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from uuid import uuid4
 
 from schema.errors import UserError
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 # `CompressionTypes.UNCOMPRESSED`. Beam would guess from the suffix otherwise, and unpack.
 _AS_IT_IS = "uncompressed"
+
+UNFINISHED = ".unfinished"
+"""How the names of files end that are not whole yet."""
 
 
 def is_url(path: str) -> bool:
@@ -46,27 +52,45 @@ def created(path: str) -> IO[bytes]:
     return open(path, "wb")
 
 
+@contextmanager
+def created_whole(path: str, scratch: str | None = None) -> Iterator[IO[bytes]]:
+    """Opens a new file for writing that gets its name when the context ends well, and else is gone.
+
+    So there is no half of it where a worker is killed, or where a runner takes a worker for dead
+    and has another write the same: each writes a file of its own, and either's is whole.
+
+    Args:
+        path: The file; its folder is made. By a URL it is as its file system does.
+        scratch: The folder, on the same disk, where it is unfinished; else beside it, by a name
+            with the suffix `UNFINISHED`, which a killed worker leaves.
+    """
+    if is_url(path):
+        with created(path) as file:
+            yield file
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    unfinished = os.path.join(scratch or os.path.dirname(path), f"{uuid4().hex}{UNFINISHED}")
+    try:
+        with created(unfinished) as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+
+
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a file that is there whole or not at all, at any moment; its folder is made.
+    """Writes a file that is there whole or not at all, even after the machine goes down.
 
     Raises:
         OSError: It cannot be written.
     """
-    # An object of an object store is one or the other by itself.
-    if is_url(path):
-        with created(path) as file:
-            file.write(content)
-        return
-    unfinished = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
-    try:
-        with created(unfinished) as file:
-            file.write(content)
+    with created_whole(path) as file:
+        file.write(content)
+        if not is_url(path):
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def is_file(path: str) -> bool:

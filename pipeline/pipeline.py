@@ -32,15 +32,11 @@ from components.predictions.component import Predictions
 from components.report.component import Report
 from components.schema_import.component import ImportSchemaGen
 from components.similarity_index.component import SimilarityIndex
+from pipeline import beam_runner
 from pipeline.config import Config
 from pipeline.workspace import Places
 from schema import features
 from schema.catalog import label_domains, schema_text
-
-BEAM_ARGS = ["--runner=FnApiRunner", "--sdk_container_image=none"]
-"""Beam's default runner first tries to download another one at every pipeline. No step runs in a
-container of Beam's; but where none is named, TFX packs itself up for one, and every step leaves a
-copy of 46 MB in the machine's temporary folder."""
 
 
 def create_pipeline(
@@ -92,7 +88,7 @@ def create_pipeline(
                 "schema.workbook",
             ),
         ),
-    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
+    ).with_beam_pipeline_args(beam_runner.reading_arguments(config.beam))
     examples = example_gen.outputs["examples"]
 
     statistics_gen = tfx.StatisticsGen(
@@ -288,7 +284,7 @@ def create_pipeline(
         code=source_fingerprint(
             "components.similarity_index", "schema.search_blocks", "serving.search"
         ),
-    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
+    ).with_beam_pipeline_args(beam_runner.reading_arguments(config.beam))
     pusher = AtomicPusher(
         model=trainer.outputs["model"],
         model_blessing=judge.outputs["blessing"],
@@ -315,7 +311,7 @@ def create_pipeline(
         name=config.name,
         features_dir=str(places.features),
         code=source_fingerprint("components.label_review"),
-    ).with_beam_pipeline_args([*BEAM_ARGS, *worker_args(config.beam.workers)])
+    ).with_beam_pipeline_args(beam_runner.reading_arguments(config.beam))
     report = Report(
         examples=examples,
         rejects=example_gen.outputs["rejects"],
@@ -367,7 +363,7 @@ def create_pipeline(
         ],
         enable_cache=True,
         metadata_connection_config=metadata_connection,
-        beam_pipeline_args=BEAM_ARGS,
+        beam_pipeline_args=beam_runner.arguments(config.beam),
     )
 
 
@@ -404,13 +400,6 @@ def statistics_options(slices: list[str]) -> tfdv.StatsOptions:
     """Statistics of everything but the pictures, which would not fit into memory."""
     own = (features.ID, *features.LEVELS, *features.PICTURE_STATISTICS)
     return tfdv.StatsOptions(feature_allowlist=[*own, *map(features.slice_feature, slices)])
-
-
-def worker_args(workers: int) -> list[str]:
-    """Beam options for `workers` processes on this machine."""
-    if workers == 1:
-        return []
-    return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
 
 
 def source_fingerprint(*modules: str) -> str:

@@ -17,6 +17,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
 from components.label_review.preflight import check_weights
+from pipeline import beam_runner
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
 from pipeline.system_faults import system_fault
@@ -67,6 +68,7 @@ def _steps_in_console(
     check_catalog(config.catalog.model_dump(), config.split.model_dump())
     if config.label_review.enabled:
         check_weights(config.model.weights)
+    beam_runner.check_service(config.beam)
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:
@@ -84,6 +86,8 @@ def _steps_in_console(
             except Exception as error:
                 with suppress(OSError):  # The disk may be full.
                     traceback.print_exc()
+                if lost := beam_runner.failure(error, config.beam):
+                    raise UserError(f"{lost} The whole story is in {log_file}.") from error
                 if isinstance(error, OSError) or system_fault(error):
                     raise
                 raise UserError(

@@ -125,7 +125,7 @@ def system_fault(error: BaseException, folders: Iterable[Path] = ()) -> str | No
         folders: where the command writes: where the error names no file, those of them are named
             whose file system has no room left.
     """
-    for each in _causes(error):
+    for each in causes(error):
         if found := _recognized(each):
             fault, path = found
             # Which file it was that memory lacked for is by chance.
@@ -171,7 +171,7 @@ def open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what led to it, and what it gathers, each once."""
     waiting, seen = [error], set()
     while waiting:

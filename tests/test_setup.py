@@ -16,11 +16,11 @@ import pytest
 import tomllib
 import yaml
 
+from benchmarks._wheel import PACKAGES, built
 from schema.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 UV = ROOT / ".venv" / ".tools" / "bin" / "uv"
-PACKAGES = ("pipeline", "components", "trainer", "schema", "serving")
 
 LEFT_OUT = (
     "serving/client/README.md",
@@ -36,25 +36,7 @@ LEFT_OUT = (
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """Seamline's wheel, made from a copy, so that nothing is left in the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    checkout = folder / "checkout"
-    for name in PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__", "node_modules")
-        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
-    for name in ("setup.py", "README.md", "LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, checkout)
-    # In this environment, whose setuptools is there, so that no index is asked.
-    build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", build, str(folder)],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    (made,) = folder.glob("*.whl")
-    return made
+    return built(tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel):

@@ -54,7 +54,7 @@ from components.catalog_example_gen.rows import Columns, Product, ProductRow
 from components.catalog_example_gen.sources import Source
 from components.catalog_example_gen.spill import Chunk, Spill, read_chunk, write_chunk
 from components.progress import ProgressFile
-from components.storage import created, is_url, opened
+from components.storage import created_whole, is_url, opened
 from schema import features
 from schema.pictures import MOST_BYTES
 
@@ -708,7 +708,8 @@ class _Write(beam.DoFn):
             # Ordered, so that a run on other workers writes the same bytes; not by row, because
             # catalogs are sorted and training shuffles only within a buffer.
             members.sort(key=lambda one: splits.draw("order", one[0].product.id))
-            with created(self._plan.example_file(split, part.part)) as file:
+            path = self._plan.example_file(split, part.part)
+            with created_whole(path, self._plan.scratch) as file:
                 write_records(self._records(members, split, counts, rejects), file)
         self._progress.flush()
         yield from _reported(counts)

@@ -29,7 +29,7 @@ from components.catalog_example_gen.rejects import (
     write_rejects,
 )
 from components.catalog_example_gen.spill import Chunk, read_sorted
-from components.storage import created
+from components.storage import created_whole
 from schema import features
 
 _SHARE_OF_VARIANTS = 0.05
@@ -102,17 +102,17 @@ def write_report(
             skipped = result
         else:
             counts.update(result)
-    with created(f"{rejects_folder}/{REJECTS_FILE}") as file:
+    with created_whole(f"{rejects_folder}/{REJECTS_FILE}", scratch) as file:
         by_reason = write_rejects(read_sorted(rejects, scratch), file)
-    with created(f"{conflicts_folder}/{CONFLICTS_FILE}") as file:
+    with created_whole(f"{conflicts_folder}/{CONFLICTS_FILE}", scratch) as file:
         by_kind = write_conflicts(conflicts, file)
-    with created(f"{conflicts_folder}/{COUNTS_FILE}") as file:
+    with created_whole(f"{conflicts_folder}/{COUNTS_FILE}", scratch) as file:
         write_counts(by_kind, file)
     outside = outside_train(
         (key[1], key[2], key[3], number) for key, number in counts.items() if key[0] == "label"
     )
     told = _told(near, counts, by_reason, skipped, id_column)
-    with created(f"{rejects_folder}/{SUMMARY_FILE}") as file:
+    with created_whole(f"{rejects_folder}/{SUMMARY_FILE}", scratch) as file:
         summary = {
             **_summary(counts, by_reason),
             "ambiguous": by_kind[SEVERAL_PICTURES],

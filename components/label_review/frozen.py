@@ -17,10 +17,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from components.label_review.preflight import STAND_IN
 from components.parts import Mark, Part
 from components.predictions import table
+from components.storage import created_whole
 from schema import features
 
 DIGEST = "digest"
@@ -132,36 +133,37 @@ class Describe:
     known: tuple[str, ...]
 
     def __call__(self, part: Part, mark: Mark) -> None:
-        """Writes `part.output`, whole or not at all."""
+        """Writes `part.output`, whole or not at all; nothing where the part has no product."""
+        described = self._described(part)
+        first = next(described, None)
+        if first is None:
+            return
+        with (
+            created_whole(part.output) as file,
+            pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
+        ):
+            for rows in itertools.chain([first], described):
+                writer.write_batch(rows)
+                for _ in range(rows.num_rows):
+                    mark()
+
+    def _described(self, part: Part) -> Iterator[pa.RecordBatch]:
         # Here, because whoever only wires the pipeline need not wait for TensorFlow.
         import tensorflow as tf
 
         from components.predictions import answering
 
         earlier = _earlier(self.known)
-        os.makedirs(os.path.dirname(part.output), exist_ok=True)
-        unfinished = f"{part.output}.unfinished"
-        writer = None
-        try:
-            for batch in answering.batches(answering.records(part.examples), answering.AT_ONCE):
-                parsed = [tf.train.Example.FromString(record).features.feature for record in batch]
-                pictures = [of[features.IMAGE].bytes_list.value[0] for of in parsed]
-                digests = np.array([digest(picture) for picture in pictures], np.uint64)
-                rows = _rows(
-                    answering.told(parsed, part.split, ()),
-                    answering.truths(parsed, self.levels),
-                    digests,
-                    self._features(pictures, digests, earlier),
-                )
-                writer = writer or pq.ParquetWriter(unfinished, rows.schema, compression="zstd")
-                writer.write_batch(rows)
-                for _ in batch:
-                    mark()
-        finally:
-            if writer:
-                writer.close()
-        if writer:
-            os.replace(unfinished, part.output)
+        for batch in answering.batches(answering.records(part.examples), answering.AT_ONCE):
+            parsed = [tf.train.Example.FromString(record).features.feature for record in batch]
+            pictures = [of[features.IMAGE].bytes_list.value[0] for of in parsed]
+            digests = np.array([digest(picture) for picture in pictures], np.uint64)
+            yield _rows(
+                answering.told(parsed, part.split, ()),
+                answering.truths(parsed, self.levels),
+                digests,
+                self._features(pictures, digests, earlier),
+            )
 
     def _features(
         self, pictures: Sequence[bytes], digests: np.ndarray, earlier: Earlier

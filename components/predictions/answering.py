@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from components.predictions import table
+from components.storage import created_whole
 from schema import features
 from schema.errors import UserError
 from schema.vocabulary import file_labels
@@ -96,10 +97,11 @@ def answer(
         several_pictures=several_pictures,
         outputs=model.outputs,
     )
-    os.makedirs(os.path.dirname(output), exist_ok=True)
-    unfinished = f"{output}.unfinished"
     count = 0
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+    with (
+        created_whole(output) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
         for batch in batches(records(examples), AT_ONCE):
             parsed = [tf.train.Example.FromString(record).features.feature for record in batch]
             writer.write_batch(
@@ -110,7 +112,6 @@ def answer(
             for _ in batch:
                 mark()
             count += len(batch)
-    os.replace(unfinished, output)
     return count
 
 

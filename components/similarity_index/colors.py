@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from components.parts import Mark, Part, examples_of
+from components.storage import created_whole
 from schema import features
 from schema.picture_figures import opened, upright_rgb
 from serving.search.blocks import COLORS, color_block
@@ -19,8 +18,5 @@ def count_colors(part: Part, mark: Mark) -> None:
         picture = example.features.feature[features.IMAGE].bytes_list.value[0]
         made.append(color_block(upright_rgb(opened(picture))).astype(np.float16))
         mark()
-    os.makedirs(os.path.dirname(part.output), exist_ok=True)
-    unfinished = f"{part.output}.unfinished"
-    with open(unfinished, "wb") as file:
+    with created_whole(part.output) as file:
         np.save(file, np.reshape(np.array(made, np.float16), (len(made), COLORS)))
-    os.replace(unfinished, part.output)

@@ -131,7 +131,7 @@ def evaluate_models(tmp_path_factory):
     from components.evaluation.results import read_evaluation
     from components.predictions import answering, table
     from components.predictions.artifacts import Predictions
-    from pipeline.pipeline import BEAM_ARGS
+    from pipeline.beam_runner import LOCAL
 
     def artifact(kind, uri):
         made = kind()
@@ -158,9 +158,7 @@ def evaluate_models(tmp_path_factory):
         component = Evaluator(channel, channel, eval_config=config, slices=slices)
         executor = component.executor_spec.executor_class
         # A copy, for the executor appends to the list that it is given.
-        context = executor.Context(
-            beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(folder), unique_id="1"
-        )
+        context = executor.Context(beam_pipeline_args=[*LOCAL], tmp_dir=str(folder), unique_id="1")
         out = artifact(standard_artifacts.ModelEvaluation, folder / "out")
         executor(context).Do(inputs, {"evaluation": [out]}, component.exec_properties)
         return read_evaluation(out.uri)

@@ -25,3 +25,12 @@ def test_the_marks_of_all_workers_are_added_up(
     last = caplog.records[-1]
     assert last.message == "1,234 of 1,500 products"
     assert (last.completed, last.total) == (1_234, 1_500)
+
+
+def test_a_worker_that_cannot_reach_the_file_works_on(tmp_path: Path) -> None:
+    """On another machine there is no such folder, and another user may not write into it."""
+    worker = ProgressFile(str(tmp_path / "of another machine" / "progress"))
+    for _ in range(123):
+        worker.mark()
+    worker.flush()
+    assert list(tmp_path.iterdir()) == []

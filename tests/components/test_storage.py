@@ -182,3 +182,51 @@ def test_a_folder_is_removed_on_disk_and_behind_a_url(bucket: Path, tmp_path: Pa
         storage.remove_folder(folder)
     with pytest.raises((FileNotFoundError, BeamIOError)):
         storage.opened("bucket://scratch/one")
+
+
+def test_a_file_has_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "split" / "data.gz"
+    with storage.created_whole(str(path)) as file:
+        file.write(b"half")
+        assert not path.exists()
+        file.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_fails_leaves_nothing(tmp_path):
+    path = tmp_path / "data.gz"
+    with pytest.raises(ZeroDivisionError), storage.created_whole(str(path)) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_workers_that_write_the_same_leave_a_whole_file_whichever_is_last(tmp_path):
+    """A runner has a second one write what the first is only slow with."""
+    path = tmp_path / "data.gz"
+    with storage.created_whole(str(path)) as slow:
+        slow.write(b"of the ")
+        slow.flush()
+        with storage.created_whole(str(path)) as second:
+            second.write(b"of the second")
+        assert path.read_bytes() == b"of the second"
+        slow.write(b"first")
+    assert path.read_bytes() == b"of the first"
+
+
+def test_what_a_killed_worker_leaves_is_seen_by_nobody(tmp_path):
+    path = tmp_path / "split" / "data.gz"
+    unfinished = storage.created_whole(str(path), str(tmp_path / "scratch"))
+    unfinished.__enter__().write(b"half")
+    assert list(path.parent.iterdir()) == []
+    beside = storage.created_whole(str(path))
+    beside.__enter__().write(b"half")
+    [left] = path.parent.iterdir()
+    assert left.name.endswith(storage.UNFINISHED)
+
+
+def test_behind_a_url_a_file_is_as_its_file_system_makes_it(bucket):
+    with storage.created_whole("bucket://shop/data.gz") as file:
+        file.write(b"whole")
+    assert (bucket / "shop" / "data.gz").read_bytes() == b"whole"

@@ -16,9 +16,9 @@ from tfx.types import artifact_utils
 
 from components.catalog_example_gen import sources
 from components.catalog_example_gen.component import CatalogExampleGen
+from pipeline.beam_runner import LOCAL
 from pipeline.config import Catalog, Split
 from pipeline.demo_catalog import draw_demo_catalog
-from pipeline.pipeline import BEAM_ARGS
 from schema.errors import UserError
 
 Execution = metadata_store_pb2.Execution
@@ -43,7 +43,7 @@ class Workspace:
         options = catalog.model_dump(), Split(eval=0.2, test=0.2).model_dump()
         component = CatalogExampleGen(
             *options, {}, sources.fingerprint(*options)
-        ).with_beam_pipeline_args(BEAM_ARGS)
+        ).with_beam_pipeline_args(LOCAL)
         local_dag_runner.LocalDagRunner().run(
             tfx_pipeline.Pipeline(
                 pipeline_name="ingest",

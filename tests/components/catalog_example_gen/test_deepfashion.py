@@ -29,8 +29,8 @@ from components.catalog_example_gen.preflight import check_catalog
 from components.catalog_example_gen.rejects import Reject
 from components.catalog_example_gen.rows import Product, Row
 from components.catalog_example_gen.sources import source_of
+from pipeline.beam_runner import LOCAL
 from pipeline.config import Catalog, Split
-from pipeline.pipeline import BEAM_ARGS
 from schema.errors import UserError
 
 # Real copies pad with blanks, count 50 categories and list 46, and have names with spaces.
@@ -747,7 +747,7 @@ def test_the_component_runs_again_when_one_of_the_annotation_files_has_changed(
                 pipeline_name="ingest",
                 pipeline_root=str(tmp_path / "artifacts"),
                 metadata_connection_config=connection,
-                components=[component.with_beam_pipeline_args(BEAM_ARGS)],
+                components=[component.with_beam_pipeline_args(LOCAL)],
                 enable_cache=True,
             )
         )

@@ -17,10 +17,10 @@ from components.label_review import executor, frozen, page
 from components.label_review.artifacts import LabelReview
 from components.predictions.artifacts import Predictions
 from pipeline import local_runner
+from pipeline.beam_runner import LOCAL
 from pipeline.config import Catalog, Model, Split
 from pipeline.config import LabelReview as Options
 from pipeline.demo_catalog import draw_demo_catalog
-from pipeline.pipeline import BEAM_ARGS
 from pipeline.workspace import Workspace
 from schema import features
 
@@ -65,7 +65,7 @@ class Step:
             Split(eval=0.2, test=0.2).model_dump(),
             {},
             *(folders[of] for of in ("examples", "rejects", "conflicts")),
-            lambda: beam.Pipeline(argv=BEAM_ARGS),
+            lambda: beam.Pipeline(argv=LOCAL),
             corrections=folders["corrections"],
         )
         inputs: dict[str, Any] = {

@@ -22,7 +22,7 @@ def run(examples_folder, tmp_path):
     from tfx.types import standard_artifacts
 
     from components.predictions.artifacts import Predictions as PredictionsArtifact
-    from pipeline.pipeline import BEAM_ARGS
+    from pipeline.beam_runner import LOCAL
 
     def asked(model, splits=("test",)):
         def artifact(kind, uri):
@@ -44,7 +44,7 @@ def run(examples_folder, tmp_path):
         executor_class = component.executor_spec.executor_class
         executor_class(
             executor_class.Context(
-                beam_pipeline_args=[*BEAM_ARGS], tmp_dir=str(tmp_path), unique_id="1"
+                beam_pipeline_args=[*LOCAL], tmp_dir=str(tmp_path), unique_id="1"
             )
         ).Do(inputs, {"predictions": [made]}, component.exec_properties)
         return made
