@@ -337,6 +337,58 @@ def submit(
         submit_run(options, host, image, namespace=namespace, follow=follow, schedule=schedule)
 
 
+@app.command("tune-worker")
+def tune_worker(
+    chief: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the run listens (`tuning.listen`).")
+    ],
+    patience_s: Annotated[
+        float,
+        typer.Option("--patience", min=0, help="Seconds to wait for a run that does not answer."),
+    ] = 600.0,
+    verbose: Verbose = False,
+) -> None:
+    """Run trials of another machine's search for better options.
+
+    The run's workspace must be mounted here under the same path. The worker may be started before
+    the run, outlives a restart of it, and ends when no trial is left.
+
+    Example: `seamline tune-worker --chief trainer.example:7077`
+    """
+    if not verbose:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with _clear_errors(verbose):
+        from pipeline.worker_console import tune_in_console
+
+        tune_in_console(chief, patience_s, verbose)
+
+
+@app.command("train-worker")
+def train_worker(
+    chief: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the run listens (`training.listen`).")
+    ],
+    patience_s: Annotated[
+        float,
+        typer.Option("--patience", min=0, help="Seconds to wait for a run that does not answer."),
+    ] = 600.0,
+    verbose: Verbose = False,
+) -> None:
+    """Train together with another machine's run, with all GPUs of this one.
+
+    The run's workspace must be mounted here under the same path. The worker may be started before
+    the run, outlives a restart of it, and ends when the training is over.
+
+    Example: `seamline train-worker --chief trainer.example:7078`
+    """
+    if not verbose:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with _clear_errors(verbose):
+        from pipeline.worker_console import train_in_console
+
+        train_in_console(chief, patience_s, verbose)
+
+
 @app.command()
 def serve(
     workspace: WorkspaceArgument,

@@ -29,7 +29,8 @@ def compiled_for_training(
         optimizer(stage, options, splits.steps_per_epoch(options), fitted.trainable_variables),
         loss=of_outputs,
         loss_weights=objective.level_loss_weights(options, splits),
-        metrics=objective.level_metrics(splits),
+        # Only where several machines evaluate do products have weights.
+        weighted_metrics=objective.level_metrics(splits),
     )
     return fitted
 

@@ -60,9 +60,9 @@ class FrozenFeatures:
 
     def evaluation_batches(self, options: Options):
         """See `input_pipeline.evaluation_batches`."""
-        batch_size = self._splits.evaluation_batch_size(options)
-        features = tf.data.Dataset.from_tensor_slices(self._eval).batch(batch_size)
-        return features.cache().with_options(input_pipeline.WITHOUT_TUNER)
+        return input_pipeline.evaluation_in_memory(
+            self._eval, self._splits.evaluation_batch_size(options), self._splits.share
+        )
 
 
 def _kept(file: Path, compute: Callable[[], _Arrays]) -> _Arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -28,6 +29,41 @@ WITHOUT_TUNER = tf.data.Options()
 """TensorFlow's tuner sleeps longer and longer, up to a minute, and who is done with a dataset waits
 until it wakes."""
 WITHOUT_TUNER.autotune.enabled = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one machine reads of every batch.
+
+    Attributes:
+        rank: The machine's number, from 0.
+        machines: How many there are.
+        devices: Devices of all machines together, over which every batch can be divided.
+    """
+
+    rank: int = 0
+    machines: int = 1
+    devices: int = 1
+
+    def of(self, batch):
+        """This machine's part of a batch, which all machines put together alike."""
+        if self.machines == 1:
+            return batch
+
+        @tf.autograph.experimental.do_not_convert
+        def part(rows):
+            size = tf.shape(rows)[0] // self.machines
+            return rows[self.rank * size : (self.rank + 1) * size]
+
+        return tf.nest.map_structure(part, batch)
+
+    def divisible(self, number: int) -> int:
+        """The next number that can be divided over the devices."""
+        return -(-number // self.devices) * self.devices
+
+
+ALL = Share()
+"""The share of who is alone."""
 
 
 def count_labels(
@@ -72,6 +108,7 @@ def training_batches(
     first_epoch: int,
     epochs: int,
     draws: np.ndarray | None = None,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """The train split over and over, in an order that depends on seed and epoch alone.
 
@@ -90,6 +127,7 @@ def training_batches(
         epochs: Epoch to end before.
         draws: How often an epoch has each product of a sub-category, in the mean, float (C2); None
             for once each. Epochs are as long in any case.
+        share: What of each batch is read here.
 
     Returns:
         Dataset of `steps_per_epoch(products, batch_size)` batches an epoch, each of pictures uint8
@@ -106,6 +144,7 @@ def training_batches(
             first_epoch=first_epoch,
             epochs=epochs,
             draws=draws,
+            share=share,
         )
     batch_size = min(batch_size, products)
     steps = steps_per_epoch(products, batch_size)
@@ -135,6 +174,7 @@ def training_batches(
     datasets = [examples(epoch) for epoch in range(first_epoch, epochs)]
     return (
         functools.reduce(tf.data.Dataset.concatenate, datasets)
+        .map(share.of)
         .map(_reader(transform_output, size), tf.data.AUTOTUNE)
         .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
         .prefetch(_PREFETCHED)
@@ -151,6 +191,7 @@ def batches_in_memory(
     first_epoch: int,
     epochs: int,
     draws: np.ndarray | None = None,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """As `training_batches`, of pictures, or what stands for them, and labels in memory.
 
@@ -162,6 +203,7 @@ def batches_in_memory(
         first_epoch: Epoch to begin with, counted from 0.
         epochs: Epoch to end before.
         draws: See `training_batches`.
+        share: What of each batch is read here.
     """
     batch_size = min(batch_size, products)
     steps = steps_per_epoch(products, batch_size)
@@ -183,7 +225,7 @@ def batches_in_memory(
         .map(order)
         .unbatch()
         .map(
-            lambda places: tf.nest.map_structure(lambda x: tf.gather(x, places), kept),
+            lambda places: tf.nest.map_structure(lambda x: tf.gather(x, share.of(places)), kept),
             tf.data.AUTOTUNE,
         )
         .apply(tf.data.experimental.assert_cardinality((epochs - first_epoch) * steps))
@@ -213,6 +255,7 @@ def evaluation_batches(
     image_height: int,
     image_width: int,
     batch_size: int,
+    share: Share = ALL,
 ) -> tf.data.Dataset:
     """A split once, in the order of its files, every product of it.
 
@@ -223,25 +266,63 @@ def evaluation_batches(
         image_height: Height in pixels that pictures are resized to.
         image_width: Width in pixels.
         batch_size: Products in a batch; the last may have fewer.
+        share: What of each batch is read here.
 
     Returns:
         Dataset of pictures uint8 (N, image_height, image_width, 3) and a dict of labels:
         `category`, `subcategory` and the extra labels int64 (N), negative for unknown, and, where
-        the catalog has attributes, `attributes` float32 (N, A).
+        the catalog has attributes, `attributes` float32 (N, A). Of several machines' shares weights
+        as well, float32 (N): 0 for products that are there again to make a batch divisible.
     """
     size = (image_height, image_width)
     serialized = _serialized(_files(file_patterns))
     if _fits_in_memory(products, size):
-        # Without what decodes them: TensorFlow would prepare that anew for every iterator, which
-        # over several devices takes seconds an epoch.
-        kept = _in_memory(serialized, transform_output, products, size)
-        batches = tf.data.Dataset.from_tensor_slices(kept).batch(batch_size)
+        return evaluation_in_memory(
+            _in_memory(serialized, transform_output, products, size), batch_size, share
+        )
+    read = _reader(transform_output, size)
+    batches = _in_order(serialized, products, batch_size, share)
+    if share.machines == 1:
+        batches = batches.map(read, tf.data.AUTOTUNE)
     else:
-        read = _reader(transform_output, size)
-        # Keras averages losses wrongly over a dataset whose length it must find out.
-        length = tf.data.experimental.assert_cardinality(-(-products // batch_size))
-        batches = serialized.batch(batch_size).map(read, tf.data.AUTOTUNE).apply(length)
+        batches = batches.map(
+            lambda examples, weights: (*read(examples), weights), tf.data.AUTOTUNE
+        )
+    # Keras averages losses wrongly over a dataset whose length it must find out.
+    length = tf.data.experimental.assert_cardinality(-(-share.divisible(products) // batch_size))
+    return batches.apply(length).prefetch(_PREFETCHED).with_options(WITHOUT_TUNER)
+
+
+def evaluation_in_memory(
+    kept: tuple[tf.Tensor | np.ndarray, dict[str, tf.Tensor | np.ndarray]],
+    batch_size: int,
+    share: Share = ALL,
+) -> tf.data.Dataset:
+    """As `evaluation_batches`, of pictures, or what stands for them, and labels in memory.
+
+    Args:
+        kept: Pictures (products, ...) and the dict of labels.
+        batch_size: Products in a batch; the last may have fewer.
+        share: What of each batch is read here.
+    """
+    # Without what decodes them: TensorFlow would prepare that anew for every iterator, which over
+    # several devices takes seconds an epoch.
+    batches = _in_order(tf.data.Dataset.from_tensor_slices(kept), len(kept[0]), batch_size, share)
+    if share.machines > 1:
+        batches = batches.map(lambda example, weights: (*example, weights))
     return batches.prefetch(_PREFETCHED).with_options(WITHOUT_TUNER)
+
+
+def _in_order(
+    examples: tf.data.Dataset, products: int, batch_size: int, share: Share
+) -> tf.data.Dataset:
+    """Batches of examples, and, of several machines' shares, of their weights."""
+    if share.machines == 1:
+        return examples.batch(batch_size)
+    filled = share.divisible(products)
+    weights = tf.data.Dataset.range(filled).map(lambda place: tf.cast(place < products, tf.float32))
+    both = tf.data.Dataset.zip((examples.repeat().take(filled), weights))
+    return both.batch(batch_size).map(lambda *batch: share.of(batch))
 
 
 def parse_labels(

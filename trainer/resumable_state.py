@@ -32,10 +32,14 @@ class ResumableState(keras.callbacks.Callback):
         network: The model that all stages train, without what only training needs.
         patience: Stop after so many epochs of the last stage without a better `val_mean`; 0 for
             never.
+        writes: Whether it is this process that writes; of several that train together one does.
     """
 
-    def __init__(self, directory: Path, network: keras.Model, patience: int):
+    def __init__(
+        self, directory: Path, network: keras.Model, patience: int, *, writes: bool = True
+    ):
         super().__init__()
+        self._writes = writes
         self._directory = directory
         self._network = network
         self._patience = patience
@@ -91,7 +95,7 @@ class ResumableState(keras.callbacks.Callback):
         self.stopped_early = self._stage.is_last and 0 < self._patience <= since
         began = time.monotonic()
         is_end = self.stopped_early or self.finished_epochs == self._stage.end_epoch
-        if is_end or began >= self._next_save:
+        if self._writes and (is_end or began >= self._next_save):
             self._write()
             ended = time.monotonic()
             self._next_save = ended + TIMES_A_SAVE * (ended - began)

@@ -13,6 +13,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import features
 from trainer import input_pipeline, preprocessing
+from trainer.input_pipeline import ALL, Share
 from trainer.label_space import LabelCounts
 from trainer.options import Options
 
@@ -30,6 +31,7 @@ class Splits:
         labels: The labels of every level, in the order of their indices.
         train: Counts of the train split.
         eval: Counts of the eval split.
+        share: What of each batch is read here.
         evaluated: The datasets of `evaluation_batches`, for who asks again.
     """
 
@@ -39,13 +41,18 @@ class Splits:
     labels: dict[str, list[str]]
     train: LabelCounts
     eval: LabelCounts
+    share: Share = ALL
     evaluated: dict[Hashable, tf.data.Dataset] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
 
     @classmethod
-    def read(cls, fn_args: FnArgs) -> Splits:
+    def read(cls, fn_args: FnArgs, share: Share = ALL) -> Splits:
         """Counts the labels of both splits.
+
+        Args:
+            fn_args: Of TFX.
+            share: What of each batch is read here.
 
         Raises:
             UserError: a split is empty.
@@ -58,6 +65,7 @@ class Splits:
             preprocessing.vocabularies(transform_output),
             input_pipeline.count_labels(fn_args.train_files, transform_output),
             input_pipeline.count_labels(fn_args.eval_files, transform_output),
+            share,
         )
 
     def training_batches(
@@ -91,6 +99,7 @@ class Splits:
             products=counts[name].products,
             **self._picture_size(options),
             batch_size=self.evaluation_batch_size(options),
+            share=self.share,
         )
 
     def order(self, options: Options, first_epoch: int, end_epoch: int) -> dict[str, Any]:
@@ -103,6 +112,7 @@ class Splits:
             "first_epoch": first_epoch,
             "epochs": end_epoch,
             "draws": self._draws(options),
+            "share": self.share,
         }
 
     def _draws(self, options: Options) -> np.ndarray | None:
@@ -117,7 +127,8 @@ class Splits:
         """Products at once where nothing is learned."""
         size = min(max(64, options["training"]["batch_size"]), self.eval.products)
         # Over several GPUs Keras wants a first batch that can be divided evenly.
-        return size - size % _DIVISIBLE_BY if size > _DIVISIBLE_BY else size
+        size = size - size % _DIVISIBLE_BY if size > _DIVISIBLE_BY else size
+        return self.share.divisible(size)
 
     def steps_per_epoch(self, options: Options) -> int:
         """Training steps of an epoch."""

@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,15 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     options = override(fn_args.custom_config, hyperparameter_values(fn_args.hyperparameters))
     splits = Splits.read(fn_args)
-    directory = Path(fn_args.custom_config["resume_dir"]) / fingerprint(fn_args, options)
+    directory = Path(fn_args.custom_config["resume_dir"]) / state_name(fn_args, options)
     base_model = fn_args.base_model if options["training"]["warm_start"] else None
-    model, state = train(options, splits, directory, fn_args.model_run_dir, base_model)
+    if options["training"]["machines"] > 1:
+        # Here, for it trains by what is in this module.
+        from trainer import training_chief
+
+        model, state = training_chief.train(fn_args, options, splits, directory, base_model)
+    else:
+        model, state = train(options, splits, directory, fn_args.model_run_dir, base_model)
 
     if options["training"]["mixed_precision"]:
         # Served in 32 bits, on whatever machine that is.
@@ -127,10 +134,45 @@ def train(
         if base_model:
             report(warm_start(model, splits.labels, base_model), 0)
     state = ResumableState(directory, model, patience=options["training"]["patience"])
+    fit_stages(
+        *(model, options, splits, directory, state, report),
+        callbacks=[EpochLogs(log_directory)],
+        scope=strategy.scope,
+    )
+    state.load_best()
+    return model, state
+
+
+def fit_stages(
+    model: keras.Model,
+    options: Options,
+    splits: Splits,
+    directory: Path,
+    state: ResumableState,
+    report: Callable[[str, float], None],
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    scope: Callable[[], AbstractContextManager] = nullcontext,
+) -> None:
+    """Fits a model in all stages, or in what is left of them.
+
+    Args:
+        model: From `network`.
+        options: All sections.
+        splits: The Examples.
+        directory: Keeps the features of frozen stages.
+        state: Of this training, which may have begun in another process.
+        report: Is told a sentence and how many epochs are done.
+        callbacks: Called after an epoch was judged.
+        scope: Where variables are made.
+
+    Raises:
+        UserError: the loss is no number any more.
+    """
     for stage in stages_of(options):
         if state.finished_epochs > stage.end_epoch or state.stopped_early:
             continue
-        with strategy.scope():
+        with scope():
             fitted = compiled_for_training(model, options, splits, stage)
         state.begin(stage, fitted)
         if state.finished_epochs == stage.end_epoch:
@@ -142,12 +184,10 @@ def train(
             options,
             batches_of(stage, model, options, splits, directory, report),
             stage,
-            [MeanOfLevels(), state, EpochLogs(log_directory)],
+            [MeanOfLevels(), state, *callbacks],
             report=report,
             first_epoch=max(stage.first_epoch, state.finished_epochs),
         )
-    state.load_best()
-    return model, state
 
 
 def distribution() -> tf.distribute.Strategy:
@@ -180,6 +220,13 @@ def batches_of(
         directory,
         report=lambda message: report(message, stage.first_epoch),
     )
+
+
+def state_name(fn_args: FnArgs, options: Options) -> str:
+    """A name for what a training keeps: it is the same on however many machines, but not on one."""
+    settings = {**options["training"], "machines": options["training"]["machines"] > 1}
+    settings.pop("listen")
+    return fingerprint(fn_args, {**options, "training": settings})
 
 
 def fingerprint(fn_args: FnArgs, options: Options) -> str:

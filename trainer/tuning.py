@@ -1,8 +1,8 @@
 """Searches for better hyperparameters inside a TFX Tuner, with KerasTuner's algorithms.
 
 The search is kept on disk, so that a killed one goes on with the trials that are left. With
-`tuning.workers` above 1 the trials run in so many processes, to which this one deals them out
-through KerasTuner's own oracle service.
+`tuning.workers` above 1 the trials run in so many processes, and with `tuning.listen` on other
+machines too: this process deals them out.
 """
 
 from __future__ import annotations
@@ -10,38 +10,33 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import secrets
 import shutil
-import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import grpc
-import keras
 import keras_tuner
 import tensorflow as tf
-from keras_tuner.src import protos
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
-from keras_tuner.src.engine import base_tuner, trial
+from keras_tuner.src.engine import base_tuner, stateful
+from keras_tuner.src.engine import trial as trial_module
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from schema.errors import UserError
-from trainer import training
-from trainer.callbacks import CHOOSING_FIGURE, MeanOfLevels
-from trainer.fitting import compiled_for_training, fit
-from trainer.network import network
-from trainer.options import override, tuned_options
+from trainer import tuning_trial, tuning_worker
+from trainer.callbacks import CHOOSING_FIGURE
+from trainer.chief import transferable
+from trainer.options import override
 from trainer.splits import Splits
-from trainer.stages import stages_of
+from trainer.tuning_chief import SearchChief
 
 _progress = logging.getLogger("seamline.progress")
 
-_HOST = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = ("0.0.0.0", "[::]")
 _LOOK_INTERVAL_S = 0.5
 
 
@@ -59,9 +54,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     space = _space(config["tuning"])
     # Once with the first values, so that a typing slip is found before anything is trained.
     options = override(config, {each.name: each.default for each in space.space})
-    # Another space, other data or other code are another search.
-    searched = {section: config[section] for section in (*options, "tuning")}
-    directory = Path(config["resume_dir"]) / f"search-{training.fingerprint(fn_args, searched)}"
+    directory = Path(config["resume_dir"]) / f"search-{tuning_trial.search_name(fn_args)}"
     for other in directory.parent.glob("search-*"):
         if other != directory:
             shutil.rmtree(other)
@@ -89,17 +82,16 @@ class TrainingTuner(base_tuner.BaseTuner):
         """Runs all trials.
 
         Raises:
-            UserError: not one trial came to its end, so that there is no result.
+            UserError: not one trial came to its end, so that there is no result; `tuning.listen`
+                is no address to listen on; or all processes of this machine's ended too early.
         """
-        if _is_worker():
-            super().search(*args, **kwargs)
-            return
-        if self._config["tuning"]["workers"] > 1:
-            self._search_in_workers()
+        settings = self._config["tuning"]
+        if settings["workers"] > 1 or settings["listen"]:
+            self._deal_out(settings)
         else:
             super().search(*args, **kwargs)
         trials = list(self.oracle.trials.values())
-        if not any(each.status == trial.TrialStatus.COMPLETED for each in trials):
+        if not any(each.status == trial_module.TrialStatus.COMPLETED for each in trials):
             # KerasTuner itself goes on with an empty result when every trial fails.
             reasons = {each.message.strip().splitlines()[-1] for each in trials if each.message}
             raise UserError(
@@ -107,96 +99,114 @@ class TrainingTuner(base_tuner.BaseTuner):
                 f"{'; '.join(sorted(reasons))}. Change tuning.space, or turn tuning.enabled off."
             )
 
-    def run_trial(self, trial: trial.Trial, *args, **kwargs) -> dict[str, float]:
+    def run_trial(self, trial: trial_module.Trial, *args, **kwargs) -> dict[str, float]:
         """The best `val_mean` of a model trained with the trial's values."""
-        values = trial.hyperparameters.values
-        options = override(self._config, tuned_options(values))
-        # Hyperband gives each trial its own number of epochs.
-        epochs = values.get("tuner/epochs", self._config["tuning"]["epochs"])
-        options["training"]["epochs"] = epochs
-
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(options["training"]["seed"])
-        model = network(options, self._splits.labels)
-        number = int(trial.trial_id) + 1
         total = getattr(self.oracle, "max_trials", None)
-        of_all = f" of at most {total}" if total else ""
+        tried = tuning_trial.Trial(trial.trial_id, trial.hyperparameters.values, total)
 
-        def report(message: str, epochs_done: float) -> None:
-            _progress.info(
-                f"trial {number}{of_all}, {message}",
-                extra={"completed": number - 1 + epochs_done / epochs, "total": total},
-            )
+        def report(message: str, part: float) -> None:
+            _progress.info(message, extra={"completed": tried.number - 1 + part, "total": total})
 
-        means = []
-        for stage in stages_of(options):
-            fitted = compiled_for_training(model, options, self._splits, stage)
-            with tempfile.TemporaryDirectory() as directory:
-                batches = training.batches_of(
-                    stage, model, options, self._splits, Path(directory), report
-                )
-            history = fit(
-                *(fitted, options, batches, stage, [MeanOfLevels()]),
-                report=report,
-                first_epoch=stage.first_epoch,
-            )
-            means += history[CHOOSING_FIGURE]
-        return {CHOOSING_FIGURE: max(means)}
+        return {CHOOSING_FIGURE: tuning_trial.score(tried, self._config, self._splits, report)}
 
-    def _search_in_workers(self) -> None:
-        """Deals the trials out to processes until none is left."""
+    def _deal_out(self, settings: dict[str, Any]) -> None:
+        """Deals the trials out to processes, here and elsewhere, until none is left."""
         self.save()
-        with _oracle_service(self.oracle) as port:
-            # Not forked: TensorFlow's threads would not live in a fork.
-            context = multiprocessing.get_context("spawn")
-            workers: dict[str, BaseProcess] = {}
-            count = self._config["tuning"]["workers"]
-            for number in range(count):
-                name = f"worker{number}"
-                workers[name] = context.Process(
-                    target=_work,
-                    args=(_transferable(self._fn_args), name, port, number, count),
-                    daemon=True,
-                )
-                workers[name].start()
+        self.oracle.verbose = 0
+        chief = SearchChief(
+            self.oracle,
+            tuning_trial.search_name(self._fn_args),
+            transferable(self._fn_args),
+            settings["worker_timeout_s"],
+        )
+        listen = settings["listen"]
+        with chief.served(listen or f"{_LOOPBACK}:0") as address:
+            host, _, port = address.rpartition(":")
+            near = f"{_LOOPBACK}:{port}" if host in _EVERYWHERE else address
+            processes = _Processes(settings["workers"], near, self._config.get("code"))
+            told = ""
             try:
-                self._watch(workers)
+                while not chief.is_over():
+                    if not processes.look_after(chief) and not listen:
+                        raise UserError(
+                            "All processes of the search ended before its trials did, the last "
+                            f"with exit status {processes.last_status}; the log says more. Run "
+                            "again to go on with the trials that are left, with fewer "
+                            "tuning.workers if it was memory that they had too little of."
+                        )
+                    told = self._tell(chief, f" at {address}" if listen else "", told)
+                    time.sleep(_LOOK_INTERVAL_S)
+                self._tell(chief, "", told)
             finally:
-                for worker in workers.values():
-                    worker.terminate()
+                processes.end()
 
-    def _watch(self, workers: dict[str, BaseProcess]) -> None:
-        """Waits for the workers, gives up the trial of one that dies, and tells the progress."""
+    def _tell(self, chief: SearchChief, where: str, told: str) -> str:
+        """Tells how far the search is, unless that was told; gives the sentence."""
+        done = [each for each in self.oracle.trials.values() if each.score is not None]
         total = self.oracle.max_trials
-        told = -1
-        while workers:
-            time.sleep(_LOOK_INTERVAL_S)
-            for name, worker in list(workers.items()):
-                if worker.is_alive():
-                    continue
-                del workers[name]
-                if lost := self.oracle.ongoing_trials.get(name):
-                    lost.status = trial.TrialStatus.FAILED
-                    lost.message = f"its process ended with exit status {worker.exitcode}"
-                    self.oracle.end_trial(lost)
-            done = [each for each in self.oracle.trials.values() if each.score is not None]
-            if len(done) > told:
-                told = len(done)
-                best = max((each.score for each in done), default=None)
-                so_far = f", best mean {best:.3f}" if done else ""
-                _progress.info(
-                    f"{told} of at most {total} trials in {len(workers)} processes{so_far}",
-                    extra={"completed": told, "total": total},
-                )
+        so_far = f", best mean {max(each.score for each in done):.3f}" if done else ""
+        workers = f"{chief.workers} worker{'' if chief.workers == 1 else 's'}{where}"
+        sentence = f"{len(done)} of at most {total} trials, {workers}{so_far}"
+        if sentence != told:
+            _progress.info(sentence, extra={"completed": len(done), "total": total})
+        return sentence
 
 
-def _work(fn_args: FnArgs, name: str, port: int, number: int, workers: int) -> None:
-    """The life of a worker process: takes trials from the oracle until there are no more."""
-    os.environ |= {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": _HOST,
-        "KERASTUNER_ORACLE_PORT": str(port),
-    }
+class _Processes:
+    """Workers on this machine.
+
+    Args:
+        count: How many.
+        chief: The address of what deals the trials out.
+        code: The fingerprint of the package `trainer`.
+    """
+
+    def __init__(self, count: int, chief: str, code: str | None):
+        self._count = count
+        self._chief = chief
+        self._code = code
+        self.last_status = 0
+        self._alive: dict[int, BaseProcess] = {}
+        for number in range(count):
+            self._start(number)
+
+    def look_after(self, chief: SearchChief) -> bool:
+        """Gives up who is lost, and starts one anew that ended in a trial; whether any is left."""
+        chief.give_up_lost_workers()
+        for number, process in list(self._alive.items()):
+            if process.is_alive():
+                continue
+            del self._alive[number]
+            # Who ends when the search is over has asked for a trial and got none.
+            if process.exitcode:
+                self.last_status = process.exitcode
+                reason = f"its process ended with exit status {process.exitcode}"
+                if chief.lose(process.name, reason):
+                    self._start(number)
+        return bool(self._alive)
+
+    def end(self) -> None:
+        """Ends all of them."""
+        for process in self._alive.values():
+            process.terminate()
+
+    def _start(self, number: int) -> None:
+        # Unlike that of a process which an earlier run left.
+        name = f"{number + 1} of this machine, {secrets.token_hex(2)}"
+        # Not forked: TensorFlow's threads would not live in a fork.
+        process = multiprocessing.get_context("spawn").Process(
+            target=_work,
+            args=(self._chief, self._code, name, number, self._count),
+            name=name,
+            daemon=True,
+        )
+        process.start()
+        self._alive[number] = process
+
+
+def _work(chief: str, code: str | None, name: str, number: int, workers: int) -> None:
+    """The life of a worker process, on a part of the machine."""
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.set_visible_devices(gpus[number % len(gpus)], "GPU")
@@ -204,32 +214,40 @@ def _work(fn_args: FnArgs, name: str, port: int, number: int, workers: int) -> N
         threads = max(1, (os.cpu_count() or 1) // workers)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    result = tuner_fn(fn_args)
-    result.tuner.search(**result.fit_kwargs)
+    tuning_worker.work(chief, code, name)
 
 
-def _is_worker() -> bool:
-    return "KERASTUNER_ORACLE_IP" in os.environ
+def _leave_with_parent() -> None:
+    """Ends the process where the one that began it was killed."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
-def _transferable(fn_args: FnArgs) -> FnArgs:
-    """What a worker needs of `fn_args`; TFX puts functions among them that cannot travel."""
-    names = ("working_dir", "train_files", "eval_files", "transform_graph_path", "custom_config")
-    return FnArgs(**{name: getattr(fn_args, name) for name in names})
+class _WrittenWhole(keras_tuner.Oracle):
+    """An oracle whose books are whole whenever it is killed."""
+
+    def save(self) -> None:
+        """Writes all but the trials."""
+        name = self._get_oracle_fname()
+        stateful.Stateful.save(self, f"{name}.unfinished")
+        os.replace(f"{name}.unfinished", name)
+
+    def _save_trial(self, trial: trial_module.Trial) -> None:
+        name = os.path.join(self._get_trial_dir(trial.trial_id), "trial.json")
+        trial.save(f"{name}.unfinished")
+        os.replace(f"{name}.unfinished", name)
 
 
-@contextmanager
-def _oracle_service(oracle: keras_tuner.Oracle) -> Iterator[int]:
-    """Serves an oracle to workers on this machine; gives the port."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    grpc_code = protos.get_service_grpc()
-    grpc_code.add_OracleServicer_to_server(OracleServicer(oracle), server)
-    port = server.add_insecure_port(f"{_HOST}:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(grace=None)
+class _Random(_WrittenWhole, keras_tuner.oracles.RandomSearchOracle):
+    """Draws values evenly."""
+
+
+class _Bayesian(_WrittenWhole, keras_tuner.oracles.BayesianOptimizationOracle):
+    """Draws values where a Gaussian process expects the most."""
+
+
+class _Hyperband(_WrittenWhole, keras_tuner.oracles.HyperbandOracle):
+    """Gives the best of many short trainings more epochs."""
 
 
 def _oracle(
@@ -245,15 +263,13 @@ def _oracle(
         "max_consecutive_failed_trials": 1_000_000,
     }
     if settings["search"] == "hyperband":
-        oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=settings["epochs"], **common)
+        oracle = _Hyperband(max_epochs=settings["epochs"], **common)
         # Nobody says how many trials there will be, and TFX's Tuner asks for as many results.
         oracle.max_trials = _planned_trials(oracle)
         return oracle
     if settings["search"] == "bayesian":
-        return keras_tuner.oracles.BayesianOptimizationOracle(
-            max_trials=settings["trials"], **common
-        )
-    return keras_tuner.oracles.RandomSearchOracle(max_trials=settings["trials"], **common)
+        return _Bayesian(max_trials=settings["trials"], **common)
+    return _Random(max_trials=settings["trials"], **common)
 
 
 def _planned_trials(oracle: keras_tuner.oracles.HyperbandOracle) -> int:

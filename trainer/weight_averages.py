@@ -76,6 +76,10 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     # Keras' SwapEMAWeights swaps by sums and differences, which leave not quite the same weights.
     weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
     optimizer.finalize_variable_values(variables)
+    if keras.backend.backend() == "jax":
+        # They are the averages' own memory now, which an evaluation would take for its results.
+        for variable in variables:
+            variable.assign(keras.ops.convert_to_numpy(variable).copy())
     try:
         yield
     finally:

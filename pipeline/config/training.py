@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.section import Fraction, Positive, Section
+from pipeline.config.section import Fraction, Positive, Section, checked_address
 
 
 class Training(Section):
@@ -137,7 +137,22 @@ class Training(Section):
         description="Compute in 16-bit floats: float16 on GPUs, bfloat16 on processors, of which "
         "those with instructions for it gain.",
     )
+    machines: Positive = Field(
+        1,
+        description="Machines that train together, this one with all its GPUs and the others by "
+        "`seamline train-worker`; more than one train on JAX.",
+    )
+    listen: str = Field(
+        "0.0.0.0:7078",
+        description="`host:port` where the other machines of a training join; the next port is for "
+        "JAX. Whoever reaches it is answered, so a NetworkPolicy belongs before it.",
+    )
     seed: int = Field(42, description="Seed of the weights, the shuffling and the augmentation.")
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str) -> str:
+        return checked_address(listen)
 
     @model_validator(mode="after")
     def _mixed_pictures_have_one_class(self) -> Training:

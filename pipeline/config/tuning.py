@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.section import Positive, Section
+from pipeline.config.section import Positive, Section, checked_address
 
 TUNABLE = ("model", "augmentation", "training")
 """Sections whose options a search may vary."""
@@ -44,11 +44,39 @@ class Tuning(Section):
     )
     trials: Positive = Field(10, description="Trials at most (for random and Bayesian search).")
     epochs: Positive = Field(5, description="Epochs of a trial at most.")
-    workers: Positive = Field(
-        1, description="Processes that run trials side by side, each on a GPU of its own if any."
+    workers: int = Field(
+        1,
+        ge=0,
+        description="Processes of this machine that run trials side by side, each on a GPU of its "
+        "own if any; 0 leaves all trials to other machines.",
+    )
+    listen: str | None = Field(
+        None,
+        description="`host:port` where `seamline tune-worker` on other machines gets trials, e.g. "
+        "`0.0.0.0:7077`. Whoever reaches it is answered, so a NetworkPolicy belongs before it.",
+    )
+    worker_timeout_s: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after which a worker of which nothing is heard is given up, and its "
+        "trial goes to another.",
     )
     space: dict[str, Range | list[Any]] = Field(
         default_factory=_usual_space,
         description="Values to try for each option of `model`, `augmentation` and `training`: a "
         "list, or a range as `{min: 0.0001, max: 0.01, log: true}`.",
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str | None) -> str | None:
+        return listen and checked_address(listen)
+
+    @model_validator(mode="after")
+    def _by_somebody(self) -> Tuning:
+        if not self.workers and not self.listen:
+            raise ValueError(
+                "workers is 0, so that nobody would run a trial; make it 1 or more, or set listen"
+            )
+        return self

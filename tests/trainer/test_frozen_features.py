@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from trainer.fitting import compiled_for_training
 from trainer.frozen_features import FrozenFeatures
+from trainer.input_pipeline import ALL
 from trainer.network import network
 from trainer.options import override
 from trainer.splits import Splits
@@ -79,6 +80,8 @@ def test_levels_may_be_called_as_anything_that_is_kept_or_keeps(tmp_path, option
 
     class Drawn:
         """Splits whose pictures are numbers."""
+
+        share = ALL
 
         def once(self, name, options):
             return tf.data.Dataset.from_tensor_slices((pictures, labels)).batch(2)

@@ -258,3 +258,49 @@ def test_a_split_is_kept_in_memory_up_to_two_gibibytes_of_pixels():
     assert not input_pipeline._fits_in_memory(49_711, (120, 120))
     assert input_pipeline._fits_in_memory(1, (32_768, 21_845))
     assert not input_pipeline._fits_in_memory(1, (21_846, 32_768))
+
+
+def shares(devices=2):
+    return [input_pipeline.Share(rank, 2, devices) for rank in range(2)]
+
+
+@pytest.mark.parametrize("limit", [2 * 2**30, 0])
+def test_two_machines_shares_are_one_machines_batches(catalog, monkeypatch, limit):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+    whole = batches_of(catalog)
+    parts = [batches_of(catalog, share=share) for share in shares()]
+    assert [len(part) for batch in zip(*parts, strict=True) for part in batch] == [16] * 16
+    for batch, *of_batch in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(batch, np.concatenate(of_batch))
+
+
+@pytest.mark.parametrize("limit", [2 * 2**30, 0])
+@pytest.mark.parametrize("devices", [2, 10])
+def test_shares_hold_every_product_once_by_weight(catalog, monkeypatch, limit, devices):
+    monkeypatch.setattr(input_pipeline, "CACHE_LIMIT_BYTES", limit)
+
+    def read(**share):
+        return list(
+            input_pipeline.evaluation_batches(
+                [catalog.pattern("eval")],
+                catalog.transform_output,
+                **{"products": 48, "image_height": 32, "image_width": 24, "batch_size": 20},
+                **share,
+            )
+        )
+
+    whole = np.concatenate([pictures for pictures, _ in read()])
+    batches = list(zip(*[read(share=share) for share in shares(devices)], strict=True))
+    assert len(batches) == 3
+    for batch in batches:
+        # Each of a machine's devices gets as many.
+        assert len({len(weights) for *_, weights in batch}) == 1
+        assert len(batch[0][2]) % (devices // 2) == 0
+    weights = np.concatenate([part[2] for batch in batches for part in batch])
+    pictures = np.concatenate([part[0] for batch in batches for part in batch])
+    labels = np.concatenate([part[1]["category"] for batch in batches for part in batch])
+    np.testing.assert_array_equal(pictures[weights == 1], whole)
+    np.testing.assert_array_equal(
+        labels[weights == 1], np.concatenate([of["category"] for _, of in read()])
+    )
+    assert set(weights) <= {0, 1} and len(weights) == -(-48 // devices) * devices

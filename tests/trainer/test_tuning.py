@@ -1,15 +1,13 @@
 """The search tries the values that the config names, and never passes off nothing as a result."""
 
 import logging
-import threading
-import time
 
 import keras_tuner
 import pytest
 
 from pipeline import config
 from schema.errors import UserError
-from trainer import tuning
+from trainer import tuning, tuning_trial
 from trainer.options import tuned_options
 
 
@@ -49,9 +47,9 @@ def seen(monkeypatch):
         report("epoch 1 of 1", options["training"]["epochs"])
         return {"val_mean": [0.0, score]}
 
-    monkeypatch.setattr(tuning, "network", network)
-    monkeypatch.setattr(tuning, "compiled_for_training", lambda options, *args: options)
-    monkeypatch.setattr(tuning, "fit", fit)
+    monkeypatch.setattr(tuning_trial, "network", network)
+    monkeypatch.setattr(tuning_trial, "compiled_for_training", lambda options, *args: options)
+    monkeypatch.setattr(tuning_trial, "fit", fit)
     return seen
 
 
@@ -89,7 +87,7 @@ def test_a_search_without_any_result_is_an_error(fn_args_with, monkeypatch):
     def fails(*args, **kwargs):
         raise ImportError("No module named tensorboard")
 
-    monkeypatch.setattr(tuning, "fit", fails)
+    monkeypatch.setattr(tuning_trial, "fit", fails)
     # The error itself, not the line of code that raised it.
     said = "to its end: [A-Za-z.]*ImportError: No module named tensorboard. Change tuning.space"
     with pytest.raises(UserError, match=f"^None of the 3 trials.*came {said}"):
@@ -104,7 +102,7 @@ def test_single_failures_are_no_obstacle(fn_args_with, monkeypatch):
         return {"val_mean": outcomes}
 
     outcomes = []
-    monkeypatch.setattr(tuning, "fit", fit)
+    monkeypatch.setattr(tuning_trial, "fit", fit)
     tuner = searched(fn_args_with(trials=4))
     assert tuner.oracle.get_best_trials(1)[0].score == 0.5
 
@@ -138,7 +136,7 @@ def test_a_killed_search_goes_on_with_the_trials_that_are_left(fn_args_with, mon
             raise Killed
         return {"val_mean": [0.1 * len(trained)]}
 
-    monkeypatch.setattr(tuning, "fit", fit)
+    monkeypatch.setattr(tuning_trial, "fit", fit)
     fn_args = fn_args_with(trials=4)
     with pytest.raises(Killed):
         searched(fn_args)
@@ -150,49 +148,13 @@ def test_a_killed_search_goes_on_with_the_trials_that_are_left(fn_args_with, mon
 
 
 def test_another_space_is_another_search(fn_args_with, monkeypatch):
-    monkeypatch.setattr(tuning, "fit", lambda *args, **kwargs: {"val_mean": [0.5]})
+    monkeypatch.setattr(tuning_trial, "fit", lambda *args, **kwargs: {"val_mean": [0.5]})
     searched(fn_args_with(trials=2))
     tuner = searched(fn_args_with(trials=2, space={"model.dropout": [0.1, 0.2, 0.3]}))
     assert [set(x.hyperparameters.values) for x in tuner.oracle.trials.values()] == [
         {"model.dropout"},
         {"model.dropout"},
     ]
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_trials_of_one_search(fn_args_with, caplog):
-    with caplog.at_level(logging.INFO, logger="seamline.progress"):
-        tuner = searched(fn_args_with(trials=3, workers=2))
-    trials = tuner.oracle.trials
-    assert sorted(trials) == ["0", "1", "2"]
-    assert all(0 <= trial.score <= 1 for trial in trials.values())
-    best = tuner.get_best_hyperparameters()[0].values
-    assert best == max(trials.values(), key=lambda x: x.score).hyperparameters.values
-    assert caplog.records[-1].message.startswith("3 of at most 3 trials in")
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_costs_its_trial_and_no_more(fn_args_with, monkeypatch):
-    """The worker's death is real: it is killed while it trains."""
-    start, killed = tuning.TrainingTuner._watch, []
-
-    def watch(self, workers):
-        def kill_when_busy():
-            while "worker0" not in self.oracle.ongoing_trials:
-                time.sleep(0.1)
-            workers_at_start["worker0"].kill()
-            killed.append(True)
-
-        workers_at_start = dict(workers)
-        threading.Thread(target=kill_when_busy, daemon=True).start()
-        start(self, workers)
-
-    monkeypatch.setattr(tuning.TrainingTuner, "_watch", watch)
-    tuner = searched(fn_args_with(trials=3, workers=2))
-    assert killed
-    failed = [trial for trial in tuner.oracle.trials.values() if trial.status == "FAILED"]
-    assert [trial.message for trial in failed] == ["its process ended with exit status -9"]
-    assert len(tuner.oracle.trials) == 3
 
 
 def test_a_range_is_drawn_from_within_its_bounds(fn_args_with):
