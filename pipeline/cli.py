@@ -1065,7 +1065,7 @@ def rollback(
     It becomes a new version with the largest number, a copy that takes no room, so that running
     servers follow as they follow a push. The model that was live stays in its folder, and no run
     pushes it again by itself; `--to` its version makes it live again. May be called while servers
-    and a run are at work. Not for object stores.
+    and a run are at work. Not for object stores: see docs/scale.md.
 
     Example: `seamline rollback workspace/demo`
     """

@@ -26,6 +26,7 @@ from components.live_traffic.reference import (
     read_reference,
 )
 from components.live_traffic.traffic import Log, Traffic, read_log
+from pipeline import metadata_database
 from pipeline.workspace import Workspace
 from schema import features
 from schema.errors import UserError
@@ -107,7 +108,12 @@ def look_at_traffic(
     if traffic.asked < LEAST_PRODUCTS:
         raise UserError(_too_few(folder, model, version or wanted, traffic, log))
     # First what is cheap and may fail.
-    lineage = find_lineage(workspace.metadata, workspace.artifacts, {wanted, first(wanted)})
+    lineage = find_lineage(
+        workspace.metadata,
+        workspace.artifacts,
+        {wanted, first(wanted)},
+        metadata_database.known(workspace),
+    )
     reference = read_reference(lineage)
     found = compare(traffic, reference, limits)
     notes = _notes(log, wanted, traffic, reference, served, first)

@@ -24,11 +24,13 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import path_utils, proto_utils
 
-from components.atomic_pusher import versions
+from components import storage
+from components.atomic_pusher import object_store, versions
 from components.atomic_pusher.executor import SERVING_STATE_KEY
 from components.label_review import page as label_review
 from components.ledger.recording import record
 from components.report.page import FILES
+from pipeline import metadata_database
 from pipeline.config import Config
 from pipeline.pipeline import create_pipeline
 from pipeline.step_summaries import summarize
@@ -67,6 +69,15 @@ class StepObserver(Protocol):
         """`step` raised after `seconds`; the exception follows."""
 
 
+class _Metadata(metadata.Metadata):
+    """TFX's, by the client that `metadata_database` chooses."""
+
+    def __enter__(self) -> _Metadata:
+        self._store = metadata_database.opened(self._connection_config)
+        self._users += 1
+        return self
+
+
 class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
     """TFX's LocalDagRunner with an observer of its steps, up to the step `last`.
 
@@ -93,7 +104,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
         kind = deployment.metadata_connection_config.WhichOneof("connection_config")
-        mlmd = metadata.Metadata(getattr(deployment.metadata_connection_config, kind))
+        mlmd = _Metadata(getattr(deployment.metadata_connection_config, kind))
         nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in pipeline.nodes}
         self._observer.planned(self._steps)
         for step in self._steps:
@@ -137,14 +148,17 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
         [answer] = self.results["ModelCanary"].outputs["blessing"]
         [model] = self.results["Trainer"].outputs["model"]
         blessed = model_utils.is_model_blessed(verdict) and model_utils.is_infra_validated(answer)
-        if blessed and "://" not in serving_root:
-            outcome = versions.expected_outcome(
-                Path(path_utils.serving_model_path(model.uri)), Path(serving_root)
-            )
+        if blessed:
+            saved_model = path_utils.serving_model_path(model.uri)
+            outcome: versions.Outcome | object_store.Outcome
+            if storage.is_url(serving_root):
+                outcome = object_store.expected_outcome(saved_model, serving_root)
+            else:
+                outcome = versions.expected_outcome(Path(saved_model), Path(serving_root))
             parameters[SERVING_STATE_KEY].field_value.string_value = _serving_state(outcome)
 
 
-def _serving_state(outcome: versions.Outcome) -> str:
+def _serving_state(outcome: versions.Outcome | object_store.Outcome) -> str:
     """The same as in the run whose result still holds, if there is one, and else another."""
     if outcome.state == "new":
         return f"new at {time.time_ns()}"
@@ -184,9 +198,10 @@ def local_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     """The pipeline of `config`, with everything it writes below `workspace`.
 
     Raises:
-      UserError: the catalog's folders cannot be listed; the ledger is damaged.
+      UserError: the catalog's folders cannot be listed; the ledger is damaged; the database cannot
+        be reached, or is another workspace's.
     """
-    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    connection = metadata_database.claimed(workspace, config.metadata.postgresql)
     return create_pipeline(config, workspace, connection)
 
 
@@ -198,9 +213,9 @@ def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[st
     Raises:
       UserError: the data or the options do not allow the run to go on.
     """
-    forget_killed_steps(workspace)
     runner = ObservedLocalDagRunner(observer)
     pipeline = local_pipeline(config, workspace)
+    forget_killed_steps(pipeline)
     workspace.remember_schema(config.catalog.tfmd_schema())
     runner.run(pipeline)
     publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
@@ -218,9 +233,10 @@ def measure(config: Config, workspace: Workspace, observer: StepObserver) -> Ste
     Raises:
       UserError: the data or the options do not allow it.
     """
-    forget_killed_steps(workspace)
     runner = ObservedLocalDagRunner(observer, last="StatisticsGen")
-    runner.run(local_pipeline(config, workspace))
+    pipeline = local_pipeline(config, workspace)
+    forget_killed_steps(pipeline)
+    runner.run(pipeline)
     return runner.results["StatisticsGen"]
 
 
@@ -262,18 +278,21 @@ def _place(file: Path, folder: Path) -> None:
     unfinished.replace(folder / file.name)
 
 
-def forget_killed_steps(workspace: Workspace) -> None:
-    """Marks steps that were killed as failed and deletes the halves that they wrote.
+def forget_killed_steps(pipeline: Pipeline) -> None:
+    """Marks steps of a pipeline that were killed as failed and deletes the halves that they wrote.
 
-    Only to be called while no run is at work in the workspace.
+    Steps of other pipelines are left alone, even in the same database. Only to be called by who
+    holds the workspace's lock: then no run of this pipeline is alive, whichever machine it is on.
     """
-    if not workspace.metadata.exists():
-        return
-    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
-    with metadata.Metadata(connection) as handle:
+    with _Metadata(pipeline.metadata_connection_config) as handle:
+        context = handle.store.get_context_by_type_and_name(
+            constants.PIPELINE_CONTEXT_TYPE_NAME, pipeline.pipeline_info.pipeline_name
+        )
+        if context is None:
+            return
         killed = [
             execution
-            for execution in handle.store.get_executions()
+            for execution in handle.store.get_executions_by_context(context.id)
             if execution.last_known_state in (Execution.NEW, Execution.RUNNING)
         ]
         for execution in killed:
@@ -281,5 +300,5 @@ def forget_killed_steps(workspace: Workspace) -> None:
         handle.store.put_executions(killed)
     for execution in killed:
         for pattern in (f"*/*/{execution.id}", f"*/.system/*/{execution.id}"):
-            for path in workspace.artifacts.glob(pattern):
+            for path in Path(pipeline.pipeline_info.pipeline_root).glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)

@@ -295,7 +295,7 @@ def create_pipeline(
         similarity_index=(
             similarity_index.outputs["similarity_index"] if config.search.enabled else None
         ),
-        base_directory=f"{places.serving}/{config.serving.model_name}",
+        base_directory=f"{config.serving.push_to or places.serving}/{config.serving.model_name}",
         keep_versions=config.serving.keep_versions,
         ledger=str(places.ledger),
     ).with_id("Pusher")

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,9 +18,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
 from components.label_review.preflight import check_weights
+from components.storage import check_writable
 from pipeline import beam_runner
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
+from pipeline.metadata_database import check_reachable
 from pipeline.system_faults import system_fault
 from pipeline.workspace import Workspace
 from schema.errors import UserError
@@ -66,12 +69,20 @@ def _steps_in_console(
     Holds the workspace's lock, and keeps the libraries' noise in its log.
     """
     check_catalog(config.catalog.model_dump(), config.split.model_dump())
+    if config.serving.push_to:
+        check_writable(config.serving.push_to)
     if config.label_review.enabled:
         check_weights(config.model.weights)
     beam_runner.check_service(config.beam)
+    if config.metadata.postgresql:
+        check_reachable(config.metadata.postgresql)
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
-    with workspace.locked(), quiet_terminal(log_file, verbose) as terminal:
+    tell = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
+    with (
+        workspace.locked(f"`{config.name}`", tell),
+        quiet_terminal(log_file, verbose) as terminal,
+    ):
         console = Console(file=terminal)
         console.print(f"[bold]{config.name}[/] in {shown(workspace.root)}", highlight=False)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Protocol
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import storage
+from pipeline import workspace_lock
 from schema.catalog import schema_text
 from schema.errors import UserError
 
@@ -93,6 +92,11 @@ class Workspace:
         return self.root / "metadata.sqlite"
 
     @property
+    def identity(self) -> Path:
+        """By what its database knows this workspace, where it has one: `metadata_database`."""
+        return self.root / "workspace.json"
+
+    @property
     def artifacts(self) -> Path:
         """What the steps wrote: `<step>/<output>/<execution>/`."""
         return self.root / "artifacts"
@@ -146,9 +150,15 @@ class Workspace:
         """Makes the folder.
 
         Raises:
-          UserError: it cannot be written to; or its path has a letter that is a wildcard to TFX,
-            which hands paths to what looks for patterns.
+          UserError: it cannot be written to; or is a URL; or its path has a letter that is a
+            wildcard to TFX, which hands paths to what looks for patterns.
         """
+        schemes = [part for part in self.root.parts if re.fullmatch(r"[a-z][a-z0-9]+:", part)]
+        if schemes:
+            raise UserError(
+                f"A workspace is a folder, and {schemes[0]}// is in no file system. Name a folder "
+                "with --workspace; catalog.folder and serving.push_to may be URLs."
+            )
         if found := re.search(r"[*?\[\\]", str(self.root)):
             raise UserError(
                 f"The workspace {self.root} has `{found[0]}` in its path, by which TFX would look "
@@ -163,24 +173,19 @@ class Workspace:
             ) from error
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps a second run out of this workspace.
+    def locked(
+        self, run: str = "", tell: Callable[[str], None] = lambda sentence: None
+    ) -> Iterator[None]:
+        """Keeps a second run out of this workspace, whichever machine it is on.
+
+        Args:
+          run: what others are told of this run.
+          tell: is told why this takes time, where it does.
 
         Raises:
-          UserError: another process is running here.
+          UserError: another process is running here; or took over while this one was asleep.
         """
-        with open(self.root / ".lock", "a+", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UserError(
-                    f"Another run (process {lock.read().strip() or 'unknown'}) is at work in "
-                    f"{self.root}. Wait for it, or name another folder with --workspace."
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        with workspace_lock.held(self.root / "lock", run, tell=tell):
             yield
 
     def remember_schema(self, schema: schema_pb2.Schema) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import re
+import secrets
 
 import pytest
 
@@ -10,6 +11,39 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 and TFX, and a twentieth of what comes then."""
 
 gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """Address of an S3 server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket_url(s3_server, monkeypatch):
+    """URL of an empty bucket on it, which all that runs in this test reaches."""
+    import boto3
+
+    settings = {
+        "AWS_ENDPOINT_URL_S3": s3_server,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    name = f"seamline-{secrets.token_hex(4)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ class AtomicPusher(base_component.BaseComponent):
         judgement: the Judge's, of which the version keeps from which scores on nobody must look.
         model_card: what is told of the model, which the version keeps whole.
         similarity_index: the catalog's vectors by the model, which the version keeps whole.
-        base_directory: the serving folder; or the URL of an object store, where TFX' own Pusher
-            copies the model and no version is ever removed.
+        base_directory: the serving folder; or the URL of a folder in an object store, where no
+            version is ever removed; see `object_store.push`.
         keep_versions: how many of the newest versions stay; see `versions.push`.
         ledger: path or URL of the ledger, which learns of what goes live.
         serving_state: what the serving folder holds of the model before the step. It changes

@@ -13,10 +13,11 @@ from tfx.components.util import model_utils
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import proto_utils
 
-from components.atomic_pusher import versions
-from components.atomic_pusher.records import PAPERS_FOLDER, Origin
+from components import storage
+from components.atomic_pusher import object_store, versions
+from components.atomic_pusher.records import Origin
 from components.evaluation.results import read_evaluation
 from components.judge import judgement
 from components.similarity_index.artifacts import INDEX_FOLDER
@@ -31,7 +32,7 @@ SERVING_STATE_KEY = "serving_state"
 
 
 class AtomicPusherExecutor(executor.Executor):
-    """Pushes a blessed model to a folder of this machine; see `versions.push`.
+    """Pushes a blessed model: to a folder of this machine by `versions.push`, or to a bucket's.
 
     The output artifact gets Pusher's own properties and `summary`, a sentence for the console.
     """
@@ -45,7 +46,7 @@ class AtomicPusherExecutor(executor.Executor):
         """Pushes the model if every blessing there is says so and nobody has rolled it back.
 
         Raises:
-            UserError: the disk is full or the serving folder cannot be written.
+            UserError: the disk is full or the serving folder cannot be written or reached.
         """
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(
@@ -55,53 +56,21 @@ class AtomicPusherExecutor(executor.Executor):
         pushed_model = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
-        # No object store can rename a folder; there, TFX's own order of copying must do.
-        if "://" in serving_root:
-            super().Do(input_dict, output_dict, exec_properties)
-            if pushed_model.get_int_custom_property("pushed"):
-                destination_folder = pushed_model.get_string_custom_property("pushed_destination")
-                for paper in _papers(input_dict):
-                    target = os.path.join(destination_folder, PAPERS_FOLDER, Path(paper).name)
-                    io_utils.copy_file(paper, target, overwrite=True)
-                if index := _index(input_dict):
-                    target = os.path.join(destination_folder, PAPERS_FOLDER, index.name)
-                    io_utils.copy_dir(str(index), target)
-            summary = _summary(pushed_model, input_dict)
-        elif self.CheckBlessing(input_dict):
-            outcome = self._push(input_dict, exec_properties, pushed_model, Path(serving_root))
-            summary = outcome.summary
-        else:
+        if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed_model)
-            summary = _summary(pushed_model, input_dict)
-        pushed_model.set_string_custom_property("summary", summary)
-
-    def _push(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-        pushed_model: types.Artifact,
-        serving_root: Path,
-    ) -> versions.Outcome:
-        model, archive = Path(self.GetModelPath(input_dict)), Path(pushed_model.uri)
-        outcome = versions.expected_outcome(model, serving_root)
-        if outcome.state != "rolled back":
-            # The archived copy comes first: if it fails, nothing has gone live.
-            with versions.naming_disk_errors(model, archive):
-                shutil.copytree(model, archive, dirs_exist_ok=True)
-            outcome = versions.push(
-                model,
-                serving_root,
-                Origin(
-                    model=input_dict[standard_component_specs.MODEL_KEY][0].uri,
-                    run=(self._context and self._context.pipeline_run_id) or "",
-                    metrics=_telling_metrics(input_dict),
-                    automatic=_automatic(input_dict),
-                    serving_state=exec_properties.get(SERVING_STATE_KEY, ""),
-                ),
-                keep=exec_properties.get(KEEP_VERSIONS_KEY),
-                papers=[Path(paper) for paper in _papers(input_dict)],
-                companion=_index(input_dict),
-            )
+            pushed_model.set_string_custom_property("summary", _why_not(input_dict))
+            return
+        push = self._push_to_bucket if storage.is_url(serving_root) else self._push_to_folder
+        origin = Origin(
+            model=input_dict[standard_component_specs.MODEL_KEY][0].uri,
+            run=(self._context and self._context.pipeline_run_id) or "",
+            metrics=_telling_metrics(input_dict),
+            automatic=_automatic(input_dict),
+            serving_state=exec_properties.get(SERVING_STATE_KEY, ""),
+        )
+        keep = exec_properties.get(KEEP_VERSIONS_KEY)
+        outcome = push(input_dict, pushed_model, serving_root, origin, keep)
+        pushed_model.set_string_custom_property("summary", outcome.summary)
         if outcome.state == "rolled back":
             self._MarkNotPushed(pushed_model)
         else:
@@ -110,7 +79,49 @@ class AtomicPusherExecutor(executor.Executor):
                 pushed_destination=str(outcome.version.folder),
                 pushed_version=str(outcome.version.number),
             )
-        return outcome
+
+    def _push_to_folder(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        pushed_model: types.Artifact,
+        serving_root: str,
+        origin: Origin,
+        keep: int | None,
+    ) -> versions.Outcome:
+        model, archive = Path(self.GetModelPath(input_dict)), Path(pushed_model.uri)
+        outcome = versions.expected_outcome(model, Path(serving_root))
+        if outcome.state == "rolled back":
+            return outcome
+        # The archived copy comes first: if it fails, nothing has gone live.
+        with versions.naming_disk_errors(model, archive):
+            shutil.copytree(model, archive, dirs_exist_ok=True)
+        index = _index(input_dict)
+        return versions.push(
+            model,
+            Path(serving_root),
+            origin,
+            keep=keep,
+            papers=[Path(paper) for paper in _papers(input_dict)],
+            companion=Path(index) if index else None,
+        )
+
+    def _push_to_bucket(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        pushed_model: types.Artifact,
+        serving_root: str,
+        origin: Origin,
+        keep: int | None,
+    ) -> object_store.Outcome:
+        del keep  # Nothing is removed there.
+        model, index = self.GetModelPath(input_dict), _index(input_dict)
+        storage.check_writable(serving_root)
+        outcome = object_store.expected_outcome(model, serving_root, index)
+        if outcome.state == "rolled back":
+            return outcome
+        for name in storage.files(model):
+            storage.copy(f"{model}/{name}", f"{pushed_model.uri}/{name}")
+        return object_store.push(model, serving_root, origin, _papers(input_dict), index)
 
 
 def _papers(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
@@ -121,10 +132,10 @@ def _papers(input_dict: dict[str, list[types.Artifact]]) -> list[str]:
     ]
 
 
-def _index(input_dict: dict[str, list[types.Artifact]]) -> Path | None:
+def _index(input_dict: dict[str, list[types.Artifact]]) -> str | None:
     """The folder of the catalog's index."""
     found = input_dict.get(SIMILARITY_INDEX_KEY)
-    return Path(found[0].uri, INDEX_FOLDER) if found else None
+    return os.path.join(found[0].uri, INDEX_FOLDER) if found else None
 
 
 def _telling_metrics(input_dict: dict[str, list[types.Artifact]]) -> dict[str, float]:
@@ -155,12 +166,7 @@ def _automatic(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
     return {"wanted": told["wanted"], **chosen}
 
 
-def _summary(pushed_model: types.Artifact, input_dict: dict[str, list[types.Artifact]]) -> str:
-    if pushed_model.get_int_custom_property("pushed"):
-        return (
-            f"version {pushed_model.get_string_custom_property('pushed_version')} pushed to "
-            f"{os.path.dirname(pushed_model.get_string_custom_property('pushed_destination'))}"
-        )
+def _why_not(input_dict: dict[str, list[types.Artifact]]) -> str:
     blessing = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY)
     judge_objects = blessing and not model_utils.is_model_blessed(blessing[0])
     who = "Judge" if judge_objects else "canary"

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components import storage
 from schema import features
 
 RECORD_FILE = Path(features.VERSION_FILE)
@@ -87,6 +88,8 @@ class Record:
             pushed; else None.
         in_place_of: For such a version, the one that was live before; else None.
         rolled_back: Every model that was rolled back and not made live again since.
+        companion: The files of what is asked together with the model, likewise, where they lie in
+            an object store, which is slow to be compared with; else none.
     """
 
     files: Mapping[str, FileMark]
@@ -95,26 +98,26 @@ class Record:
     copy_of: int | None = None
     in_place_of: int | None = None
     rolled_back: tuple[RolledBack, ...] = ()
+    companion: Mapping[str, FileMark] = dataclasses.field(default_factory=dict)
 
 
-def mark_files(folder: Path) -> dict[str, FileMark]:
-    """Reads every file of a model, or of a version without its record.
+def mark_files(folder: Path | str) -> dict[str, FileMark]:
+    """Reads every file of a model, or of a version without its record, behind a path or a URL.
 
     Raises:
         OSError: a file cannot be read.
     """
     marks = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if name == RECORD_FILE or not path.is_file():
+    for name in storage.files(str(folder)):
+        if name == RECORD_FILE.as_posix():
             continue
         digest = hashlib.sha256()
         size = 0
-        with path.open("rb") as file:
+        with storage.opened(f"{folder}/{name}") as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
                 size += len(block)
-        marks[name.as_posix()] = FileMark(size, digest.hexdigest())
+        marks[name] = FileMark(size, digest.hexdigest())
     return marks
 
 
@@ -134,19 +137,32 @@ def write_record(record: Record, version: Path) -> Path:
     """Writes a record into the folder of a version that nobody sees yet; returns the file."""
     path = version / RECORD_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n", encoding="utf-8")
+    path.write_bytes(written(record))
     return path
 
 
-def read_record(version: Path) -> Record | None:
+def written(record: Record) -> bytes:
+    """A record's file."""
+    told = dataclasses.asdict(record)
+    if not record.companion:
+        # An earlier Seamline reads records with no more than it knows.
+        del told["companion"]
+    return (json.dumps(told, indent=1) + "\n").encode()
+
+
+def read_record(version: Path | str) -> Record | None:
     """The record of a version; None where it has none, as one that was put there by hand.
+
+    Args:
+        version: Path or URL of its folder.
 
     Raises:
         ValueError: there is one, and it cannot be understood.
         OSError: it cannot be read.
     """
     try:
-        text = (version / RECORD_FILE).read_text(encoding="utf-8")
+        with storage.opened(f"{version}/{RECORD_FILE.as_posix()}") as file:
+            text = file.read().decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -155,6 +171,7 @@ def read_record(version: Path) -> Record | None:
             files={name: FileMark(*mark) for name, mark in found.pop("files").items()},
             origin=Origin(**found.pop("origin")),
             rolled_back=tuple(RolledBack(**entry) for entry in found.pop("rolled_back")),
+            companion={name: FileMark(*mark) for name, mark in found.pop("companion", {}).items()},
             **found,
         )
     except (AttributeError, KeyError, TypeError) as error:

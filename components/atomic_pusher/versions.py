@@ -118,23 +118,31 @@ class Outcome:
     def summary(self) -> str:
         """One sentence for the console."""
         if self.state == "rolled back":
-            taken = self.rolled_back
-            said = (
-                f"not pushed: this model was version {taken.version} and was rolled back to "
-                f"{taken.copy_of} on {taken.when[:10]}; a new model is pushed as ever"
-            )
+            said = told_of_rolled_back(self.rolled_back)
             if self.version:
-                command = f"seamline rollback WORKSPACE --to {taken.version}"
+                command = f"seamline rollback WORKSPACE --to {self.rolled_back.version}"
                 said += f", and `{command}` makes this one live again"
             return said
-        number, folder = self.version.number, self.version.folder.parent
-        said = f"version {number} "
-        said += f"pushed to {folder}" if self.state == "new" else f"is live already in {folder}"
+        said = told_of_live(self.state, self.version.number, self.version.folder.parent)
         if self.removed:
             said += f"; {_named(self.removed)} removed"
         for old, reason in (self.left or {}).items():
             said += f"; version {old} could not be removed ({reason})"
         return said
+
+
+def told_of_live(state: Literal["new", "live"], number: int, serving_root: Path | str) -> str:
+    """The sentence for a model that is live."""
+    told = f"pushed to {serving_root}" if state == "new" else f"is live already in {serving_root}"
+    return f"version {number} {told}"
+
+
+def told_of_rolled_back(taken: RolledBack) -> str:
+    """The sentence for a model that is not pushed because somebody took it back."""
+    return (
+        f"not pushed: this model was version {taken.version} and was rolled back to "
+        f"{taken.copy_of} on {taken.when[:10]}; a new model is pushed as ever"
+    )
 
 
 @dataclass(frozen=True)

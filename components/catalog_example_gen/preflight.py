@@ -11,7 +11,7 @@ from components.catalog_example_gen.corrections import read_corrections
 from components.catalog_example_gen.rejects import printable
 from components.catalog_example_gen.rows import Columns
 from components.catalog_example_gen.sources import Source, source_of
-from components.storage import is_url
+from components.storage import check_readable, is_url
 from schema.errors import UserError
 
 
@@ -44,8 +44,9 @@ def check_folders(catalog_folder: str, source: Source, images: str, links: bool 
         links: Whether links may lead out of it.
 
     Raises:
-        UserError: One of them is not there.
+        UserError: One of them is not there, or their bucket cannot be read.
     """
+    check_readable(catalog_folder)
     for path, option in ((catalog_folder, "folder"), (images, "images")):
         # Object stores have files alone: whether a picture is there is looked at below.
         if not is_url(path) and not os.path.isdir(path):

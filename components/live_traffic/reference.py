@@ -112,18 +112,24 @@ class Lineage:
     uri: str = ""
 
 
-def find_lineage(metadata: Path, artifacts: Path, pushed_as: Iterable[int]) -> Lineage:
+def find_lineage(
+    metadata: Path,
+    artifacts: Path,
+    pushed_as: Iterable[int],
+    database: metadata_store.MetadataStore | None = None,
+) -> Lineage:
     """Follows a version back to the statistics of its training data.
 
     Args:
         metadata: ML Metadata's SQLite file.
         artifacts: Where the workspace has its artifacts now, should it have been moved.
         pushed_as: The version's number, and the one under which its model was first pushed.
+        database: What ML Metadata has in place of the file, if it has.
 
     Raises:
         UserError: No run of this workspace pushed it, or what led to it is gone.
     """
-    if not metadata.is_file():
+    if not database and not metadata.is_file():
         raise UserError(
             f"{metadata.parent} holds no run of a pipeline. Name the workspace that the served "
             "model comes from."
@@ -131,10 +137,12 @@ def find_lineage(metadata: Path, artifacts: Path, pushed_as: Iterable[int]) -> L
     from ml_metadata.metadata_store import metadata_store
     from ml_metadata.proto import metadata_store_pb2
 
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(metadata)
-    connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
-    graph = _Graph(metadata_store.MetadataStore(connection))
+    if database is None:
+        connection = metadata_store_pb2.ConnectionConfig()
+        connection.sqlite.filename_uri = str(metadata)
+        connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+        database = metadata_store.MetadataStore(connection)
+    graph = _Graph(database)
     wanted = {str(number) for number in pushed_as}
     pushed = [
         (one.custom_properties[_PUSHED_VERSION].string_value, one)
@@ -152,8 +160,8 @@ def find_lineage(metadata: Path, artifacts: Path, pushed_as: Iterable[int]) -> L
     statistics = examples and graph.came_of(examples, "examples", "statistics")
     if not statistics:
         raise UserError(
-            f"{metadata} does not tell which data version {found[-1].uri} was trained on. Run the "
-            "pipeline again, so that the next version does."
+            f"{metadata.parent} does not tell which data version {found[-1].uri} was trained on. "
+            "Run the pipeline again, so that the next version does."
         )
     evaluation = graph.came_of(model, "model", "evaluation")
     return Lineage(

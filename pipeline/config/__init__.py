@@ -13,6 +13,7 @@ from pipeline.config.config import Config
 from pipeline.config.evaluation import Evaluation, Gate
 from pipeline.config.label_review import LabelReview
 from pipeline.config.loading import load_config
+from pipeline.config.metadata import Metadata
 from pipeline.config.model import Model
 from pipeline.config.section import Section
 from pipeline.config.serving import Serving
@@ -29,6 +30,7 @@ __all__ = [
     "Evaluation",
     "Gate",
     "LabelReview",
+    "Metadata",
     "Model",
     "Range",
     "Section",

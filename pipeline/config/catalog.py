@@ -20,8 +20,8 @@ class Catalog(Section):
     """Where the catalog is and what its columns mean."""
 
     folder: str = Field(
-        description="Folder of the catalog, or its URL (`gs://...`) on a file system that Beam "
-        "knows; `~` and `${VARIABLE}` are expanded."
+        description="Folder of the catalog, or its URL (`s3://...`, `gs://...`) on a file system "
+        "that Beam knows; `~` and `${VARIABLE}` are expanded."
     )
     format: Literal["csv", "deepfashion_fine", "deepfashion_coarse", "deepfashion_inshop"] = Field(
         "csv",

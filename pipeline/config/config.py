@@ -14,6 +14,7 @@ from pipeline.config.checks import Checks
 from pipeline.config.evaluation import Evaluation
 from pipeline.config.kubeflow import Kubeflow
 from pipeline.config.label_review import LabelReview
+from pipeline.config.metadata import Metadata
 from pipeline.config.model import Model
 from pipeline.config.search import Search
 from pipeline.config.section import Section
@@ -40,6 +41,7 @@ class Config(Section):
     label_review: LabelReview = LabelReview()
     search: Search = Search()
     serving: Serving = Serving()
+    metadata: Metadata = Metadata()
     kubeflow: Kubeflow = Kubeflow()
 
     @field_validator("evaluation")

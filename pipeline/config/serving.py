@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from components.storage import is_url
 from pipeline.config.section import Positive, Section
 
 
@@ -42,6 +43,12 @@ class Serving(Section):
         "one among them; at least 2, so that there is one to go back to.",
     )
 
+    push_to: str | None = Field(
+        None,
+        description="URL of a folder (`s3://`, `gs://`, `minio://`) that versions are pushed to, "
+        "in place of the workspace's `serving`; see docs/scale.md.",
+    )
+
     license: str | None = Field(
         None,
         description="License of the model, an SPDX identifier, as its card tells it; not told by "
@@ -50,6 +57,16 @@ class Serving(Section):
     contact: str | None = Field(
         None, description="Whom to ask about the model, as its card tells it; not told by default."
     )
+
+    @field_validator("push_to")
+    @classmethod
+    def _a_url(cls, folder: str | None) -> str | None:
+        if folder is not None and not is_url(folder):
+            raise ValueError(
+                "push_to is the URL of a folder in an object store, as s3://BUCKET/FOLDER; without "
+                "it versions go into the workspace's own folder `serving`"
+            )
+        return folder and folder.rstrip("/")
 
     @model_validator(mode="after")
     def _canary_has_one_server(self) -> Serving:

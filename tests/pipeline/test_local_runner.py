@@ -12,7 +12,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration import metadata, pipeline
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
-from components.atomic_pusher import versions
+from components.atomic_pusher import object_store, versions
 from components.atomic_pusher.component import AtomicPusher
 from components.ledger.ledger import Ledger, Pushed
 from pipeline import local_runner
@@ -49,6 +49,7 @@ class Runs:
     """A workspace in which the stand-ins are run again and again."""
 
     root: Path
+    destination: str = ""
 
     @property
     def serving(self) -> Path:
@@ -67,7 +68,7 @@ class Runs:
             model=model,
             model_blessing=evaluator.outputs["blessing"],
             infra_blessing=canary.outputs["blessing"],
-            base_directory=str(self.serving),
+            base_directory=self.destination or str(self.serving),
             keep_versions=keep,
             ledger=str(self.root / "ledger"),
         ).with_id("Pusher")
@@ -143,6 +144,17 @@ def test_the_ledger_knows_what_is_live_whether_it_was_pushed_or_taken_from_the_c
         last = next(Ledger(str(runs.root / "ledger")).entries(Pushed))
         assert last.destination == str(runs.live().folder)
     assert len(list((runs.root / "ledger" / "pushed").iterdir())) == 3
+
+
+def test_a_push_to_a_bucket_is_taken_from_the_cache_only_while_its_version_is_live(
+    runs, bucket_url
+):
+    runs.destination = f"{bucket_url}/serving/catalog"
+    states = [runs.run(content)[0] for content in "aabba"]
+    assert states == ["done", "cached", "done", "cached", "done"]
+    found = object_store.find_versions(runs.destination)
+    assert len(found) == 3
+    assert next(Ledger(str(runs.root / "ledger")).entries(Pushed)).destination == found[0].folder
 
 
 def test_a_version_that_was_removed_is_pushed_again(runs):

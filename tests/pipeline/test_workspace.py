@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,14 @@ def test_a_workspace_whose_path_would_be_a_pattern_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="Name one without"):
         Workspace(tmp_path / name / "work").create()
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/shop", "s3://bucket"])
+def test_a_workspace_that_is_a_url_is_refused(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"{url[:2]}:// is in no file system. Name a folder"):
+        Workspace(Path(url).absolute()).create()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_workspace_may_have_any_other_name(tmp_path):

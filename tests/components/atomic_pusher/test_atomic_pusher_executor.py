@@ -13,11 +13,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tfx.components.pusher.executor import Executor as PusherExecutor
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components import storage
 from components.atomic_pusher import executor
 from components.atomic_pusher.executor import AtomicPusherExecutor
 from components.atomic_pusher.records import RECORD_FILE
@@ -196,28 +196,36 @@ def test_nothing_goes_live_when_the_disk_is_full_before(tmp_path, monkeypatch):
     assert not (tmp_path / "serving").exists()
 
 
-def test_an_object_store_is_left_to_tfx_own_executor(tmp_path, monkeypatch):
-    def push_there(self, input_dict, output_dict, exec_properties):
-        self._MarkPushed(output_dict["pushed_model"][0], "gs://bucket/catalog/5", "5")
-
-    monkeypatch.setattr(PusherExecutor, "Do", push_there)
-
-    pushed_model = _push(tmp_path, serving_root="gs://bucket/catalog")
-
+def test_a_bucket_gets_the_model_and_what_goes_with_it(tmp_path, bucket_url, model_card):
+    pushed_model = _push(tmp_path, serving_root=f"{bucket_url}/catalog", model_card=model_card)
+    number = pushed_model.get_string_custom_property("pushed_version")
+    destination = pushed_model.get_string_custom_property("pushed_destination")
+    assert destination == f"{bucket_url}/catalog/{number}"
+    assert storage.files(destination) == [
+        "assets.extra/bom.cdx.json",
+        "assets.extra/model_card.md",
+        RECORD_FILE.as_posix(),
+        "saved_model.pb",
+    ]
+    assert (tmp_path / "pushed" / "saved_model.pb").read_bytes() == b"graph"
+    assert pushed_model.get_int_custom_property("pushed") == 1
     assert pushed_model.get_string_custom_property("summary") == (
-        "version 5 pushed to gs://bucket/catalog"
+        f"version {number} pushed to {bucket_url}/catalog"
     )
 
 
-def test_the_card_goes_to_an_object_store_as_well(tmp_path, monkeypatch, model_card):
-    # TFX' own file system, with a folder of this machine as if it was one of a bucket.
-    def push_there(self, input_dict, output_dict, exec_properties):
-        self._MarkPushed(output_dict["pushed_model"][0], str(tmp_path / "bucket" / "5"), "5")
+def test_what_was_not_blessed_does_not_go_to_a_bucket(tmp_path, bucket_url):
+    pushed_model = _push(tmp_path, evaluator=False, serving_root=f"{bucket_url}/catalog")
+    assert pushed_model.get_string_custom_property("summary") == (
+        "not pushed: the Judge did not bless the model"
+    )
+    assert storage.files(bucket_url) == []
 
-    monkeypatch.setattr(PusherExecutor, "Do", push_there)
-    _push(tmp_path, serving_root="gs://bucket/catalog", model_card=model_card)
-    card = tmp_path / "bucket" / "5" / "assets.extra" / "model_card.md"
-    assert card.read_text() == "model_card.md"
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_written(tmp_path, bucket_url):
+    with pytest.raises(UserError, match="There is no bucket nowhere-at-all"):
+        _push(tmp_path, serving_root="s3://nowhere-at-all/catalog")
+    assert not (tmp_path / "pushed").exists()
 
 
 @pytest.mark.parametrize(
