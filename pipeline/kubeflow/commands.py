@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from components.catalog_example_gen.preflight import check_catalog
-from components.storage import write_whole
+from components.storage import check_writable, write_whole
 from pipeline.config import Config
 from pipeline.kubeflow.again import recurring
 from pipeline.kubeflow.spec import Spec, compiled, is_seen
@@ -59,6 +59,8 @@ def submit(
         config = config.model_copy(update={"kubeflow": options})
     if is_seen(config):
         check_catalog(config.catalog.model_dump(), config.split.model_dump())
+    if config.kubeflow.root:
+        check_writable(config.kubeflow.root)
     console = Console()
     cluster = Host(host, namespace, os.environ.get(TOKEN))
     spec = compiled(config)

@@ -19,7 +19,6 @@ from pipeline.cli import app
 from pipeline.config import Config
 from pipeline.kubeflow import again, submit
 from pipeline.kubeflow.spec import compiled
-from pipeline.workspace import ClusterPlaces
 
 DEMO = "pipeline/configs/demo.yaml"
 
@@ -96,25 +95,25 @@ def api():
 
 
 @pytest.fixture
-def seamline(options, monkeypatch, tmp_path):
+def seamline(options, bucket_url, monkeypatch):
     """Runs a command on the demo's config; returns its exit status and all it said."""
-    monkeypatch.setattr(ClusterPlaces, "ledger", str(tmp_path / "ledger"))
     monkeypatch.setattr(submit, "_SECONDS_BETWEEN_LOOKS", 0.01)
     monkeypatch.delenv("KFP_TOKEN", raising=False)
 
     def run(command, *arguments):
-        given = [word for option in options for word in ("--set", option)]
+        ours = [*options, f"kubeflow.root={bucket_url}/demo"]
+        given = [word for option in ours for word in ("--set", option)]
         result = CliRunner().invoke(app, [command, DEMO, *given, *map(str, arguments)])
         return result.exit_code, " ".join(result.output.split())
 
     return run
 
 
-def test_a_file_is_written_that_the_backend_takes(seamline, tmp_path):
+def test_a_file_is_written_that_the_backend_takes(seamline, bucket_url, tmp_path):
     file = tmp_path / "out" / "pipeline.yaml"
     status, said = seamline("compile", "--image", "seamline:1", "--output", file)
     assert status == 0
-    assert "demo: 16 steps in" in said and "s3://bucket/demo/artifacts" in said
+    assert "demo: 16 steps in" in said and f"{bucket_url}/demo/artifacts" in said
     assert "The ledger knows of no earlier run" in said
     pipeline, _ = yaml.safe_load_all(file.read_text())
     assert pipeline["schemaVersion"] == "2.1.0"
@@ -122,13 +121,13 @@ def test_a_file_is_written_that_the_backend_takes(seamline, tmp_path):
     assert status == 0 and "The ledger was not asked" in said
 
 
-def test_a_run_is_started_with_the_parameters_of_now(seamline, api, config):
+def test_a_run_is_started_with_the_parameters_of_now(seamline, api, config, bucket_url):
     status, said = seamline("submit", "--host", api.url, "--image", "seamline:1")
     assert (status, said.split()[-1]) == (0, f"{api.url}/#/runs/details/r1")
     sent = api.body("/runs")
-    made = compiled(config(), "seamline:1")
+    made = compiled(config(), "seamline:1", look_up=False)
     assert sent["runtime_config"]["parameters"] == made.parameters
-    assert sent["runtime_config"]["pipeline_root"] == "s3://bucket/demo/artifacts"
+    assert sent["runtime_config"]["pipeline_root"] == f"{bucket_url}/demo/artifacts"
     assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "demo"
     assert "kubernetes" in sent["pipeline_spec"]["platform_spec"]["platforms"]
     assert sent["experiment_id"] == "e1"
@@ -210,6 +209,15 @@ def test_a_page_to_log_in_at_is_no_api(seamline, api):
     api.kind = "text/html"
     status, said = seamline("submit", "--host", api.url, "--image", "i")
     assert status == 1 and "is not the API" in said and "KFP_TOKEN" in said
+
+
+def test_a_bucket_without_rights_is_told_before_anything_is_sent(seamline, api):
+    status, said = seamline(
+        *("submit", "--host", api.url, "--image", "i"),
+        *("--set", "kubeflow.root=s3://nowhere-at-all/demo"),
+    )
+    assert status == 1 and "There is no bucket nowhere-at-all" in said
+    assert api.sent == []
 
 
 def test_a_catalog_that_is_none_is_never_submitted(seamline, api, tmp_path):
