@@ -272,7 +272,8 @@ def evaluation_batches(
         Dataset of pictures uint8 (N, image_height, image_width, 3) and a dict of labels:
         `category`, `subcategory` and the extra labels int64 (N), negative for unknown, and, where
         the catalog has attributes, `attributes` float32 (N, A). Of several machines' shares weights
-        as well, float32 (N): 0 for products that are there again to make a batch divisible.
+        as well, float32 (N): 0 for products that are there again to make a batch divisible, and for
+        the others what makes the mean over all of them 1.
     """
     size = (image_height, image_width)
     serialized = _serialized(_files(file_patterns))
@@ -320,7 +321,11 @@ def _in_order(
     if share.machines == 1:
         return examples.batch(batch_size)
     filled = share.divisible(products)
-    weights = tf.data.Dataset.range(filled).map(lambda place: tf.cast(place < products, tf.float32))
+    # Keras takes means over all that is in a batch.
+    weight = filled / products
+    weights = tf.data.Dataset.range(filled).map(
+        lambda place: weight * tf.cast(place < products, tf.float32)
+    )
     both = tf.data.Dataset.zip((examples.repeat().take(filled), weights))
     return both.batch(batch_size).map(lambda *batch: share.of(batch))
 

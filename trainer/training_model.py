@@ -104,9 +104,6 @@ class TrainingModel(keras.Model):
             y = {name: ops.concatenate([of, of_partner(of)]) for name, of in y.items()}
             y_pred = {name: ops.concatenate([of, of]) for name, of in y_pred.items()}
             sample_weight = 2.0 * ops.concatenate([own_part, 1.0 - own_part])
-        elif sample_weight is not None:
-            # The mean over the products that count, not over the batch.
-            sample_weight = sample_weight / ops.mean(sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

@@ -95,18 +95,3 @@ def test_in_evaluation_a_mixed_picture_counts_with_its_own_labels_alone():
     labels = {"category": np.array([1, 0]), "subcategory": np.array([0, 0])}
     loss = model.compute_loss(None, labels, outputs, training=False)
     assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.5)) / 2, rel=1e-5)
-
-
-def test_products_that_fill_a_batch_up_count_nothing():
-    """As several machines have them, whose part of a batch must be divisible."""
-    inputs = keras.Input((2,))
-    model = TrainingModel(inputs, {"category": inputs})
-    model.compile(
-        loss={"category": WeightedCrossentropy([1.0, 1.0])}, weighted_metrics=["accuracy"]
-    )
-    answers = np.array([[0.25, 0.75], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]], "float32")
-    labels = {"category": np.array([1, 1, 1, 1]), "subcategory": np.zeros(4, int)}
-    asked = (None, labels, {"category": answers}, np.array([1, 1, 0, 0], "float32"))
-    loss = model.compute_loss(*asked, training=False)
-    assert float(loss) == pytest.approx(-(np.log(0.75) + np.log(0.4)) / 2, rel=1e-5)
-    assert float(model.compute_metrics(*asked)["accuracy"]) == 0.5

@@ -160,7 +160,7 @@ class Batches(keras.utils.PyDataset):
 
 eleven = [np.arange(11)]
 if machines > 1:
-    eleven = [np.append(eleven, 0), np.append(np.ones(11), 0).astype("float32")]
+    eleven = [np.append(eleven, 0), np.append(np.full(11, 12 / 11), 0).astype("float32")]
 state = ResumableState(folder, network, 0, writes=rank == 0)
 state.begin(stage, model)
 history = model.fit(
