@@ -108,6 +108,8 @@ setup(
             "kfp-kubernetes>=2.16,<2.17",
             # The report is tried in a browser, and asked for what keeps people out.
             *("axe-playwright-python>=0.1.8", "playwright>=1.50"),
+            # What a training on several machines computes with.
+            "jax>=0.10,<0.11; python_version >= '3.11'",
             # An S3 server on this machine.
             *("boto3>=1.34,<2", "moto[server]==5.2.5"),
             # Qdrant's engine inside the process, in beta: its pin is the lock's.
