@@ -148,12 +148,11 @@ def test_one_job_that_is_spread_over_both_pools_writes_the_same_examples(
     """By the runner of this process, for Prism gives a job one worker."""
     [local] = demo_runs.results["CatalogExampleGen"].outputs["examples"]
     config = config_of(demo_runs)
-    _, demo_schema = demo_runs.workspace.write_schema(config.catalog)
     runner = FnApiRunner(default_environment=ExternalEnvironment(dispatcher.address))
     summary = ingest_catalog(
         config.catalog.model_dump(),
         config.split.model_dump(),
-        label_domains(demo_schema),
+        label_domains(config.catalog.tfmd_schema()),
         *(str(tmp_path / name) for name in ("examples", "rejects", "conflicts")),
         lambda: beam.Pipeline(runner, argv=["--direct_num_workers=2"]),
     )
