@@ -356,7 +356,7 @@ class Servables:
                 raise RequestError(
                     grpc.StatusCode.UNAVAILABLE, f"Model {name} is being loaded; ask again"
                 )
-            if not follower and self._is_starting:
+            if not follower and self._is_starting and not (self._followers and self.is_ready()):
                 # Until its models are loaded TensorFlow Serving has no port, and whoever waits for
                 # it asks for a model that there is not.
                 raise RequestError(

@@ -26,6 +26,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from pipeline.config import Serving
+from serving.app.__main__ import _parser as _app_parser
 from serving.app.__main__ import main as app_main
 from serving.app.server import _GRACE_S as APP_GRACE_S
 from serving.client import MAX_PICTURES_PER_REQUEST
@@ -755,6 +756,7 @@ def test_what_the_documentation_names_is_there():
 
     for path in re.findall(r"serving/deploy[\w/.-]*\w", documented):
         assert (ROOT / path).exists(), path
-    known = flags.FLAGS.keys() | {"help"}
+    of_the_app = set(re.findall(r"--([\w-]+)", _app_parser().format_help()))
+    known = flags.FLAGS.keys() | {"help"} | of_the_app
     for flag in re.findall(r"`--([\w-]+)", documented):
         assert flag in known, flag

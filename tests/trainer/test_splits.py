@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trainer import input_pipeline
+from trainer.input_pipeline import ALL
 from trainer.label_space import LabelCounts
 from trainer.splits import Splits
 
@@ -45,6 +46,7 @@ def test_without_balanced_sampling_every_product_is_learned_once_an_epoch(option
         "first_epoch": 2,
         "epochs": 7,
         "draws": None,
+        "share": ALL,
     }
 
 

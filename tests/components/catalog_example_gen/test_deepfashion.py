@@ -21,6 +21,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 
+from components.catalog_example_gen import sources
 from components.catalog_example_gen.catalog import ingest_catalog
 from components.catalog_example_gen.component import CatalogExampleGen
 from components.catalog_example_gen.deepfashion import DeepFashion
@@ -738,10 +739,11 @@ def test_the_component_runs_again_when_one_of_the_annotation_files_has_changed(
     folder = write(tmp_path / "catalog", FINE)
     write_pictures(folder, CLIPPED)
     catalog = Catalog(folder=str(folder), format="deepfashion_fine", crop=True)
+    options = catalog.model_dump(), Split().model_dump()
     connection = sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
 
     def run() -> int:
-        component = CatalogExampleGen(catalog.model_dump(), Split().model_dump(), {}, "")
+        component = CatalogExampleGen(*options, {}, sources.fingerprint(*options))
         LocalDagRunner().run(
             Pipeline(
                 pipeline_name="ingest",
