@@ -71,8 +71,12 @@ class RetryBudget:
         self._tokens = min(self._tokens + tokens, float(self._retries.at_once))
 
 
+_CHANCE = random.Random()
+"""Its own: what a program draws after it has set Python's seed is not to depend on who is asked."""
+
+
 def pauses(
-    retries: Retries, chance: Callable[[float, float], float] = random.uniform
+    retries: Retries, chance: Callable[[float, float], float] = _CHANCE.uniform
 ) -> Iterator[float]:
     """The pauses between one request's attempts, in seconds, without end.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 
@@ -74,3 +75,12 @@ def test_by_default_ten_retries_are_free_and_a_server_that_is_down_is_asked_a_fi
     assert budget.spend() == pytest.approx(2)
     longest = itertools.islice(pauses(Retries(), lambda low, high: high), 6)
     assert list(longest) == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0])
+
+
+def test_what_a_program_draws_by_its_own_seed_stays_the_same():
+    """A client may ask from another thread while a training draws its first weights."""
+    random.seed(5)
+    alone = random.random()
+    random.seed(5)
+    next(pauses(Retries()))
+    assert random.random() == alone
