@@ -140,8 +140,7 @@ def listed(folder: str) -> list[FileMetadata]:
 def names(folder: str, suffix: str) -> list[str]:
     """The names of the files in a folder that end with `suffix`, sorted."""
     if is_url(folder):
-        paths = (file.path.removeprefix(folder.rstrip("/") + "/") for file in listed(folder))
-        return sorted(path for path in paths if path.endswith(suffix) and "/" not in path)
+        return [path for path in files(folder) if path.endswith(suffix) and "/" not in path]
     return sorted(path.name for path in Path(folder).glob(f"*{suffix}"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -99,6 +100,11 @@ def arguments(beam: Beam) -> list[str]:
         elif value is not None and value is not False:
             made.append(f"--{option}={value}")
     return made
+
+
+def is_elsewhere(given: Sequence[str]) -> bool:
+    """Whether workers of these arguments are other machines, which see nothing of this one's."""
+    return any(f"--runner={runner}" in given for runner in _RUNNERS.values())
 
 
 def reading_arguments(beam: Beam) -> list[str]:

@@ -337,15 +337,18 @@ def submit(
         submit_run(options, host, image, namespace=namespace, follow=follow, schedule=schedule)
 
 
+Patience = Annotated[
+    float,
+    typer.Option("--patience", min=0, help="Seconds to wait for a run that does not answer."),
+]
+
+
 @app.command("tune-worker")
 def tune_worker(
     chief: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the run listens (`tuning.listen`).")
     ],
-    patience_s: Annotated[
-        float,
-        typer.Option("--patience", min=0, help="Seconds to wait for a run that does not answer."),
-    ] = 600.0,
+    patience_s: Patience = 600.0,
     verbose: Verbose = False,
 ) -> None:
     """Run trials of another machine's search for better options.
@@ -368,10 +371,7 @@ def train_worker(
     chief: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the run listens (`training.listen`).")
     ],
-    patience_s: Annotated[
-        float,
-        typer.Option("--patience", min=0, help="Seconds to wait for a run that does not answer."),
-    ] = 600.0,
+    patience_s: Patience = 600.0,
     verbose: Verbose = False,
 ) -> None:
     """Train together with another machine's run, with all GPUs of this one.

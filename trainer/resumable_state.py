@@ -65,12 +65,12 @@ class ResumableState(keras.callbacks.Callback):
         """Begins a stage, or sets its model and built optimizer to its last finished epoch."""
         self._stage = stage
         if self.finished_epochs > stage.first_epoch:
-            _load(self._last_file(self.finished_epochs), _variables(fitted))
+            load_arrays(self._last_file(self.finished_epochs), _variables(fitted))
 
     def load_best(self) -> None:
         """Gives the network the weights of its best epoch, averaged where averages were kept."""
         if self._best_weights is None:
-            _load(self._best_file(self.best_epoch), self._network.weights)
+            load_arrays(self._best_file(self.best_epoch), self._network.weights)
         else:
             self._network.set_weights(self._best_weights)
 
@@ -105,9 +105,11 @@ class ResumableState(keras.callbacks.Callback):
     def _write(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         last, best = self._last_file(self.finished_epochs), self._best_file(self.best_epoch)
-        _save(last, [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)])
+        save_arrays(
+            last, [keras.ops.convert_to_numpy(variable) for variable in _variables(self.model)]
+        )
         if not best.exists():
-            _save(best, self._best_weights)
+            save_arrays(best, self._best_weights)
         unfinished = self._state_file.with_suffix(".unfinished")
         unfinished.write_text(
             json.dumps(
@@ -139,14 +141,15 @@ def _variables(fitted: keras.Model) -> list[keras.Variable]:
     return [*fitted.variables, *fitted.optimizer.variables]
 
 
-def _save(file: Path, values: list[np.ndarray]) -> None:
+def save_arrays(file: Path, values: list[np.ndarray]) -> None:
+    """Writes a file that is there whole or not at all."""
     # Not as Keras saves weights: HDF5's library crashes where the disk is full.
     unfinished = file.with_name("unfinished.npz")
     np.savez(unfinished, *values)
     os.replace(unfinished, file)
 
 
-def _load(file: Path, variables: list[keras.Variable]) -> None:
+def load_arrays(file: Path, variables: list[keras.Variable]) -> None:
     """Sets variables to what was saved of as many of them, in the same order."""
     with np.load(file) as archive:
         for variable, name in zip(variables, archive.files, strict=True):

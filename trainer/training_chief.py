@@ -20,16 +20,14 @@ from trainer import training
 from trainer.chief import Chief, Message, transferable
 from trainer.network import network
 from trainer.options import SECTIONS, Options
-from trainer.resumable_state import ResumableState
+from trainer.resumable_state import ResumableState, load_arrays, save_arrays
 from trainer.splits import Splits
 from trainer.stages import stages_of
 from trainer.training_process import (
     INITIAL_WEIGHTS_FILE,
     Task,
     TrainingProcess,
-    load_weights,
     require_jax,
-    save_weights,
 )
 from trainer.warm_start import warm_start
 
@@ -178,11 +176,12 @@ def _prepared(
     model = network(options, splits.labels)
     initial = directory / INITIAL_WEIGHTS_FILE
     if initial.exists():
-        load_weights(initial, model)
+        load_arrays(initial, model.weights)
     else:
         if base_model:
             report(warm_start(model, splits.labels, base_model), 0)
-        save_weights(initial, model)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_arrays(initial, model.get_weights())
     for stage in stages_of(options):
         if stage.on_features:
             training.batches_of(stage, model, options, splits, directory, report)

@@ -130,7 +130,7 @@ def _work(task: Task, report: Callable[[str, float], None]) -> None:
     from trainer.callbacks import EpochLogs
     from trainer.input_pipeline import Share
     from trainer.network import network
-    from trainer.resumable_state import ResumableState
+    from trainer.resumable_state import ResumableState, load_arrays
     from trainer.splits import Splits
 
     if task.machines > 1:
@@ -147,7 +147,7 @@ def _work(task: Task, report: Callable[[str, float], None]) -> None:
     _check_batch_size(task, splits.train.products, devices)
     keras.utils.set_random_seed(task.options["training"]["seed"])
     model = network(task.options, splits.labels)
-    load_weights(Path(task.directory) / INITIAL_WEIGHTS_FILE, model)
+    load_arrays(Path(task.directory) / INITIAL_WEIGHTS_FILE, model.weights)
     writes = task.rank == 0
     state = ResumableState(
         Path(task.directory), model, task.options["training"]["patience"], writes=writes
@@ -169,24 +169,6 @@ def _check_batch_size(task: Task, products: int, devices: int) -> None:
             f"training.batch_size is {batch_size}{few}, which cannot be divided evenly over the "
             f"{devices} devices of {task.machines} machines. Make it a multiple of {devices}."
         )
-
-
-def save_weights(file: Path, model: Any) -> None:
-    """Writes a model's weights, for the same model on whatever back end."""
-    import numpy as np
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name("unfinished.npz")
-    np.savez(unfinished, *model.get_weights())
-    os.replace(unfinished, file)
-
-
-def load_weights(file: Path, model: Any) -> None:
-    """Gives a model what `save_weights` wrote."""
-    import numpy as np
-
-    with np.load(file) as archive:
-        model.set_weights([archive[name] for name in archive.files])
 
 
 def main() -> None:

@@ -83,12 +83,7 @@ class Executor(base_executor.BaseExecutor):
         train = measured[features.TRAIN]
         distances: list[Distance] = []
         for previous in input_dict.get(PREVIOUS_STATISTICS, []):
-            # By the folder alone: what comes from an earlier run may have lost its properties.
-            path = os.path.join(
-                previous.uri, f"Split-{features.TRAIN}", statistics_gen.DEFAULT_FILE_NAME
-            )
-            with fileio.open(path, "rb") as file:
-                earlier = Statistics.FromString(file.read())
+            earlier = _statistics(previous, features.TRAIN)
             distances += drift(train, earlier, schema, exec_properties.get(DRIFT))
         for split in splits:
             if split != features.TRAIN:
@@ -156,6 +151,7 @@ def _statistics(artifact: types.Artifact, split: str) -> Statistics:
 
 
 def _read(artifact: types.Artifact, split: str, name: str, kind: type[_Proto]) -> _Proto:
-    path = os.path.join(artifact_utils.get_split_uri([artifact], split), name)
+    # By the folder alone: what comes from an earlier run may have lost its properties.
+    path = os.path.join(artifact.uri, f"Split-{split}", name)
     with fileio.open(path, "rb") as file:
         return kind.FromString(file.read())

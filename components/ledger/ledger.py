@@ -114,10 +114,7 @@ class Ledger:
         Raises:
             UserError: A file is none of this kind's.
         """
-        for name in reversed(self._files(kind.KIND)):
-            entry = _read(f"{self._root}/{kind.KIND}/{name}", kind)
-            if all(storage.is_folder(getattr(entry, uri)) for uri in kind.NEEDED):
-                yield entry
+        return filter(_is_there, self._all(kind))
 
     def passed_before(self, inputs: str) -> Passed | None:
         """The data that passed last and are not these; None where there are none.
@@ -141,11 +138,23 @@ class Ledger:
         Of what was said of it the first is taken, however often it was judged, so that nothing is
         computed anew where only the baseline was judged again.
         """
-        others = [one for one in self.entries(Blessed) if one.training != training]
-        return next((one for one in reversed(others) if one.model == others[0].model), None)
+        # By the entries alone first: each look for artifacts may be a request or two.
+        others = [one for one in self._all(Blessed) if one.training != training]
+        last = next(filter(_is_there, others), None)
+        if last is None:
+            return None
+        return next(filter(_is_there, (one for one in reversed(others) if one.model == last.model)))
+
+    def _all(self, kind: type[E]) -> Iterator[E]:
+        for name in reversed(self._files(kind.KIND)):
+            yield _read(f"{self._root}/{kind.KIND}/{name}", kind)
 
     def _files(self, kind: str) -> list[str]:
         return storage.names(f"{self._root}/{kind}", ".json")
+
+
+def _is_there(entry: Entry) -> bool:
+    return all(storage.is_folder(getattr(entry, uri)) for uri in entry.NEEDED)
 
 
 def _time_of(name: str) -> datetime:

@@ -93,7 +93,7 @@ def _tell(console: Console, config: Config, spec: Spec, looked_up: bool) -> None
         console.print("The ledger was not asked: no earlier run is compared with.")
     elif not spec.looked_up:
         console.print("The ledger knows of no earlier run to compare with.")
-    if not is_seen(config):
+    if not spec.seen:
         console.print(
             f"The catalog {config.catalog.folder} is not seen from here, so every run ingests it "
             "anew.",

@@ -20,6 +20,7 @@ Exit status 1, and one sentence as the last line, where people can mend what is 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ from tfx.orchestration.kubeflow.v2.container import (
 )
 
 from components.ledger.recording import record
+from pipeline import beam_runner
 from schema.errors import UserError
 
 LOGS = "executor-logs"
@@ -45,9 +47,6 @@ LOGS = "executor-logs"
 
 _FOLDERS = {"s3": "s3", "gs": "gcs", "minio": "minio"}
 """Where the launcher copies what an object store has, by the scheme of its URLs."""
-
-_NOT_HERE = ("DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner")
-"""Beam's runners whose workers are other machines, which see no launcher's copies."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,12 @@ def run(arguments: Sequence[str]) -> None:
     defined = json.loads(args.json_serialized_inputs_spec_args)
     given.get("outputs", {}).get("artifacts", {}).pop(LOGS, None)
     typed(given, defined)
-    remote = json.loads(json.dumps(given))
-    copies = None if _elsewhere(beam_args) else Copies(args.copies)
+    remote = copy.deepcopy(given)
+    copies = None if beam_runner.is_elsewhere(beam_args) else Copies(args.copies)
     if copies:
-        for artifact in _artifacts(given):
+        for artifact in _artifacts(given, "inputs", "outputs"):
             artifact["uri"] = copies.of(artifact["uri"])
-        for artifact in _artifacts({"outputs": given.get("outputs", {})}):
+        for artifact in _artifacts(given, "outputs"):
             # What a killed attempt has left is no part of this one's result; and TFX's own launcher
             # makes the folders that steps write into.
             shutil.rmtree(artifact["uri"], ignore_errors=True)
@@ -144,12 +143,8 @@ def _parsed(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     return parser.parse_known_args(arguments)
 
 
-def _elsewhere(beam_args: Sequence[str]) -> bool:
-    return any(argument == f"--runner={runner}" for argument in beam_args for runner in _NOT_HERE)
-
-
-def _artifacts(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for side in ("inputs", "outputs"):
+def _artifacts(given: Mapping[str, Any], *sides: str) -> Iterator[dict[str, Any]]:
+    for side in sides:
         for found in given.get(side, {}).get("artifacts", {}).values():
             yield from found["artifacts"]
 

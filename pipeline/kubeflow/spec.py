@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from tfx.dsl.components.common.importer import SOURCE_URI_KEY, Importer
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
 from components.catalog_example_gen.executor import INPUT_FINGERPRINT
 from components.catalog_example_gen.sources import source_of
 from components.ledger.recording import INPUTS, TRAINING
-from components.storage import is_file, is_url
+from components.storage import is_file
 from pipeline.config import Config
 from pipeline.config.kubeflow import EVERY_STEP, Kubeflow, StepPod
 from pipeline.pipeline import create_pipeline
@@ -57,6 +58,7 @@ class Spec:
         root: URL below which the backend puts the artifacts of runs.
         parameters: Those of the run, with their values.
         looked_up: The steps that bring in an earlier run's artifact, with its URI.
+        seen: Whether this machine sees the catalog, see `is_seen`.
     """
 
     pipeline: Mapping[str, Any]
@@ -64,6 +66,7 @@ class Spec:
     root: str
     parameters: Mapping[str, str]
     looked_up: Mapping[str, str]
+    seen: bool
 
     @property
     def name(self) -> str:
@@ -109,12 +112,13 @@ def compiled(config: Config, image: str | None = None, *, look_up: bool = True) 
             "--image."
         )
     _check_paths(config)
+    seen = is_seen(config)
     pipeline = create_pipeline(
         config,
         ClusterPlaces(root, options.scratch),
         look_up=look_up,
         # Of what is not seen nobody can say that it is as it was.
-        input_fingerprint=None if is_seen(config) else f"unseen at {time.time_ns()}",
+        input_fingerprint=None if seen else f"unseen at {time.time_ns()}",
     )
     pipeline.pipeline_info.pipeline_name = _name(config.name)
     runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
@@ -142,6 +146,7 @@ def compiled(config: Config, image: str | None = None, *, look_up: bool = True) 
         f"{root}/artifacts",
         parameters,
         _looked_up(pipeline),
+        seen,
     )
 
 
@@ -171,7 +176,7 @@ def _check_paths(config: Config) -> None:
         ("catalog.corrections", config.catalog.corrections),
         ("model.weights", config.model.weights),
     ):
-        local = path and path.startswith("/") and not is_url(path)
+        local = path and path.startswith("/")
         if local and not any(f"{path}/".startswith(f"{mount.rstrip('/')}/") for mount in seen):
             raise UserError(
                 f"{option} is {path}, which the pods of a cluster do not see. Name a URL, or a "
@@ -263,7 +268,7 @@ def _constant(value: str) -> dict[str, Any]:
 
 def _looked_up(pipeline: Pipeline) -> dict[str, str]:
     return {
-        node.id: node.exec_properties["artifact_uri"]
+        node.id: node.exec_properties[SOURCE_URI_KEY]
         for node in pipeline.components
-        if "artifact_uri" in node.exec_properties
+        if isinstance(node, Importer)
     }

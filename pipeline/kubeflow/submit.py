@@ -71,14 +71,12 @@ class Host:
         Raises:
             UserError: The backend refuses it, or does not answer.
         """
-        with tempfile.TemporaryDirectory() as folder, _clear_errors(self._url):
-            package = Path(folder, f"{spec.name}.yaml")
-            package.write_text(spec.to_yaml(), encoding="utf-8")
+        with _in_file(spec.to_yaml()) as file, _clear_errors(self._url):
             experiment = self._client.create_experiment(EXPERIMENT, namespace=self._namespace)
             run = self._client.run_pipeline(
                 experiment.experiment_id,
                 f"{spec.name} {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}",
-                str(package),
+                str(file),
                 params=dict(spec.parameters),
                 pipeline_root=spec.root,
             )
@@ -96,9 +94,7 @@ class Host:
         Raises:
             UserError: The backend refuses it, or does not answer.
         """
-        with tempfile.TemporaryDirectory() as folder, _clear_errors(self._url):
-            file = Path(folder, "again.yaml")
-            file.write_text(package, encoding="utf-8")
+        with _in_file(package) as file, _clear_errors(self._url):
             experiment = self._client.create_experiment(EXPERIMENT, namespace=self._namespace)
             made = self._client.create_recurring_run(
                 experiment.experiment_id,
@@ -133,6 +129,15 @@ class Host:
             if found.state in _ENDED:
                 return found.state
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+@contextmanager
+def _in_file(package: str) -> Iterator[Path]:
+    """A package as the client takes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pipeline.yaml")
+        file.write_text(package, encoding="utf-8")
+        yield file
 
 
 def _states(run: Any) -> dict[str, str]:

@@ -42,7 +42,7 @@ def test_short_epochs_are_saved_as_often_as_costs_a_twentieth_of_the_time(tmp_pa
         file.touch()
         written.append(file.name)
 
-    monkeypatch.setattr(resumable_state, "_save", save)
+    monkeypatch.setattr(resumable_state, "save_arrays", save)
     monkeypatch.setattr(resumable_state.time, "monotonic", lambda: now)
     network, fitted = tiny_model()
     state = ResumableState(tmp_path / "state", network, patience=0)
