@@ -94,14 +94,14 @@ def model_server(root: Path) -> Iterator[ModelServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app(root: Path, model_server: ModelServer) -> Iterator[Running]:
-    """The app."""
+    """The app. It looks for new versions as long as it runs, so not beyond its module."""
     with running(root, model_server.endpoint) as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def app_on_qdrant(root: Path, model_server: ModelServer) -> Iterator[Running]:
     """The app, over the newest versions' indexes in Qdrant."""
     with Qdrant().answering() as qdrant:
@@ -111,7 +111,7 @@ def app_on_qdrant(root: Path, model_server: ModelServer) -> Iterator[Running]:
             yield started
 
 
-@pytest.fixture(scope="session", params=["app", "app_on_qdrant"])
+@pytest.fixture(scope="module", params=["app", "app_on_qdrant"])
 def each_app(request: pytest.FixtureRequest) -> Running:
     """The app over either engine: the same is asked of both."""
     found: Running = request.getfixturevalue(request.param)

@@ -380,7 +380,7 @@ def test_a_full_disk_stops_the_log_with_one_line_and_nothing_else(tmp_path, monk
     count = lambda model, status: counts.update([status])  # noqa: E731
     log = TrafficLog(tmp_path, rate=1, count=count)
     monkeypatch.setattr(traffic_log.os, "write", write_half)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, traffic_log._log.name):
         observe(log, RED, request_id="before")
         until(lambda: counts["OK"] == 1)
         is_full.set()
@@ -393,7 +393,7 @@ def test_a_full_disk_stops_the_log_with_one_line_and_nothing_else(tmp_path, monk
         observe(log, RED, request_id="after")
         log.close()
     assert [record["request_id"] for record in written(tmp_path)] == [[b"before"], [b"after"]]
-    first, second = (record.getMessage() for record in caplog.records)
+    first, second = (one.getMessage() for one in caplog.records if one.name == traffic_log._log.name)
     assert f"the traffic log in {tmp_path} cannot be written (No space left on device)" in first
     assert second == f"the traffic log in {tmp_path} is written again"
 
