@@ -65,7 +65,7 @@ def submit(
     cluster = Host(host, namespace, os.environ.get(TOKEN))
     spec = compiled(config)
     if schedule:
-        made = cluster.repeat(recurring(config, spec.name), spec.name, schedule)
+        made = cluster.repeat(recurring(config, spec.name, namespace), spec.name, schedule)
         console.print(f"{spec.name} starts by itself ({schedule}): {made}", highlight=False)
         return
     _tell(console, config, spec, looked_up=True)

@@ -167,6 +167,7 @@ def test_what_recurs_submits_the_same_config_anew(seamline, api, monkeypatch, ca
     # And now what the container does.
     for variable in container["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
+    monkeypatch.setattr("sys.argv", container["command"][2:])
     assert again.main() == 0
     assert capsys.readouterr().out.strip() == f"{api.url}/#/runs/details/r1"
     started = api.body("/runs")["pipeline_spec"]["pipeline_spec"]
@@ -175,6 +176,25 @@ def test_what_recurs_submits_the_same_config_anew(seamline, api, monkeypatch, ca
         for executor in started["deploymentSpec"]["executors"].values()
     }
     assert images == {"seamline:1"}
+
+
+def test_what_recurs_is_its_user_s_too(seamline, api, monkeypatch):
+    given = ["--host", api.url, "--image", "i", "--set", f"kubeflow.host={api.url}"]
+    status, _ = seamline("submit", *given, "--namespace", "ann", "--schedule", "0 0 3 * * 1")
+    assert status == 0
+    spec = api.body("/recurringruns")["pipeline_spec"]["pipeline_spec"]
+    [executor] = spec["deploymentSpec"]["executors"].values()
+    for variable in executor["container"]["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    api.sent.clear()
+    api.tokens.clear()
+
+    # A secret of the cluster's.
+    monkeypatch.setenv("KFP_TOKEN", "secret")
+    monkeypatch.setattr("sys.argv", executor["container"]["command"][2:])
+    assert again.main() == 0
+    assert api.body("/experiments")["namespace"] == "ann"
+    assert api.tokens == {"Bearer secret"}
 
 
 def test_a_config_comes_back_from_its_own_text_as_it_was(config):
