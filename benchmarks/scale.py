@@ -4,18 +4,20 @@
     python benchmarks/scale.py foresee FILE [--machines 20] [--cores 8]
 
 `measure` draws a catalog of each size, runs the whole pipeline of `demo.yaml` on it, with one epoch
-and without what would refuse the model, and notes each step's seconds, the bytes of its artifacts
-and the peak memory of the whole run. A size and a count of workers that FILE has already is not
-measured again. `foresee` fits seconds and bytes a product by least squares, with a constant part of
-at least 0, and prints what the sizes `--for` would take: on this machine, and on `--machines` of
-`--cores` cores each, where what Beam computes is spread evenly over all of them and the rest stays
-on one. That is arithmetic, no measurement: a cluster has a network, and stragglers.
+and without what would refuse the model, and notes of each step how long it took, the seconds of
+processors, the bytes of its artifacts and the memory by then. A size and a count of workers that
+FILE has already is not measured again. `foresee` fits each of them a product by least squares, with
+a constant part of at least 0, and prints what the sizes `--for` would take: on this machine, and on
+`--machines` of `--cores` cores each, where the seconds of processors of what Beam computes are
+spread evenly over all of them and the rest stays on one machine like this. That is arithmetic, no
+measurement: a cluster has a network, and stragglers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -35,7 +37,6 @@ CONFIG = ROOT / "pipeline" / "configs" / "demo.yaml"
 SPREAD = {
     "CatalogExampleGen",
     "StatisticsGen",
-    "ExampleValidator",
     "Transform",
     "Predictions",
     "BaselinePredictions",
@@ -53,11 +54,20 @@ OPTIONS = (
 )
 
 
-class _Seconds:
-    """A `StepObserver` that keeps how long each step took."""
+class _Costs:
+    """A `StepObserver` that keeps what each step took.
+
+    Attributes:
+        seconds: by the clock.
+        processor_seconds: of this process and of those that ended.
+        peak_mb: the most that one process had until the step's end, in MB.
+    """
 
     def __init__(self) -> None:
-        self.of: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        self.processor_seconds: dict[str, float] = {}
+        self.peak_mb: dict[str, float] = {}
+        self._before = 0.0
 
     def planned(self, steps: Sequence[str]) -> None:
         """Nothing to keep."""
@@ -68,17 +78,21 @@ class _Seconds:
     def started(self, step: str) -> None:
         """Tells that there is something to wait for."""
         print(f"  {step} ...", file=sys.stderr)
+        self._before = sum(os.times()[:4])
 
     def finished(self, step: str, result: Any) -> None:
-        """Keeps the step's seconds."""
-        self.of[step] = result.seconds
+        """Keeps what it took."""
+        self.seconds[step] = result.seconds
+        self.processor_seconds[step] = sum(os.times()[:4]) - self._before
+        usage = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        self.peak_mb[step] = max(one.ru_maxrss for one in usage) / 1024
 
     def failed(self, step: str, seconds: float) -> None:
         """Nothing to keep; the exception follows."""
 
 
 def run_once(catalog: Path, workspace: Path, workers: int) -> dict[str, Any]:
-    """One run in this process: of each step its seconds and the bytes of its artifacts."""
+    """One run in this process: what each step took, and the bytes of its artifacts."""
     from pipeline import local_runner
     from pipeline.config import load_config
     from pipeline.workspace import Workspace
@@ -86,22 +100,17 @@ def run_once(catalog: Path, workspace: Path, workers: int) -> dict[str, Any]:
     config = load_config(CONFIG, [f"catalog.folder={catalog}", f"beam.workers={workers}", *OPTIONS])
     place = Workspace(workspace)
     place.create()
-    seconds = _Seconds()
-    local_runner.run(config, place, seconds)
+    costs = _Costs()
+    local_runner.run(config, place, costs)
     sizes = {
         step: sum(
             file.stat().st_size
             for file in (place.artifacts / step).rglob("*")
             if file.is_file() and not file.is_symlink()
         )
-        for step in seconds.of
+        for step in costs.seconds
     }
-    peaks = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return {
-        "seconds": seconds.of,
-        "bytes": sizes,
-        "peak_mb": max(peak.ru_maxrss for peak in peaks) / 1024,
-    }
+    return {**vars(costs), "bytes": sizes}
 
 
 def measure(file: Path, sizes: Sequence[int], workers: Sequence[int]) -> None:
@@ -149,30 +158,34 @@ def foresee(file: Path, wanted: Sequence[int], machines: int, cores: int) -> Non
     """Prints the slopes of each step, and what catalogs of other sizes would take."""
     found = json.loads(file.read_text())
     one = [run for run in found if run["workers"] == 1]
-    console = Console(width=140)
+    console = Console(width=150)
     sizes = ", ".join(f"{run['products']:,}" for run in one)
     table = Table(title=f"measured at {sizes} products, one worker")
     table.add_column("step")
-    headings = ["constant s", "products/s", "bytes a product"]
-    headings += [f"{name} {size:,}" for size in wanted for name in ("here, h:", "cluster, h:")]
+    headings = ["constant s", "products/s", "processor s per 1,000", "bytes a product"]
+    headings += [f"{size:,} {place}, h" for size in wanted for place in ("here", "cluster")]
     for name in headings:
         table.add_column(name, justify="right")
     totals = np.zeros(2 * len(wanted))
     for step in one[-1]["seconds"]:
         of_step = [run for run in one if step in run["seconds"]]
         products = [run["products"] for run in of_step]
-        constant, slope = line(products, [run["seconds"][step] for run in of_step])
-        _, size = line(products, [max(run["bytes"][step], 1) for run in of_step])
-        hours = []
-        for many in wanted:
-            spread = machines * cores if step in SPREAD else 1
-            hours += [(constant + slope * many) / 3600]
-            hours += [(constant + slope * many / spread) / 3600]
+
+        def fitted(what: str) -> tuple[float, float]:
+            return line(products, [run[what][step] for run in of_step])  # noqa: B023
+
+        constant, slope = fitted("seconds")
+        _, work = fitted("processor_seconds")
+        _, size = fitted("bytes")
+        there = work / (machines * cores) if step in SPREAD else slope
+        hours = [(constant + each * many) / 3600 for many in wanted for each in (slope, there)]
         totals += hours
         rate = f"{1 / slope:,.0f}" if slope else "-"
-        shown = [f"{constant:.1f}", rate, f"{size:,.0f}", *(f"{hour:.2f}" for hour in hours)]
-        table.add_row(step, *shown)
-    table.add_row("all", "", "", "", *(f"{hour:.1f}" for hour in totals), style="bold")
+        table.add_row(
+            *(step, f"{constant:.1f}", rate, f"{work * 1000:.2f}", f"{size:,.0f}"),
+            *(f"{hour:.2f}" for hour in hours),
+        )
+    table.add_row("all", "", "", "", "", *(f"{hour:.1f}" for hour in totals), style="bold")
     console.print(table)
     console.print(
         f"cluster: {machines} machines of {cores} cores, each as fast as one of these, for "
@@ -181,10 +194,12 @@ def foresee(file: Path, wanted: Sequence[int], machines: int, cores: int) -> Non
     )
     for products, count in sorted(_keys(found)):
         [run] = [of for of in found if (of["products"], of["workers"]) == (products, count)]
-        total = sum(run["seconds"].values())
+        seconds, peaks = run["seconds"], run["peak_mb"]
+        highest = max(peaks.values())
         console.print(
-            f"{products:>9,} products, {count} workers: {total:,.0f} s, of which the ingest "
-            f"{run['seconds']['CatalogExampleGen']:,.0f}; peak {run['peak_mb']:,.0f} MB"
+            f"{products:>9,} products, {count} workers: {sum(seconds.values()):,.0f} s, of which "
+            f"the ingest {seconds['CatalogExampleGen']:,.0f}; peak {highest:,.0f} MB, by "
+            f"{next(step for step in peaks if peaks[step] == highest)}"
         )
 
 
