@@ -85,10 +85,11 @@ def main() -> None:
 
 def run_here(config: Config, workspace: Workspace) -> dict:
     """The results of all steps, from the workspace where they are there."""
-    forget_killed_steps(workspace)
+    pipeline = local_pipeline(config, workspace)
+    forget_killed_steps(pipeline)
     with StepsView(Console(stderr=True)) as view:
         runner = ObservedLocalDagRunner(view, last="LabelReview")
-        runner.run(local_pipeline(config, workspace))
+        runner.run(pipeline)
     return runner.results
 
 
