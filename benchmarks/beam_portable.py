@@ -11,6 +11,7 @@ where it is not there yet.
 
 from __future__ import annotations
 
+import argparse
 import math
 import os
 import sys
@@ -50,6 +51,9 @@ def main() -> None:
     parser = _catalog.parser(__doc__.splitlines()[0])
     parser.set_defaults(rounds=1)
     parser.add_argument("--workspace", type=Path, help="keeps the run; a new one by default")
+    parser.add_argument(
+        "--steps", nargs="+", choices=STEPS, default=[*STEPS], help="all by default"
+    )
     arguments = parser.parse_args()
     with _catalog.configured(arguments) as (config, scratch):
         own = scratch / "own"
@@ -74,7 +78,7 @@ def main() -> None:
             prism = _portable.Prism(scratch / "prism.log", dispatcher.address)
             try:
                 there = config.model_copy(update={"beam": prism.beam})
-                report(config, there, workspace, results, scratch, arguments.rounds)
+                report(config, there, workspace, results, scratch, arguments)
                 print(f"\nworkers started: {[pools.index(one) for one in dispatcher.started_by]}")
             finally:
                 prism.kill()
@@ -94,13 +98,20 @@ def run_here(config: Config, workspace: Workspace) -> dict:
 
 
 def report(
-    here: Config, there: Config, workspace: Workspace, results: dict, scratch: Path, rounds: int
+    here: Config,
+    there: Config,
+    workspace: Workspace,
+    results: dict,
+    scratch: Path,
+    arguments: argparse.Namespace,
 ) -> None:
-    """Prints the best of so many rounds of every step, by either runner."""
+    """Prints the best of so many rounds of each step, by either runner."""
+    rounds = arguments.rounds
     idle = min(seconds_of(partial(nothing_to_do, there)) for _ in range(rounds))
     print(f"a job with nothing to do: {idle:.1f} s\n")
     print("| step | here | Prism, two pools | ratio |\n| --- | --- | --- | --- |")
-    for step, kept in STEPS.items():
+    for step in arguments.steps:
+        kept = STEPS[step]
         best: dict[str, float] = {}
         for number in range(rounds):
             for name, config in (("here", here), ("there", there)):

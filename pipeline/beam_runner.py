@@ -23,6 +23,10 @@ _NOTHING_STAGED = "--sdk_container_image=none"
 # Beam would list what pip has installed, and stage the list.
 _NO_LIST_STAGED = "--experiments=disable_logging_submission_environment"
 
+# What Beam calls the wait for an answer is how long the job itself may take where the job server
+# knows it by one name from the beginning: its state is streamed, and the stream ends by then.
+_JOBS_MAY_TAKE_A_MONTH = f"--job_server_timeout={30 * 24 * 3600}"
+
 LOCAL = ["--runner=FnApiRunner", _NOTHING_STAGED]
 """Beam's arguments for one process of this machine: its default runner first tries to download
 another one at every pipeline."""
@@ -90,7 +94,7 @@ def arguments(beam: Beam) -> list[str]:
         return [*LOCAL]
     made = [f"--runner={_RUNNERS[beam.runner]}", _NO_LIST_STAGED]
     if beam.runner != "dataflow":
-        made.append(_NOTHING_STAGED)
+        made += [_NOTHING_STAGED, _JOBS_MAY_TAKE_A_MONTH]
     for option in _OPTIONS[beam.runner]:
         value = getattr(beam, option)
         if option == "use_public_ips":

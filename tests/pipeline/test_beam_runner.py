@@ -3,10 +3,12 @@
 import socket
 from pathlib import Path
 
+import apache_beam as beam
 import grpc
 import pytest
 from apache_beam.options import pipeline_options as beam_options
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import python_sdk_dependencies
 
@@ -67,8 +69,8 @@ def test_nothing_is_staged_for_the_workers(beam, tmp_path):
 
 
 def test_an_environment_is_the_pool_beside_each_worker_machine():
-    for beam in (PORTABLE, FLINK, SPARK):
-        options = parsed(beam).view_as(beam_options.PortableOptions)
+    for runner in (PORTABLE, FLINK, SPARK):
+        options = parsed(runner).view_as(beam_options.PortableOptions)
         assert options.environment_type == "EXTERNAL"
         assert options.environment_config == "localhost:50000"
         assert int(options.sdk_worker_parallelism) == 1
@@ -118,6 +120,30 @@ def test_only_this_machine_is_told_of_its_processes():
     assert options.direct_running_mode == "multi_processing"
     assert reading_arguments(Beam()) == []
     assert reading_arguments(PORTABLE.model_copy(update={"workers": 3})) == []
+
+
+def test_no_job_is_given_up_because_it_takes_long():
+    granted_s = {}
+
+    class Watched(LocalJobServicer):
+        def GetStateStream(self, request, context=None, timeout=None):
+            granted_s["state"] = context.time_remaining()
+            return super().GetStateStream(request, context, timeout)
+
+        def GetMessageStream(self, request, context=None, timeout=None):
+            granted_s["messages"] = context.time_remaining()
+            return super().GetMessageStream(request, context, timeout)
+
+    jobs = Watched()
+    port = jobs.start_grpc_server()
+    try:
+        here = {"job_endpoint": f"localhost:{port}", "environment_type": "LOOPBACK"}
+        with beam.Pipeline(argv=arguments(Beam(runner="portable", **here))) as pipeline:
+            _ = pipeline | beam.Create([1]) | beam.Map(abs)
+    finally:
+        jobs.stop()
+    assert set(granted_s) == {"state", "messages"}
+    assert min(granted_s.values()) > 24 * 3600
 
 
 @pytest.fixture
