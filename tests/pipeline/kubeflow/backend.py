@@ -8,7 +8,9 @@ copied from the object store to where the container sees them, the container's o
 and what it left at its outputs' paths is copied to the store.
 
 In place of a container is a process: another folder, another home, and nothing of Seamline but its
-installed wheel. In place of the object store is a server of S3's protocol.
+installed wheel. The first one is started by the container's command; those after it begin as copies
+of one that has imported what they all do, see `forge`. In place of the object store is a server of
+S3's protocol.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.pipeline.kubeflow.forge import Forge
 
 _SCHEME = "s3://"
 
@@ -71,6 +75,12 @@ class Backend:
     artifacts: list[Artifact] = field(default_factory=list)
     cached: dict[str, dict[str, Artifact]] = field(default_factory=dict)
     runs: int = 0
+    _forges: dict[tuple[str, ...], Forge] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Ends what it has started."""
+        for forge in self._forges.values():
+            forge.close()
 
     def run(self, package: str, root: str) -> Run:
         """Runs a package, a YAML of one or two documents, with artifacts below the URL `root`.
@@ -209,20 +219,15 @@ class Backend:
             self._download(artifact.uri, pod)
         argument = json.dumps(executor_input)
         assert len(argument.encode()) < 128 * 1024, "Linux takes no longer argument"
-        command = [
-            word.replace("{{$}}", argument)
-            for word in [*container["command"], *container.get("args", ())]
-        ]
-        ended = subprocess.run(
-            [*command, "--copies", str(pod)],
-            cwd=pod / "home",
-            env=self._environment(container, pod),
-            capture_output=True,
-            text=True,
-            check=False,
+        args = [word.replace("{{$}}", argument) for word in container.get("args", ())]
+        ended = self._ended(
+            container["command"],
+            [*args, "--copies", str(pod)],
+            pod / "home",
+            self._environment(container, pod),
         )
         if ended.returncode:
-            raise Failed(f"{name}: {ended.stdout[-2000:]}\n{ended.stderr[-6000:]}")
+            raise Failed(f"{name}: {ended.stdout[-8000:]}")
         told = json.loads(output_file.read_text())["artifacts"]
         found: dict[str, Artifact] = {}
         for key in outputs:
@@ -230,6 +235,30 @@ class Backend:
             [of] = told[key]["artifacts"]
             found[key] = self._registered(of.get("uri") or made[key]["uri"], of["metadata"])
         return found
+
+    def _ended(
+        self,
+        command: Sequence[str],
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command with arguments; what it printed is in `stdout`, errors too."""
+        python, option, module = command
+        assert (python, option) == ("python", "-m")
+        if forge := self._forges.get(tuple(command)):
+            return forge.run(arguments, folder, environment)
+        ended = subprocess.run(
+            [*command, *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        self._forges[tuple(command)] = Forge(module, folder, environment)
+        return ended
 
     def _environment(self, container: Mapping[str, Any], pod: Path) -> dict[str, str]:
         own = {variable["name"]: variable["value"] for variable in container.get("env", ())}

@@ -95,9 +95,9 @@ def cluster(tmp_path_factory):
     (folder / "wheel").mkdir()
     wheel = _wheel.unpacked(_wheel.built(folder / "wheel"), folder / "installed")
     catalog = draw_demo_catalog(folder / "data" / "catalog", products=200, seed=11).folder
-    yield Cluster(
-        Backend(folder / "pods", wheel, store, env), catalog, Ledger("s3://bucket/demo/ledger")
-    )
+    backend = Backend(folder / "pods", wheel, store, env)
+    yield Cluster(backend, catalog, Ledger("s3://bucket/demo/ledger"))
+    backend.close()
     server.stop()
     for name, value in before.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
