@@ -1,8 +1,11 @@
 """How the whole suite runs: in which order, in which browser, how often garbage is looked for."""
 
+import fcntl
 import gc
+import os
 import re
 import secrets
+import shutil
 
 import pytest
 
@@ -11,6 +14,30 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 and TFX, and a twentieth of what comes then."""
 
 gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Gives a folder by its name, which the first process that asks for it fills for all.
+
+    What is in it must be the same whoever makes it, and is only read.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made(name, fill):
+        folder, done = root / name, root / f"{name}.done"
+        with open(root / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -133,18 +133,23 @@ def drawn_product(index: int, generator: np.random.Generator) -> Product:
     )
 
 
+def write_split(folder: Path, split: str, products: list[Product]) -> None:
+    """Writes a split as two gzipped shards."""
+    directory = folder / f"Split-{split}"
+    directory.mkdir(parents=True)
+    for shard in range(2):
+        path = directory / f"data_tfrecord-{shard:05d}-of-00002.gz"
+        with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+            for product in products[shard::2]:
+                writer.write(product.serialized())
+
+
 def write_catalog(
     folder: Path, splits: dict[str, list[Product]], extra_labels: Sequence[str] = ()
 ) -> Catalog:
-    """Writes each split as two gzipped shards and the Transform graph of the train split."""
+    """Writes the splits and the Transform graph of the train split."""
     for split, products in splits.items():
-        directory = folder / f"Split-{split}"
-        directory.mkdir(parents=True)
-        for shard in range(2):
-            path = directory / f"data_tfrecord-{shard:05d}-of-00002.gz"
-            with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
-                for product in products[shard::2]:
-                    writer.write(product.serialized())
+        write_split(folder, split, products)
     write_transform_graph(folder, extra_labels)
     return Catalog(folder, splits)
 
@@ -184,15 +189,26 @@ def make_catalog():
 
 
 @pytest.fixture(scope="session")
-def catalog(tmp_path_factory) -> Catalog:
+def catalog_once(made_once):
+    """The same, in a folder of that name for all processes that test."""
+
+    def make(name: str, splits: dict[str, list[Product]], extra_labels: Sequence[str] = ()):
+        folder = made_once(name, lambda folder: write_catalog(folder, splits, extra_labels))
+        return Catalog(folder, splits)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def catalog(catalog_once) -> Catalog:
     """144 train, 48 eval and 24 test products; eval has one category that train does not know."""
     generator = np.random.default_rng(7)
     products = [drawn_product(index, generator) for index in range(216)]
     stranger = dataclasses.replace(
         products[191], category="rings", subcategory="wide rings", attributes=("color=gold",)
     )
-    return write_catalog(
-        tmp_path_factory.mktemp("catalog"),
+    return catalog_once(
+        "catalog",
         {
             "train": products[:144],
             "eval": [*products[144:191], stranger],
@@ -202,21 +218,21 @@ def catalog(tmp_path_factory) -> Catalog:
 
 
 @pytest.fixture(scope="session")
-def plain_catalog(tmp_path_factory) -> Catalog:
+def plain_catalog(catalog_once) -> Catalog:
     """A catalog with one category and no attributes."""
     generator = np.random.default_rng(8)
     products = [
         dataclasses.replace(drawn_product(index, generator), category="all", attributes=())
         for index in range(60)
     ]
-    return write_catalog(
-        tmp_path_factory.mktemp("plain"),
+    return catalog_once(
+        "plain_catalog",
         {"train": products[:40], "eval": products[40:50], "test": products[50:]},
     )
 
 
 @pytest.fixture(scope="session")
-def gendered_catalog(tmp_path_factory) -> Catalog:
+def gendered_catalog(catalog_once) -> Catalog:
     """A catalog with the extra label `gender`, unknown for some, and two types of attributes."""
     generator = np.random.default_rng(9)
     products = [
@@ -227,11 +243,23 @@ def gendered_catalog(tmp_path_factory) -> Catalog:
         )
         for index, product in enumerate(drawn_product(index, generator) for index in range(60))
     ]
-    return write_catalog(
-        tmp_path_factory.mktemp("gendered"),
+    return catalog_once(
+        "gendered_catalog",
         {"train": products[:40], "eval": products[40:50], "test": products[50:]},
         extra_labels=["gender"],
     )
+
+
+@pytest.fixture
+def quick_jax(made_once, monkeypatch):
+    """Has JAX's processes compile in little time, and only what none of them has compiled yet.
+
+    What is computed stays the same. Else they spend most of a minute on it, for some steps.
+    """
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(made_once("jax_cache", lambda _: None)))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.pipeline import source_fingerprint
 from schema.errors import UserError
+from tests.trainer.conftest import write_split
 from trainer import training
 from trainer.chief import transferable
 from trainer.splits import Splits
@@ -25,6 +26,7 @@ from trainer.training_process import Task, TrainingProcess
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
+    pytest.mark.usefixtures("quick_jax"),
     pytest.mark.skipif(
         importlib.util.find_spec("jax") is None,
         reason="jax is not installed; `pip install jax` beside the locked packages lets this run",
@@ -48,10 +50,13 @@ def free_ports() -> int:
 
 
 @pytest.fixture(scope="module")
-def uneven_catalog(catalog, make_catalog, tmp_path_factory):
+def uneven_catalog(catalog, tmp_path_factory):
     """47 products to be judged by, which two devices cannot divide."""
-    splits = {**catalog.splits, "eval": catalog.splits["eval"][1:]}
-    return make_catalog(tmp_path_factory.mktemp("uneven"), splits)
+    folder = tmp_path_factory.mktemp("uneven")
+    for same in ("Split-train", "transform"):
+        (folder / same).symlink_to(catalog.folder / same)
+    write_split(folder, "eval", catalog.splits["eval"][1:])
+    return dataclasses.replace(catalog, folder=folder)
 
 
 def small(fn_args, **training_options):
