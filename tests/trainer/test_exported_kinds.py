@@ -113,11 +113,14 @@ def test_a_model_without_attributes_answers_in_production(plain_catalog, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_model_trained_in_16_bits_answers_in_production(catalog, tmp_path):
+def test_a_model_trained_in_16_bits_answers_in_production_in_32(catalog, tmp_path):
     arguments = catalog.fn_args(tmp_path)
-    settings = arguments.custom_config["training"]
-    arguments.custom_config["training"] = settings | {"epochs": 1, "mixed_precision": True}
+    arguments.custom_config["training"] |= {"epochs": 1, "mixed_precision": True}
+    arguments.custom_config["training"] |= {"ema": 0.9, "schedule": "cosine"}
     training.run_fn(arguments)
+    model = keras.models.load_model(tmp_path / "Format-Keras" / "model.keras")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
     answers = answers_in_production(tmp_path / "serving", catalog.splits["test"])
     assert answers["everything"]["category_scores"].sum(1) == pytest.approx(1, abs=1e-5)
 

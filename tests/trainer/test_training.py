@@ -2,6 +2,7 @@
 
 import json
 import logging
+import logging.handlers
 import re
 from pathlib import Path
 
@@ -30,6 +31,29 @@ def trained(catalog, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     training.run_fn(catalog.fn_args(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def otherwise_trained(catalog, tmp_path_factory):
+    """Folder of a training with tuned options and without what can be left out; what it told."""
+    folder = tmp_path_factory.mktemp("otherwise")
+    tuned = keras_tuner.HyperParameters()
+    tuned.Fixed("model.dense_units", 16)
+    tuned.Fixed("tuner/epochs", 99)
+    fn_args = changed(catalog.fn_args(folder), "training", epochs=2, calibrate=False)
+    fn_args = changed(fn_args, "model", joint_decoding=False)
+    fn_args.hyperparameters = tuned.get_config()
+    told = logging.handlers.BufferingHandler(1_000_000)
+    progress = logging.getLogger("seamline.progress")
+    level = progress.level
+    progress.setLevel(logging.INFO)
+    progress.addHandler(told)
+    try:
+        training.run_fn(fn_args)
+    finally:
+        progress.removeHandler(told)
+        progress.setLevel(level)
+    return folder, told.buffer
 
 
 def changed(fn_args, section, **options):
@@ -99,17 +123,16 @@ def test_calibration_lowers_the_loss_on_the_part_that_it_is_fitted_on(trained, c
     assert loss("attributes") < loss("attributes_uncalibrated")
 
 
-def test_calibration_and_joint_decoding_can_be_switched_off(catalog, tmp_path, history):
-    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1, calibrate=False)
-    training.run_fn(changed(fn_args, "model", joint_decoding=False))
-    served = tf.saved_model.load(str(tmp_path / "serving")).signatures
+def test_calibration_and_joint_decoding_can_be_switched_off(otherwise_trained, history):
+    folder, _ = otherwise_trained
+    served = tf.saved_model.load(str(folder / "serving")).signatures
     assert set(served["evaluate"].structured_outputs) == {
         "category",
         "subcategory",
         "attributes",
         "embedding",
     }
-    assert history(tmp_path)["temperatures"] == {}
+    assert history(folder)["temperatures"] == {}
 
 
 def test_a_warm_start_takes_over_what_was_exported(trained, catalog, tmp_path):
@@ -128,9 +151,12 @@ def test_the_state_is_gone_once_the_training_has_finished(trained):
 
 
 def test_the_same_seed_trains_the_same_model(trained, catalog, tmp_path, history):
-    training.run_fn(catalog.fn_args(tmp_path))
-    again, before = history(tmp_path)["epochs"], history(trained)["epochs"]
-    for one, other in zip(without_times(again), without_times(before), strict=True):
+    fn_args = catalog.fn_args(tmp_path)
+    _, again = training.train(
+        override(fn_args.custom_config, {}), Splits.read(fn_args), tmp_path, str(tmp_path / "log")
+    )
+    before = history(trained)["epochs"]
+    for one, other in zip(without_times(again.epochs), without_times(before), strict=True):
         assert one == pytest.approx(other, rel=1e-3)
 
 
@@ -236,28 +262,20 @@ def test_data_that_differ_by_a_byte_or_a_name_are_another_training(catalog, tmp_
     assert len(set(different)) == len(different)
 
 
-def test_progress_is_reported_with_figures_after_each_epoch(catalog, tmp_path, caplog):
-    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=2)
-    with caplog.at_level(logging.INFO, logger="seamline.progress"):
-        training.run_fn(fn_args)
-    told = [x for x in caplog.records if x.name == "seamline.progress"]
-    ends = [x for x in told if ":" in x.message]
+def test_progress_is_reported_with_figures_after_each_epoch(otherwise_trained):
+    _, told = otherwise_trained
+    ends = [x for x in told if ":" in x.getMessage()]
     assert [(x.completed, x.total) for x in ends] == [(1, 2), (2, 2)]
-    assert ends[1].message.startswith("epoch 2 of 2: ")
-    assert "category accuracy 0." in ends[1].message
+    assert ends[1].getMessage().startswith("epoch 2 of 2: ")
+    assert "category accuracy 0." in ends[1].getMessage()
     completed = [x.completed for x in told]
     assert completed == sorted(completed)
 
 
-def test_tuned_values_override_the_config(catalog, tmp_path, history):
-    tuned = keras_tuner.HyperParameters()
-    tuned.Fixed("model.dense_units", 16)
-    tuned.Fixed("tuner/epochs", 99)
-    fn_args = changed(catalog.fn_args(tmp_path), "training", epochs=1)
-    fn_args.hyperparameters = tuned.get_config()
-    training.run_fn(fn_args)
-    assert history(tmp_path)["hyperparameters"]["model.dense_units"] == 16
-    assert history(tmp_path)["hyperparameters"]["training.epochs"] == 1
+def test_tuned_values_override_the_config(otherwise_trained, history):
+    folder, _ = otherwise_trained
+    assert history(folder)["hyperparameters"]["model.dense_units"] == 16
+    assert history(folder)["hyperparameters"]["training.epochs"] == 2
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")
@@ -267,22 +285,6 @@ def test_a_catalog_with_one_category_and_no_attributes_is_trained(plain_catalog,
     assert epoch["val_category_accuracy"] == 1
     assert not any("attributes" in name for name in epoch)
     assert epoch["val_mean"] == pytest.approx((1 + epoch["val_subcategory_accuracy"]) / 2)
-
-
-def test_mixed_precision_with_a_falling_rate_serves_32_bit_floats(catalog, tmp_path):
-    training.run_fn(
-        changed(
-            catalog.fn_args(tmp_path),
-            "training",
-            epochs=1,
-            mixed_precision=True,
-            ema=0.9,
-            schedule="cosine",
-        )
-    )
-    model = keras.models.load_model(tmp_path / "Format-Keras" / "model.keras")
-    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
-    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize(
