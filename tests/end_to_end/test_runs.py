@@ -27,9 +27,17 @@ from cyclonedx.validation.json import JsonStrictValidator
 from benchmarks import published
 from components.predictions import table
 from pipeline.steps import LOOK_UPS, OPTIONAL_STEPS, STEPS
+from schema.picture_figures import opened, upright_rgb
+from serving.client import CatalogClient
+from serving.model_server import ModelServer
+from serving.search.catalog import IndexedCatalog
+from serving.search.recipe import Answers
 from tests.end_to_end.conftest import SEARCHED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ASKED = 12
+"""Products whose own pictures are looked for."""
 
 
 def versions(runs) -> list[Path]:
@@ -134,6 +142,59 @@ def test_the_pushed_versions_card_has_the_figures_of_the_metrics_file(demo_runs)
     record = json.loads((version / "assets.extra" / "seamline_version.json").read_text())
     assert {f"{file['name']}" for file in of_model["components"]} <= set(record["files"])
     assert re.search(r"\| trained until \| \d{4}-\d\d-\d\dT[\d:]+Z", text)
+
+
+@pytest.fixture(scope="module")
+def catalog(demo_runs) -> IndexedCatalog:
+    """The index that the first run pushed."""
+    [version] = versions(demo_runs)
+    return IndexedCatalog.of_version(version)
+
+
+@pytest.fixture
+def client(demo_runs):
+    """Asks the model that it pushed; for a test alone, or the server loads what later ones push."""
+    with (
+        ModelServer(demo_runs.workspace.serving, enable_model_warmup=False) as server,
+        CatalogClient(server.endpoint, timeout_s=60) as client,
+    ):
+        yield client
+
+
+def test_a_products_own_picture_finds_it_with_the_whole_score(catalog, client):
+    """As the app asks: the index by way of the model."""
+    ids = catalog.index.ids()[:: len(catalog.index.ids()) // ASKED][:ASKED]
+    pictures = [catalog.picture(id_) for id_ in ids]
+
+    answers, labels = Answers.of_outputs(client.outputs("everything", pictures))
+    catalog.recipe.check(labels)
+    images = [upright_rgb(opened(picture)) for picture in pictures]
+    vectors = catalog.recipe.vectors(answers, images)
+
+    # What is indexed came by way of tables in 16 bits, whose error whitening makes larger, and
+    # through another signature.
+    np.testing.assert_allclose(vectors, catalog.index.vectors(ids), atol=0.05)
+    whole = sum(catalog.index.space.weights.values())
+    for id_, found in zip(ids, catalog.index.search(vectors, 3, fold=False), strict=True):
+        assert found.hits[0].score == pytest.approx(whole, abs=0.02)
+        # A near-duplicate may come as near.
+        near = [hit.id for hit in found.hits if hit.score > found.hits[0].score - 0.005]
+        assert id_ in near
+        assert found.nothing_close is False
+
+
+def test_what_the_places_of_a_picture_add_is_what_the_features_add(catalog, client):
+    asked, other = catalog.index.ids()[:2]
+    picture = catalog.picture(asked)
+    told = client.outputs("explain", [picture], inputs={"label": ""})
+
+    block = catalog.index.space.part(catalog.index.vectors([other]), "features")[0]
+    maps = catalog.recipe.feature_maps(told["regions"][0], block)
+
+    (answer,) = catalog.index.search(catalog.index.vectors([asked]), 1000, fold=False)
+    (hit,) = [hit for hit in answer.hits if hit.id == other]
+    weight = catalog.index.space.weights["features"]
+    assert weight * maps.sum() == pytest.approx(hit.parts["features"], abs=0.02)
 
 
 def test_a_second_run_computes_nothing(demo_runs):
