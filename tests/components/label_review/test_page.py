@@ -107,9 +107,16 @@ class Opened:
         return list(csv.reader(io.StringIO(text, newline="")))
 
 
+@pytest.fixture(scope="module")
+def page_and_rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    folder = tmp_path_factory.mktemp("shop")
+    return written(Shop(folder), folder / "review")
+
+
 @pytest.fixture
-def opened(browser: Browser, shop: Shop, tmp_path: Path) -> Iterator[Any]:
-    file, rows = written(shop, tmp_path / "review")
+def opened(browser: Browser, page_and_rows: tuple[Path, list[list[str]]]) -> Iterator[Any]:
+    """Opens the page as in a browser that nobody has used: what it keeps is a context's own."""
+    file, rows = page_and_rows
     made = []
 
     def run(**more: Any) -> Opened:
@@ -120,7 +127,10 @@ def opened(browser: Browser, shop: Shop, tmp_path: Path) -> Iterator[Any]:
         return one
 
     yield run
-    assert [words for one in made for words in one.said] == []
+    said = [words for one in made for words in one.said]
+    for one in made:
+        one.page.context.close()
+    assert said == []
 
 
 def test_it_is_worked_through_by_keyboard_and_saved(opened: Any, tmp_path: Path) -> None:

@@ -445,11 +445,12 @@ def opened(browser, tmp_path):
 
     Its `said` are what was said.
     """
-    said = []
+    said, contexts = [], []
 
     def run(contents, width=1280, **more):
         file = write_report(contents, tmp_path / "report")
         context = browser.new_context(viewport={"width": width, "height": 900}, **more)
+        contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -464,6 +465,8 @@ def opened(browser, tmp_path):
 
     run.said = said
     yield run
+    for context in contexts:
+        context.close()
     assert said == []
 
 
