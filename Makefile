@@ -20,9 +20,10 @@ help: ## list the targets
 demo: environment ## draw a small catalog, train on it, judge, push and serve
 	.venv/bin/seamline demo
 
+# Bytecode is written even where the machine's setting is not to: tests start a hundred Pythons.
 test: environment ## run the tests
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
-		$(PYTEST_OPTIONS) $(TESTS)
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
+		--no-loadscope-reorder $(PYTEST_OPTIONS) $(TESTS)
 
 lint: environment ## check style and types, without changing anything
 	.venv/bin/ruff check .
