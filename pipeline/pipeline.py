@@ -2,8 +2,6 @@
 
 import hashlib
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from ml_metadata.proto import metadata_store_pb2
@@ -34,6 +32,7 @@ from components.schema_import.component import ImportSchemaGen
 from components.similarity_index.component import SimilarityIndex
 from pipeline import beam_runner
 from pipeline.config import Config
+from pipeline.source_fingerprint import source_fingerprint
 from pipeline.workspace import Places
 from schema import features
 from schema.catalog import label_domains, schema_text
@@ -400,17 +399,3 @@ def statistics_options(slices: list[str]) -> tfdv.StatsOptions:
     """Statistics of everything but the pictures, which would not fit into memory."""
     own = (features.ID, *features.LEVELS, *features.PICTURE_STATISTICS)
     return tfdv.StatsOptions(feature_allowlist=[*own, *map(features.slice_feature, slices)])
-
-
-def source_fingerprint(*modules: str) -> str:
-    """A hash of modules' or packages' sources, so that changed code is never taken from cache."""
-    digest = hashlib.sha256()
-    for module in modules:
-        spec = find_spec(module)
-        folders = spec.submodule_search_locations
-        sources = sorted(Path(folders[0]).rglob("*")) if folders else [Path(spec.origin)]
-        for source in sources:
-            if source.is_file() and source.suffix != ".pyc":
-                digest.update(source.name.encode())
-                digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]

@@ -13,8 +13,8 @@ from typing import NoReturn
 from rich.console import Console
 
 from pipeline.console import PROGRESS_LOGGER
-from pipeline.pipeline import source_fingerprint
 from pipeline.session import quiet_terminal
+from pipeline.source_fingerprint import source_fingerprint
 
 
 class _Lines(logging.Handler):

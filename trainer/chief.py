@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import grpc
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
 from schema.version import VERSION
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 Message = dict[str, Any]
 
@@ -160,6 +163,14 @@ def service_of(kind: str) -> str:
 def transferable(fn_args: FnArgs) -> Message:
     """What a worker needs of `fn_args`, in types of JSON; TFX puts functions among the rest."""
     return {name: getattr(fn_args, name) for name in _TRANSFERABLE}
+
+
+def transferred(message: Message) -> FnArgs:
+    """What a worker reads of `fn_args`, from `transferable`.
+
+    Nobody there needs anything else of TFX, whose import takes as long as TensorFlow's.
+    """
+    return SimpleNamespace(**message)
 
 
 def _item(number: Any) -> Any:

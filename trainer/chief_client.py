@@ -8,15 +8,17 @@ import os
 import secrets
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import tensorflow as tf
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
 from schema.version import VERSION
 from trainer.chief import Message, service_of
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 PATIENCE_S = 600.0
 """So long a worker waits for a chief that does not answer."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema import features
 from trainer import input_pipeline, preprocessing
 from trainer.input_pipeline import ALL, Share
 from trainer.label_space import LabelCounts
 from trainer.options import Options
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 _DIVISIBLE_BY = 8
 

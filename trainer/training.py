@@ -9,12 +9,11 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
 from trainer import calibration, preprocessing, signatures
@@ -31,6 +30,9 @@ from trainer.stages import Stage, stages_of
 from trainer.training_model import backbone_of
 from trainer.warm_start import warm_start
 from trainer.weight_averages import short_of_steps
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 HISTORY_FILE = "history.json"
 

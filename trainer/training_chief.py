@@ -11,9 +11,9 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from schema.errors import UserError
 from trainer import training
@@ -30,6 +30,9 @@ from trainer.training_process import (
     require_jax,
 )
 from trainer.warm_start import warm_start
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 _LOOK_INTERVAL_S = 0.2
 

@@ -124,10 +124,10 @@ def _work(task: Task, report: Callable[[str, float], None]) -> None:
     tf.config.set_visible_devices([], "GPU")
     import jax
     import keras
-    from tfx.components.trainer.fn_args_utils import FnArgs
 
     from trainer import training
     from trainer.callbacks import EpochLogs
+    from trainer.chief import transferred
     from trainer.input_pipeline import Share
     from trainer.network import network
     from trainer.resumable_state import ResumableState, load_arrays
@@ -143,7 +143,7 @@ def _work(task: Task, report: Callable[[str, float], None]) -> None:
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(auto_shard_dataset=False)
         )
-    splits = Splits.read(FnArgs(**task.fn_args), Share(task.rank, task.machines, devices))
+    splits = Splits.read(transferred(task.fn_args), Share(task.rank, task.machines, devices))
     _check_batch_size(task, splits.train.products, devices)
     keras.utils.set_random_seed(task.options["training"]["seed"])
     model = network(task.options, splits.labels)

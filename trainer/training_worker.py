@@ -8,10 +8,9 @@ import time
 from contextlib import suppress
 
 import grpc
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer import training
-from trainer.chief import Message
+from trainer.chief import Message, transferred
 from trainer.chief_client import (
     ASK_AGAIN_S,
     PATIENCE_S,
@@ -44,7 +43,7 @@ def work(
     client = ChiefClient(TrainingChief.KIND, "training.listen", chief, code, name, patience_s)
     joined = client.call("join")
     task = Task(**joined["task"])
-    fn_args = FnArgs(**task.fn_args)
+    fn_args = transferred(task.fn_args)
     check_files(fn_args)
     if training.state_name(fn_args, task.options) != joined["job"]:
         raise other_files(fn_args)

@@ -6,10 +6,9 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer import training
 from trainer.callbacks import CHOOSING_FIGURE, MeanOfLevels
@@ -18,6 +17,9 @@ from trainer.network import network
 from trainer.options import SECTIONS, override, tuned_options
 from trainer.splits import Splits
 from trainer.stages import stages_of
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
 @dataclasses.dataclass(frozen=True)

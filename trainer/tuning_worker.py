@@ -8,12 +8,12 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import grpc
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer import tuning_trial
-from trainer.chief import Message
+from trainer.chief import Message, transferred
 from trainer.chief_client import (
     ASK_AGAIN_S,
     PATIENCE_S,
@@ -23,6 +23,9 @@ from trainer.chief_client import (
 )
 from trainer.splits import Splits
 from trainer.tuning_chief import SearchChief
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 _progress = logging.getLogger("seamline.progress")
 
@@ -43,7 +46,7 @@ def work(
     """
     client = SearchClient(chief, code, name, patience_s)
     joined = client.call("join")
-    fn_args = FnArgs(**joined["fn_args"])
+    fn_args = transferred(joined["fn_args"])
     check_files(fn_args)
     if tuning_trial.search_name(fn_args) != joined["job"]:
         raise other_files(fn_args)

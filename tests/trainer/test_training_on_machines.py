@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.pipeline import source_fingerprint
+from pipeline.source_fingerprint import source_fingerprint
 from schema.errors import UserError
 from tests.trainer.conftest import write_split
 from trainer import training
@@ -33,7 +33,14 @@ pytestmark = [
     ),
 ]
 
-WORKER = "from pipeline.cli import main; main()"
+WORKER = """
+import sys
+from pipeline.cli import main
+try:
+    main()
+finally:
+    assert "tfx" not in sys.modules, "a worker needs nothing of TFX, which takes long to import"
+"""
 
 
 def free_ports() -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.pipeline import source_fingerprint
+from pipeline.source_fingerprint import source_fingerprint
 from trainer.chief import transferable
 
 PORT = 7077
