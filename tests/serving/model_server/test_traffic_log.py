@@ -393,7 +393,8 @@ def test_a_full_disk_stops_the_log_with_one_line_and_nothing_else(tmp_path, monk
         observe(log, RED, request_id="after")
         log.close()
     assert [record["request_id"] for record in written(tmp_path)] == [[b"before"], [b"after"]]
-    first, second = (one.getMessage() for one in caplog.records if one.name == traffic_log._log.name)
+    own = [one for one in caplog.records if one.name == traffic_log._log.name]
+    first, second = (one.getMessage() for one in own)
     assert f"the traffic log in {tmp_path} cannot be written (No space left on device)" in first
     assert second == f"the traffic log in {tmp_path} is written again"
 
