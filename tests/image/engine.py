@@ -16,6 +16,7 @@ It differs from an engine in this:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -60,6 +61,7 @@ while [ "$1" != -- ]; do
     if [ "$1" = tmpfs ]; then
         mount -t tmpfs -o mode=1777 tmpfs "$root$2"
     else
+        if [ -d "$1" ]; then mkdir -p "$root$2"; fi
         mount --bind "$1" "$root$2"
         if [ "$3" = ro ]; then mount -o remount,bind,ro "$root$2"; fi
     fi
@@ -423,13 +425,15 @@ class Container:
         self._process = process
         self._image = image
         self.pid = 0
-        while process.poll() is None:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            # `nsenter` becomes `unshare`, which has one child.
-            if children and os.readlink(f"/proc/{children.split()[0]}/root") == str(root):
-                self.pid = int(children.split()[0])
-                break
+        while process.poll() is None and not self.pid:
             time.sleep(0.02)
+            # It may end meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                # `nsenter` becomes `unshare`, which has one child.
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                for child in children.split():
+                    if os.readlink(f"/proc/{child}/root") == str(root):
+                        self.pid = int(child)
 
     def execute(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Runs a further command beside it, as the same user."""
@@ -490,7 +494,8 @@ def _with_layer(image: Image, layer: Layer) -> Image:
 
 
 def _in_environment(image: Image, command: Sequence[str]) -> list[str]:
-    variables = [f"{name}={value}" for name, value in image.env.items()]
+    home = "/root" if image.user.startswith("0:") else "/"
+    variables = [f"{name}={value}" for name, value in {"HOME": home, **image.env}.items()]
     return ["/usr/bin/env", "-i", f"--chdir={image.folder}", *variables, *command]
 
 

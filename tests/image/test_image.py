@@ -1,21 +1,20 @@
-"""The images, built step by step and started, where no container engine is: see `engine`.
-
-Two figures of gigabytes and some minutes, so only on demand.
-"""
+"""The images, built step by step and started, where no container engine is: see `engine`."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 
 import serving
+from components.ledger.ledger import Ledger, Pushed
 from environment.create import CHECKED_IMPORTS
 from pipeline.config import load_config
 from pipeline.demo_catalog import draw_demo_catalog
@@ -23,6 +22,7 @@ from pipeline.kubeflow.spec import compiled
 from tests.image import engine
 from tests.image.engine import Bind, Engine, Image
 from tests.pipeline.kubeflow.backend import Backend
+from tests.pipeline.kubeflow.conftest import CONFIGS, QUICK
 from tests.serving.app import search_model
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +61,9 @@ def app(images) -> Image:
 
 
 def ended(images: Engine, image: Image, *command: str, user: str = "") -> str:
-    """What a command prints in a container that ends well."""
-    started = images.start(image, command, user=user, output=subprocess.PIPE)
+    """What a command prints in a container that ends well; by default the image's own command."""
+    bare = dataclasses.replace(image, entrypoint=())
+    started = images.start(bare, command, user=user, output=subprocess.PIPE)
     status, output = started.ended()
     assert status == 0, output
     return output
@@ -125,71 +126,70 @@ def test_the_command_line_answers_whoever_asks(images, image, user):
 
 
 class ImageBackend(Backend):
-    """Has a step's container be one of the image."""
+    """Has a step's container be one of the image, of somebody without a name."""
 
-    def __init__(self, images: Engine, image: Image, catalog: Path, folder: Path, user: str):
-        """Takes who runs the steps, and the folder of their pods."""
-        super().__init__(folder, Path("/"), store=None)
-        self._images, self._image, self._catalog, self._user = images, image, catalog, user
+    def __init__(self, images: Engine, image: Image, catalog: Path, **options):
+        """Takes the catalog's folder, which is mounted, and a backend's options."""
+        super().__init__(wheel=Path("/not/seen"), **options)
+        self._images, self._image, self._catalog = images, image, catalog
 
     def execute(self, command, pod, env):
-        """What the launcher does in the container."""
+        """Runs a container's command as the pod's user, who can write what the launcher can."""
+        user, group = map(int, ANYBODY.split(":"))
         for folder, _, files in os.walk(pod):
             for path in (folder, *(os.path.join(folder, file) for file in files)):
-                os.chown(path, *map(int, self._user.split(":")))
-        binds = [Bind(pod, written=True), Bind(self._catalog)]
+                os.chown(path, user, group)
         started = self._images.start(
-            self._image, command, binds, env=env, user=self._user, output=subprocess.PIPE
+            self._image,
+            command,
+            [Bind(pod, written=True), Bind(self._catalog)],
+            env=env,
+            user=ANYBODY,
+            # There the object store is.
+            network="host",
+            output=subprocess.PIPE,
         )
         status, output = started.ended()
         return subprocess.CompletedProcess(command, status, output, "")
 
-    def _keys(self, uri):
-        return iter(())
 
-    def _download(self, uri, pod):
-        """Brings what an earlier pod has left."""
-        for earlier in self.folder.glob("run-*/*/s3"):
-            shutil.copytree(earlier, pod / "s3", dirs_exist_ok=True)
-
-    def _upload(self, pod, uri):
-        """Nothing is to be done: see `_download`."""
-
-
-@pytest.mark.parametrize("user", ["1000:1000", ANYBODY])
-def test_steps_of_a_pipeline_run_as_kubeflow_starts_them(images, image, user, tmp_path):
-    catalog = draw_demo_catalog(tmp_path / "catalog", products=40, seed=3, faults=False).folder
-    config = load_config(
-        ROOT / "pipeline" / "configs" / "demo.yaml",
-        [
-            f"catalog.folder={catalog}",
-            "kubeflow.root=s3://bucket/demo",
-            f"kubeflow.volumes={{data: {tmp_path}}}",
-        ],
+def test_a_catalog_becomes_a_pushed_model_as_kubeflow_starts_the_steps(
+    images, image, bucket_url, tmp_path
+):
+    catalog = draw_demo_catalog(tmp_path / "catalog", products=200, seed=11).folder
+    options = [
+        f"catalog.folder={catalog}",
+        f"kubeflow.root={bucket_url}/demo",
+        f"kubeflow.volumes={{data: {tmp_path}}}",
+    ]
+    spec = compiled(load_config(CONFIGS / "demo.yaml", [*QUICK, *options]), "seamline:0.1.0")
+    backend = ImageBackend(
+        images,
+        image,
+        catalog,
+        folder=tmp_path / "pods",
+        store=boto3.client("s3"),
+        env={name: value for name, value in os.environ.items() if name.startswith("AWS_")},
     )
-    spec = compiled(config, "seamline:0.1.0", look_up=False)
-    [pipeline, platform] = yaml.safe_load_all(spec.to_yaml())
-    tasks = pipeline["root"]["dag"]["tasks"]
-    first = ("CatalogExampleGen", "StatisticsGen")
-    pipeline["root"]["dag"]["tasks"] = {name: tasks[name] for name in first}
-    (tmp_path / "pods").mkdir()
-    backend = ImageBackend(images, image, catalog, tmp_path / "pods", user)
 
-    run = backend.run(yaml.safe_dump_all([pipeline, platform]), spec.root)
+    run = backend.run(spec.to_yaml(), spec.root)
 
-    assert run.done() == {*first}
-    assert [*(tmp_path / "pods").glob("**/StatisticsGen/statistics/Split-train/FeatureStats.pb")]
+    assert run.done() == set(spec.pipeline["root"]["dag"]["tasks"])
+    [pushed] = Ledger(f"{bucket_url}/demo/ledger").entries(Pushed)
+    assert pushed.model == run.outputs["Trainer"]["model"].uri
 
 
 def test_a_pool_of_beams_workers_answers(images, image):
     flink = yaml.safe_load((ROOT / "pipeline" / "deploy" / "flink" / "flink.yaml").read_text())
     (_, pool) = flink["spec"]["taskManager"]["podTemplate"]["spec"]["containers"]
-    started = images.start(image, [*pool["command"], *pool["args"]])
+    started = images.start(image, [*pool["command"], *pool["args"]], output=subprocess.PIPE)
     port = pool["ports"][0]["containerPort"]
     asks = f"import socket; socket.create_connection(('localhost', {port}), 2)"
 
     assert started.becomes_healthy(["python", "-c", asks], 300)
-    assert started.stop(30) == 0
+    started.execute(pool["lifecycle"]["preStop"]["exec"]["command"])
+    status, output = started.ended()
+    assert status == 0, output
 
 
 def test_dataflows_image_is_started_by_beams_boot(images):
