@@ -28,21 +28,26 @@ RUN uv build --wheel --require-hashes --build-constraints requirements.lock \
     && uv pip install --no-deps --prefix /installed dist/*.whl \
     && rm /installed/.lock
 
-# What setup.py needs, whose changes alone make this layer anew; which versions says the lock.
-FROM builder AS environment
-COPY setup.py ./
+# What is needed, each package once, of the lock's version. While this list stays, the layers of
+# packages stay, whatever else there is to a new version.
+FROM builder AS needs
+COPY setup.py serving/deploy/app_requirements.txt ./
 COPY schema/version.py schema/
 RUN touch README.md \
-    && uv pip compile --constraints requirements.lock \
+    && uv pip compile --constraints requirements.lock --no-annotate --no-header \
         --extra imagenet --extra s3 --extra search-qdrant setup.py > needs.txt \
-    && uv pip sync --require-hashes --constraints requirements.lock \
+    && uv pip compile --constraints requirements.lock --no-annotate --no-header \
+        app_requirements.txt > app_needs.txt
+
+FROM builder AS environment
+COPY --from=needs /build/needs.txt ./
+RUN uv pip sync --require-hashes --constraints requirements.lock \
         --build-constraints requirements.lock needs.txt \
     && rm /opt/seamline/.lock
 
 FROM builder AS app-environment
-COPY serving/deploy/app_requirements.txt ./
-RUN uv pip compile --constraints requirements.lock app_requirements.txt > needs.txt \
-    && uv pip sync --require-hashes --only-binary :all: --constraints requirements.lock needs.txt \
+COPY --from=needs /build/app_needs.txt ./
+RUN uv pip sync --require-hashes --constraints requirements.lock --only-binary :all: app_needs.txt \
     && rm /opt/seamline/.lock
 
 FROM golang:1.26-trixie AS boot
