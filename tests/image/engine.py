@@ -268,6 +268,7 @@ class Engine:
 
     def _copied(self, image: Image, copy: Copy) -> Image:
         """The image with a layer of what is copied from a stage or from the context."""
+        of = self.build(copy.stage) if copy.stage else None
         started = time.monotonic()
         layer = self._new_layer()
         into = f"{layer}{os.path.join(image.folder, copy.target)}"
@@ -275,8 +276,8 @@ class Engine:
         os.makedirs(folder, exist_ok=True)
         step = f"COPY {' '.join(copy.sources)} {copy.target}"
         root = self._folder / "root"
-        if copy.stage:
-            seen = f'mount -t overlay -o "{self._lower(self.build(copy.stage))}" overlay {root}'
+        if of:
+            seen = f'mount -t overlay -o "{self._lower(of)}" overlay {root}'
         else:
             seen = f"mount --bind {self._context()} {root}"
         for source in copy.sources:
@@ -409,7 +410,7 @@ cp -R -P --preserve=mode,timestamps,links "$1" "$2"
             overlay += f",upperdir={layer},workdir={work}"
         root = str(self._folder / "root")
         return [
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+            *("unshare", "--mount", "--pid", "--fork"),
             *(["--net"] if network == "own" else []),
             *("sh", "-c", _SET_UP, "sh", root, overlay, network, *bound, "--"),
             *(f"--userspec={image.user}", "--groups=", root),
@@ -480,7 +481,10 @@ class Container:
 
     def kill(self) -> None:
         """Ends it and all that it has started."""
-        self._process.kill()
+        # Of what started it nothing is left then; the other way round it would live on, as another
+        # user's.
+        if self.lives:
+            os.kill(self.pid or self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def ended(self) -> tuple[int, str]:
@@ -496,7 +500,9 @@ def _with_layer(image: Image, layer: Layer) -> Image:
 def _in_environment(image: Image, command: Sequence[str]) -> list[str]:
     home = "/root" if image.user.startswith("0:") else "/"
     variables = [f"{name}={value}" for name, value in {"HOME": home, **image.env}.items()]
-    return ["/usr/bin/env", "-i", f"--chdir={image.folder}", *variables, *command]
+    # What this process ignores is nothing to a container's.
+    options = ["-i", "--default-signal", f"--chdir={image.folder}"]
+    return ["/usr/bin/env", *options, *variables, *command]
 
 
 def _index_settings() -> dict[str, str]:
