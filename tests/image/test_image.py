@@ -133,24 +133,28 @@ class ImageBackend(Backend):
         super().__init__(wheel=Path("/not/seen"), **options)
         self._images, self._image, self._catalog = images, image, catalog
 
-    def execute(self, command, pod, env):
+    def _environment(self, container, pod):
+        return {**self.env, **{of["name"]: of["value"] for of in container.get("env", ())}}
+
+    def _ended(self, command, arguments, folder, environment):
         """Runs a container's command as the pod's user, who can write what the launcher can."""
+        pod = folder.parent
         user, group = map(int, ANYBODY.split(":"))
         for folder, _, files in os.walk(pod):
             for path in (folder, *(os.path.join(folder, file) for file in files)):
                 os.chown(path, user, group)
         started = self._images.start(
             self._image,
-            command,
+            [*command, *arguments],
             [Bind(pod, written=True), Bind(self._catalog)],
-            env=env,
+            env=environment,
             user=ANYBODY,
             # There the object store is.
             network="host",
             output=subprocess.PIPE,
         )
         status, output = started.ended()
-        return subprocess.CompletedProcess(command, status, output, "")
+        return subprocess.CompletedProcess(command, status, output)
 
 
 def test_a_catalog_becomes_a_pushed_model_as_kubeflow_starts_the_steps(
