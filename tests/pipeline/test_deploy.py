@@ -18,6 +18,7 @@ from apache_beam.runners.worker import worker_pool_main
 import pipeline
 from pipeline.config import load_config
 from pipeline.config.beam import Beam
+from tests.image import dockerfile
 
 FLINK = Path(pipeline.__file__).parent / "deploy" / "flink"
 ROOT = FLINK.parents[2]
@@ -137,9 +138,9 @@ def test_a_task_manager_has_as_many_slots_as_processes(flink, documented):
 
 def test_a_pool_is_of_this_version_and_writes_as_the_steps_do(pool, pod):
     assert pool["image"] == f"seamline:{importlib.metadata.version('seamline')}"
-    dockerfile = (ROOT / "serving" / "deploy" / "Dockerfile").read_text()
-    user = {str(pool["securityContext"][name]) for name in ("runAsUser", "runAsGroup")}
-    assert user == set(re.findall(r"^USER (\d+):\1$", dockerfile, re.MULTILINE))
+    stages = dockerfile.chain(dockerfile.read((ROOT / "Dockerfile").read_text()))
+    user = ":".join(str(pool["securityContext"][name]) for name in ("runAsUser", "runAsGroup"))
+    assert [user] == [of for stage in stages for of in stage.all("USER")]
     mounted = {mount["name"] for mount in pool["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
 

@@ -32,6 +32,7 @@ from serving.app.server import _GRACE_S as APP_GRACE_S
 from serving.client import MAX_PICTURES_PER_REQUEST
 from serving.model_server import ModelServer, config_files, flags, server_config_pb2
 from serving.model_server.options import ServerOptions, single_model
+from tests.image import dockerfile
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
 ROOT = DEPLOY.parents[1]
@@ -534,27 +535,25 @@ def test_keys_are_read_by_the_process_alone(name: str):
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
 
-def test_the_image_of_our_server_runs_what_the_manifests_start():
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    entrypoint, user = _entrypoint_and_user(lines[_stages(lines)[-1] :])
-
-    assert _compose("docker-compose.seamline.yaml")["model-server"]["entrypoint"] == entrypoint
+def test_our_server_is_started_alike_in_the_image_of_all():
+    service = _compose("docker-compose.seamline.yaml")["model-server"]
     patch = _yaml("kubernetes/seamline/deployment.yaml")["spec"]["template"]["spec"]
-    assert patch["containers"][0]["command"] == entrypoint
-    assert user == _compose()["model-server"]["user"]
-    build = _compose("docker-compose.seamline.yaml")["model-server"]["build"]
-    assert (DEPLOY / build["context"]).resolve() == ROOT
-    assert (ROOT / build["dockerfile"]) == DEPLOY / "Dockerfile"
+    kustomization = _yaml("kubernetes/seamline/kustomization.yaml")
+
+    # The image has no entry point: whoever starts it says what.
+    assert _said("", "ENTRYPOINT") == []
+    assert service["entrypoint"] == ["python", "-m", serving.model_server.__name__]
+    assert patch["containers"][0]["command"] == service["entrypoint"]
+    assert [kustomization["images"][0]["newName"]] == [service["image"]] == ["seamline"]
+    assert _said("", "USER") == [service["user"]]
+    assert service["build"].keys() == {"context"}
+    assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
 
 
-def _stages(lines: list[str]) -> list[int]:
-    """Where the stages of a Dockerfile begin."""
-    return [number for number, line in enumerate(lines) if line.startswith("FROM ")]
-
-
-def _entrypoint_and_user(stage: list[str]) -> tuple[list[str], str]:
-    said = dict(line.split(" ", 1) for line in stage if line.startswith(("ENTRYPOINT ", "USER ")))
-    return json.loads(said["ENTRYPOINT"]), said["USER"]
+def _said(target: str, instruction: str) -> list:
+    """What the Dockerfile says by an instruction of a target; of all by default."""
+    stages = dockerfile.read((ROOT / "Dockerfile").read_text())
+    return [of for stage in dockerfile.chain(stages, target) for of in stage.all(instruction)]
 
 
 # The search's app.
@@ -659,11 +658,13 @@ def test_an_app_that_goes_first_answers_what_it_was_asked(name: str):
 
 @pytest.mark.parametrize("name", APP_OVERLAYS)
 def test_an_app_without_a_model_is_not_ready_and_not_restarted(name: str, tmp_path: Path):
-    """In Kubernetes and compose, whose health check is what the image runs in its place."""
+    """By Kubernetes' probes, and by the image's own health check, which compose goes by."""
     container = _container(name)
     probes = {what: container[f"{what}Probe"]["httpGet"] for what in ("startup", "liveness")}
-    (kind, python, *check) = _compose()["app"]["healthcheck"]["test"]
-    assert (kind, python) == ("CMD", "python")
+    [health] = _said("app", "HEALTHCHECK")
+    (python, *check) = health.command
+    assert python == "python"
+    assert "healthcheck" not in _compose()["app"]
     process = subprocess.Popen(
         [sys.executable, "-m", "serving.app", str(tmp_path), "--server=localhost:1", "--port=0"],
         stderr=subprocess.PIPE,
@@ -691,18 +692,17 @@ def test_an_app_without_a_model_is_not_ready_and_not_restarted(name: str, tmp_pa
 
 
 def test_the_image_of_the_app_runs_what_the_manifests_start():
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     service = _compose()["app"]
-    (begin,) = (n for n in _stages(lines) if lines[n].endswith(f" AS {service['build']['target']}"))
-    entrypoint, user = _entrypoint_and_user(lines[begin : _stages(lines)[-1]])
+    target = service["build"]["target"]
+    [entrypoint] = _said(target, "ENTRYPOINT")
 
     assert entrypoint == ["python", "-m", "serving.app"]
     assert "entrypoint" not in service
     for name in APP_OVERLAYS:
         assert _container(name)["command"] == entrypoint
-    assert user == service["user"]
+    assert _said(target, "USER") == [service["user"]]
+    assert service["build"].keys() == {"context", "target"}
     assert (DEPLOY / service["build"]["context"]).resolve() == ROOT
-    assert (ROOT / service["build"]["dockerfile"]) == DEPLOY / "Dockerfile"
 
 
 def test_the_image_of_the_app_has_the_packages_that_it_imports_and_no_others():
@@ -743,8 +743,8 @@ def _imported_by_the_app() -> set[str]:
 def test_every_file_is_documented_or_named_by_another():
     texts = [path.read_text() for path in DEPLOY.rglob("*") if path.is_file()]
     texts.append((ROOT / "docs" / "serving.md").read_text())
-    # Found by those who look into a folder, or beside the Dockerfile.
-    found = {"kustomization.yaml", "Dockerfile.dockerignore", "seamline.yaml"}
+    # Found by those who look into a folder.
+    found = {"kustomization.yaml", "seamline.yaml"}
 
     for path in DEPLOY.rglob("*"):
         if path.is_file() and path.name not in found:

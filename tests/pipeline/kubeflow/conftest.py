@@ -11,6 +11,16 @@ from pipeline.demo_catalog import draw_demo_catalog
 
 CONFIGS = Path(__file__).parents[3] / "pipeline" / "configs"
 
+QUICK = [
+    "evaluation.gates=[]",
+    "evaluation.guards=false",
+    "training.epochs=1",
+    "model.dense_units=32",
+    "model.filters=8",
+    "serving.canary_questions=2",
+]
+"""What makes a run of the demo short, and has it push whatever it learned."""
+
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory) -> Path:

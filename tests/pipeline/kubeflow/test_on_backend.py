@@ -21,21 +21,12 @@ from pipeline.demo_catalog import draw_demo_catalog
 from pipeline.kubeflow.spec import NEVER_CACHED, Spec, compiled
 from pipeline.steps import LOOK_UPS
 from tests.pipeline.kubeflow.backend import Backend, Run
-from tests.pipeline.kubeflow.conftest import CONFIGS
+from tests.pipeline.kubeflow.conftest import CONFIGS, QUICK
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 boto3 = pytest.importorskip("boto3", reason="the object store's client is not installed")
 moto = pytest.importorskip("moto.server", reason="the object store is not installed")
-
-QUICK = [
-    "evaluation.gates=[]",
-    "evaluation.guards=false",
-    "training.epochs=1",
-    "model.dense_units=32",
-    "model.filters=8",
-    "serving.canary_questions=2",
-]
 
 
 @dataclass
