@@ -1,0 +1,114 @@
+"""The proxy of `tests.cloud_storage`, a process of its own: TensorFlow's C++ holds Python's lock
+while it waits for an answer.
+
+    python tests/cloud_proxy.py FOLDER PORT STORE_PORT
+
+In the folder are `host.pem` and `host.key`. `asked` there gets method and path of every request; a
+file `refusal` has the status that every request is answered with while it is there.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import socket
+import ssl
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+
+_OF_THE_CONNECTION = ("transfer-encoding", "content-length", "connection", "expect")
+
+
+class Hand(http.server.BaseHTTPRequestHandler):
+    """Hands the requests of a connection on to the store."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, connection: socket.socket, folder: Path, store: int) -> None:
+        self._folder, self._store = folder, store
+        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
+
+    def _hand_on(self) -> None:
+        body = self._body()
+        with open(self._folder / "asked", "a", encoding="utf-8") as asked:
+            asked.write(f"{self.command} {self.path}\n")
+        with suppress(FileNotFoundError):
+            status = int((self._folder / "refusal").read_text())
+            self.send_response_only(status)
+            self.send_header("Content-Type", "application/json")
+            told = {"error": {"code": status, "message": "refused"}}
+            self._answer(json.dumps(told).encode())
+            return
+        store = http.client.HTTPConnection("localhost", self._store)
+        store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        # TensorFlow says `Transfer-Encoding: identity`, which Go does not take.
+        for name, value in self.headers.items():
+            if name.lower() not in _OF_THE_CONNECTION:
+                store.putheader(name, value)
+        store.putheader("Content-Length", str(len(body)))
+        store.endheaders(body)
+        answer = store.getresponse()
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in answer.getheaders():
+            if name.lower() not in _OF_THE_CONNECTION:
+                # It does not know that it was asked by TLS.
+                self.send_header(name, value.replace("http://", "https://"))
+        self._answer(answer.read())
+        store.close()
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _hand_on
+
+    def _answer(self, content: bytes) -> None:
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        content = b""
+        while size := int(self.rfile.readline(), 16):
+            content += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return content
+
+    def log_message(self, *_: object) -> None:
+        """What was asked is in the file."""
+
+
+def _serve(connection: socket.socket, tls: ssl.SSLContext, folder: Path, store: int) -> None:
+    with connection, suppress(OSError):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = connection.recv(1)
+            if not byte:
+                return
+            head += byte
+        if head.split(b" ")[1].decode().partition(":")[0] not in HOSTS:
+            connection.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with tls.wrap_socket(connection, server_side=True) as secured:
+            Hand(secured, folder, store)
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    folder, port, store = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "host.pem", folder / "host.key")
+    with socket.create_server(("localhost", port)) as server:
+        while True:
+            connection, _ = server.accept()
+            arguments = (connection, tls, folder, store)
+            threading.Thread(target=_serve, args=arguments, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
