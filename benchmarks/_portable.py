@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -136,9 +136,16 @@ class Pool(Started):
         folder: Its own, where it works and finds its home.
         installed: The folder of the unpacked wheel.
         hidden: Folders that are empty for it, where that can be done here.
+        variables: What its environment has besides.
     """
 
-    def __init__(self, folder: Path, installed: Path, hidden: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        installed: Path,
+        hidden: Sequence[Path] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         port = free_port()
@@ -151,6 +158,7 @@ class Pool(Started):
             "LANG": "C.UTF-8",
             "HOME": str(folder),
             "TMPDIR": str(folder),
+            **(variables or {}),
         }
         self.folder = folder
         self._stranger = stranger(hidden)

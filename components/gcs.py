@@ -26,6 +26,7 @@ from google.api_core import exceptions
 from google.auth import exceptions as auth_exceptions
 from google.cloud import storage
 from google.cloud.storage.exceptions import InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from schema.errors import UserError
 
@@ -82,7 +83,7 @@ class GCS(GCSFileSystem):
         """Deletes objects; they need not be there."""
         for path in paths:
             with _told(path), suppress(exceptions.NotFound):
-                _blob(path).delete()
+                _blob(path).delete(retry=DEFAULT_RETRY)
 
     def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
         bucket, prefix = _parts(dir_or_prefix)
@@ -227,7 +228,11 @@ def _client_of(process: int, settings: tuple[str | None, ...]) -> storage.Client
     del process, settings
     try:
         credentials, project = google.auth.default(scopes=_SCOPES)
-    except auth_exceptions.DefaultCredentialsError:
+    except auth_exceptions.DefaultCredentialsError as error:
+        if named := os.environ.get(_SETTINGS[0]):
+            raise UserError(
+                f"{named}, which {_SETTINGS[0]} names, holds no credentials: {_sentence(error)}"
+            ) from error
         return storage.Client.create_anonymous_client()
     # What is asked for needs no project, which the client insists on.
     return storage.Client(project=project or "none", credentials=credentials)

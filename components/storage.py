@@ -165,12 +165,32 @@ def copy(source: str, target: str) -> None:
         shutil.copyfileobj(content, file, _BLOCK_BYTES)
 
 
+def move(source: str, target: str) -> None:
+    """Gives a file another path, or another URL in the same store; its folder is made.
+
+    Raises:
+        OSError: One of them cannot be read or written.
+    """
+    if is_url(target):
+        copy(source, target)
+        remove_files([source])
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.move(source, target)
+
+
+def remove_files(urls: list[str]) -> None:
+    """Deletes files by their URLs, all of one store; they need not be there."""
+    if urls:
+        _file_system(urls[0]).delete(urls)
+
+
 def remove_folder(path: str) -> None:
     """Deletes a folder and what is in it; it need not be there."""
     if not is_url(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif found := listed(path):
-        _file_system(path).delete([file.path for file in found])
+    else:
+        remove_files([file.path for file in listed(path)])
 
 
 def check_readable(url: str) -> None:

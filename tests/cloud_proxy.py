@@ -3,8 +3,10 @@ while it waits for an answer.
 
     python tests/cloud_proxy.py FOLDER PORT STORE_PORT
 
-In the folder are `host.pem` and `host.key`. `asked` there gets method and path of every request; a
-file `refusal` has the status that every request is answered with while it is there.
+It stands for Google's hosts, hands requests on, and does itself what the store does not: tokens,
+and requests that come in batches. In the folder are `host.pem` and `host.key`. `asked` there gets
+method and path of every request; a file `refusal` has the status that every request is answered
+with while it is there.
 """
 
 from __future__ import annotations
@@ -17,9 +19,14 @@ import ssl
 import sys
 import threading
 from contextlib import suppress
+from email import message_from_bytes, message_from_string
+from email.message import Message
 from pathlib import Path
 
-HOSTS = ("www.googleapis.com", "storage.googleapis.com")
+HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com")
+
+_TOKENS = ("/token", "/oauth2/v3/token")
+"""Where credentials become tokens, for Python's libraries and for TensorFlow."""
 
 _OF_THE_CONNECTION = ("transfer-encoding", "content-length", "connection", "expect")
 
@@ -44,22 +51,60 @@ class Hand(http.server.BaseHTTPRequestHandler):
             told = {"error": {"code": status, "message": "refused"}}
             self._answer(json.dumps(told).encode())
             return
+        if self.path in _TOKENS:
+            token = {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
+            self.send_response_only(200)
+            self.send_header("Content-Type", "application/json")
+            self._answer(json.dumps(token).encode())
+            return
+        if self.path.startswith("/batch/"):
+            self._batch(body)
+            return
+        status, reason, headers, content = self._asked(self.command, self.path, self.headers, body)
+        self.send_response_only(status, reason)
+        for name, value in headers:
+            if name.lower() not in _OF_THE_CONNECTION:
+                # It does not know that it was asked by TLS.
+                self.send_header(name, value.replace("http://", "https://"))
+        self._answer(content)
+
+    def _asked(
+        self, method: str, path: str, headers: Message, body: bytes
+    ) -> tuple[int, str, list[tuple[str, str]], bytes]:
         store = http.client.HTTPConnection("localhost", self._store)
-        store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        store.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         # TensorFlow says `Transfer-Encoding: identity`, which Go does not take.
-        for name, value in self.headers.items():
+        for name, value in headers.items():
             if name.lower() not in _OF_THE_CONNECTION:
                 store.putheader(name, value)
         store.putheader("Content-Length", str(len(body)))
         store.endheaders(body)
         answer = store.getresponse()
-        self.send_response_only(answer.status, answer.reason)
-        for name, value in answer.getheaders():
-            if name.lower() not in _OF_THE_CONNECTION:
-                # It does not know that it was asked by TLS.
-                self.send_header(name, value.replace("http://", "https://"))
-        self._answer(answer.read())
+        told = answer.status, answer.reason, answer.getheaders(), answer.read()
         store.close()
+        return told
+
+    def _batch(self, body: bytes) -> None:
+        """Asks one after the other what comes as one, of which the store finds none."""
+        kind = self.headers["Content-Type"].encode()
+        whole = message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + body)
+        parts = []
+        for part in whole.get_payload():
+            line, _, rest = part.get_payload().partition("\n")
+            method, url, _ = line.split()
+            asked = message_from_string(rest)
+            asked["Host"] = HOSTS[1]
+            status, reason, _, content = self._asked(
+                method, url[url.index("/storage/") :], asked, asked.get_payload().strip().encode()
+            )
+            parts.append(
+                f"--part\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 {status} {reason}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+                f"{content.decode()}\r\n"
+            )
+        self.send_response_only(200)
+        self.send_header("Content-Type", "multipart/mixed; boundary=part")
+        self._answer("".join([*parts, "--part--\r\n"]).encode())
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _hand_on
 

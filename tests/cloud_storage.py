@@ -1,8 +1,8 @@
 """Cloud Storage on this machine, for every reader there is: TensorFlow's C++, Beam's and our own.
 
-TensorFlow asks two hosts of Google's by TLS and cannot be told others. So this is a proxy, as a
-company has one before the internet, which all of them honor: it stands for these two hosts, with
-certificates of an authority of its own, and hands what they are asked to fake-gcs-server, a store
+TensorFlow asks hosts of Google's by TLS and cannot be told others. So this is a proxy, as a company
+has one before the internet, which all of them honor: it stands for these hosts, with certificates
+of an authority of its own, and hands what they are asked to fake-gcs-server, a store
 in Go. To all other hosts it leads nowhere.
 """
 
@@ -47,6 +47,9 @@ class CloudStorage:
         command += ["-backend=memory", f"-external-url=https://{host}", f"-public-host={host}"]
         self._store = Started(command, self._port, folder / "store.log")
         authority = _write_certificates(folder)
+        credentials = {"type": "authorized_user", "refresh_token": "refresh"}
+        credentials |= {"client_id": "client", "client_secret": "secret"}
+        (folder / "credentials.json").write_text(json.dumps(credentials))
         port = free_port()
         command = [sys.executable, cloud_proxy.__file__, *map(str, (folder, port, self._port))]
         self._proxy = Started(command, port, folder / "proxy.log")
@@ -56,7 +59,7 @@ class CloudStorage:
             "CURL_CA_BUNDLE": str(authority),
             "REQUESTS_CA_BUNDLE": str(authority),
             "NO_GCE_CHECK": "true",
-            "CLOUDSDK_CONFIG": str(folder / "no-gcloud"),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(folder / "credentials.json"),
         }
 
     def create_bucket(self, name: str) -> str:

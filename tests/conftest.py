@@ -94,7 +94,6 @@ def gs_url(cloud_storage, monkeypatch):
     """URL of an empty bucket in it, which all that runs in this test reaches."""
     for name, value in cloud_storage.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
     return cloud_storage.create_bucket(f"seamline-{secrets.token_hex(4)}")
 
 

@@ -48,7 +48,9 @@ def test_what_tensorflow_writes_is_read_and_the_other_way_round(gs_url: str, clo
     with tf.io.gfile.GFile(f"{gs_url}/ours/a b.txt", "rb") as file:
         assert file.read() == b"ours"
     place = gs_url.removeprefix("gs:/")
-    assert f"GET {place}/ours%2Fa%20b.txt" in cloud_storage.asked()[before:]
+    asked = cloud_storage.asked()[before:]
+    assert f"GET {place}/ours%2Fa%20b.txt" in asked
+    assert "POST /oauth2/v3/token" in asked, "with the same credentials"
     tf.io.gfile.makedirs(f"{gs_url}/theirs/below")
     with tf.io.TFRecordWriter(f"{gs_url}/theirs/below/x.gz", "GZIP") as records:
         for number in range(1000):
@@ -121,6 +123,29 @@ def test_what_the_store_refuses_is_told_in_a_sentence(
     if status != 503:
         with pytest.raises(PermissionError):
             storage.opened(f"{gs_url}/shop/labels.csv")
+
+
+def test_what_everybody_may_see_needs_no_credentials(
+    gs_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    storage.write_whole(f"{gs_url}/open", b"open")
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    storage.check_readable(gs_url)
+    with storage.opened(f"{gs_url}/open") as file:
+        assert file.read() == b"open"
+
+
+def test_credentials_that_are_none_are_told(
+    gs_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    file = tmp_path / "key.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    for content in (None, "{}"):
+        if content:
+            file.write_text(content)
+        with pytest.raises(UserError, match=f"^{file}, which GOOGLE_APPLI.* holds no credentials"):
+            storage.check_writable(f"{gs_url}/shop")
 
 
 def test_a_store_that_is_away_is_told_soon(gs_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
