@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -29,53 +29,23 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
+from benchmarks._go import NotHere as NotHere
+from benchmarks._go import installed
 from pipeline.config.beam import Beam
 
-PRISM = Path(sys.prefix, ".tools", "bin", f"prism-{apache_beam.__version__}")
-_MODULE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}"
-_GO = ("/usr/local/go/bin", "/usr/lib/go/bin")
+_MODULE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 
-_SECONDS_TO_BUILD = 900
 _SECONDS_TO_START = 60
 _MOST_CALLS = 16
 
 
-class NotHere(Exception):
-    """What cannot be had on this machine, and why."""
-
-
 def prism() -> Path:
-    """The binary of Beam's own version, which Go makes once; some minutes on two cores.
+    """The binary of Beam's own version.
 
     Raises:
         NotHere: there is no Go, or it cannot fetch or build the module.
     """
-    if PRISM.is_file():
-        return PRISM
-    path = os.pathsep.join([os.environ.get("PATH", ""), *_GO])
-    go = shutil.which("go", path=path)
-    if not go:
-        raise NotHere("Go, which makes Beam's runner Prism, is not installed")
-    PRISM.parent.mkdir(parents=True, exist_ok=True)
-    making = PRISM.with_name(f"{PRISM.name}.{os.getpid()}")
-    # Without a package's read-only files, which `rm -r` refuses.
-    environment = os.environ | {"GOBIN": str(making), "GOFLAGS": "-modcacherw", "PATH": path}
-    try:
-        done = subprocess.run(
-            [go, "install", _MODULE],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS_TO_BUILD,
-        )
-        if done.returncode:
-            raise NotHere(f"Go cannot make Prism: {done.stderr.strip().splitlines()[-1]}")
-        (making / "prism").replace(PRISM)
-    except subprocess.TimeoutExpired as error:
-        raise NotHere(f"Go did not make Prism within {_SECONDS_TO_BUILD} s") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return PRISM
+    return installed(_MODULE, apache_beam.__version__)
 
 
 def free_port() -> int:
@@ -166,9 +136,16 @@ class Pool(Started):
         folder: Its own, where it works and finds its home.
         installed: The folder of the unpacked wheel.
         hidden: Folders that are empty for it, where that can be done here.
+        variables: What its environment has besides.
     """
 
-    def __init__(self, folder: Path, installed: Path, hidden: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        installed: Path,
+        hidden: Sequence[Path] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         port = free_port()
@@ -181,6 +158,7 @@ class Pool(Started):
             "LANG": "C.UTF-8",
             "HOME": str(folder),
             "TMPDIR": str(folder),
+            **(variables or {}),
         }
         self.folder = folder
         self._stranger = stranger(hidden)

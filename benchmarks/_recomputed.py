@@ -16,9 +16,9 @@ def computed(
     config: Config,
     workspace: Workspace,
     results: Mapping[str, StepResult],
-    folder: Path,
+    folder: Path | str,
     **properties: Any,
-) -> dict[str, Path]:
+) -> dict[str, str]:
     """Runs a data step's executor, with `beam` as the config has it.
 
     Args:
@@ -26,7 +26,7 @@ def computed(
         config: That of the run, but for `beam`.
         workspace: Where the run was; nothing of its artifacts is changed.
         results: Of the run, of all steps before.
-        folder: Gets what the step makes.
+        folder: Path or URL of the folder that gets what the step makes.
         properties: What the step is told otherwise than in the run.
 
     Returns:
@@ -40,13 +40,13 @@ def computed(
     outputs = {}
     for key, channel in component.outputs.items():
         made = channel.type()
-        made.uri = str(folder / key)
+        made.uri = f"{folder}/{key}"
         outputs[key] = [made]
     executor = component.executor_spec.executor_class
     context = executor.Context(
         beam_pipeline_args=component.executor_spec.beam_pipeline_args,
-        tmp_dir=str(folder / "temp"),
+        tmp_dir=f"{folder}/temp",
         unique_id="1",
     )
     executor(context).Do(inputs, outputs, component.exec_properties | properties)
-    return {key: Path(made.uri) for key, [made] in outputs.items()}
+    return {key: made.uri for key, [made] in outputs.items()}

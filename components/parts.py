@@ -20,7 +20,7 @@ from tfx import types
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.predictions import table
+from components import storage
 from components.progress import ProgressFile, ProgressWatch
 from components.storage import UNFINISHED
 from schema.records import records
@@ -54,7 +54,7 @@ def files_of(examples: list[types.Artifact], splits: Sequence[str]) -> list[tupl
 
 def examples_of(file: str) -> Iterator[Example]:
     """The Examples of a gzip-compressed TFRecord file."""
-    with gzip.open(file) as stream:
+    with storage.opened(file) as packed, gzip.open(packed) as stream:
         for record in records(io.BufferedReader(stream)):
             yield Example.FromString(record)
 
@@ -67,14 +67,14 @@ def parts_of(
     Args:
         examples: The artifact.
         splits: Their names.
-        folder: Where what is made of them is kept.
+        folder: Path or URL of where what is made of them is kept.
         suffix: How its files' names end.
     """
     return [
         Part(
             split,
             file,
-            str(table.split_folder(folder, split) / (Path(file).name.removesuffix(".gz") + suffix)),
+            f"{folder}/Split-{split}/{os.path.basename(file).removesuffix('.gz')}{suffix}",
         )
         for split, file in files_of([examples], splits)
     ]
@@ -101,8 +101,8 @@ def work_off(
                 | beam.Reshuffle()
                 | beam.ParDo(_Work(work, progress))
             )
-    for folder in {Path(part.output).parent for part in parts}:
-        # Of workers that were killed.
+    # Of workers that were killed; behind a URL they leave none.
+    for folder in {Path(part.output).parent for part in parts if not storage.is_url(part.output)}:
         for left in folder.glob(f"*{UNFINISHED}"):
             left.unlink(missing_ok=True)
 
@@ -115,7 +115,7 @@ class _Work(beam.DoFn):
         self._progress = ProgressFile(progress)
 
     def process(self, part: Part) -> Iterator[None]:
-        if not os.path.exists(part.output):
+        if not storage.is_file(part.output):
             self._work(part, self._progress.mark)
             self._progress.flush()
         yield from ()

@@ -28,6 +28,7 @@ UNFINISHED = ".unfinished"
 """How the names of files end that are not whole yet."""
 
 _S3 = ("s3", "minio")
+_GS = "gs"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -110,13 +111,13 @@ def is_file(path: str) -> bool:
 
 def is_folder(path: str) -> bool:
     """Whether a folder is there: behind a URL, whether any file lies below it."""
-    return bool(listed(path)) if is_url(path) else os.path.isdir(path)
+    return bool(files(path)) if is_url(path) else os.path.isdir(path)
 
 
 def stamp(path: str) -> str:
     """Size in bytes and time of modification, which change when the file does."""
     if is_url(path):
-        return listed_stamp(_matching(path, path)[0])
+        return listed_stamp(_file_system(path).metadata(path))
     return local_stamp(os.stat(path))
 
 
@@ -148,8 +149,8 @@ def files(folder: str) -> list[str]:
     """The paths, relative to it, of the files at any depth below a folder, sorted."""
     if is_url(folder):
         paths = (file.path.removeprefix(folder.rstrip("/") + "/") for file in listed(folder))
-        # Object stores show a folder as a file of that name.
-        return sorted(path for path in paths if not path.endswith("/"))
+        # An empty object may stand for a folder: one below, or this one.
+        return sorted(path for path in paths if path and not path.endswith("/"))
     root = Path(folder)
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
@@ -164,12 +165,32 @@ def copy(source: str, target: str) -> None:
         shutil.copyfileobj(content, file, _BLOCK_BYTES)
 
 
+def move(source: str, target: str) -> None:
+    """Gives a file another path, or another URL in the same store; its folder is made.
+
+    Raises:
+        OSError: One of them cannot be read or written.
+    """
+    if is_url(target):
+        copy(source, target)
+        remove_files([source])
+        return
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.move(source, target)
+
+
+def remove_files(urls: list[str]) -> None:
+    """Deletes files by their URLs, all of one store; they need not be there."""
+    if urls:
+        _file_system(urls[0]).delete(urls)
+
+
 def remove_folder(path: str) -> None:
     """Deletes a folder and what is in it; it need not be there."""
     if not is_url(path):
         shutil.rmtree(path, ignore_errors=True)
-    elif found := listed(path):
-        _file_system(path).delete([file.path for file in found])
+    else:
+        remove_files([file.path for file in listed(path)])
 
 
 def check_readable(url: str) -> None:
@@ -178,8 +199,8 @@ def check_readable(url: str) -> None:
     Raises:
         UserError: It cannot: no such bucket, no rights, no store at that address.
     """
-    if _is_s3(url):
-        _s3().check_readable(url)
+    if (store := _store(url)) is not None:
+        store.check_readable(url)
 
 
 def check_writable(url: str) -> None:
@@ -188,8 +209,8 @@ def check_writable(url: str) -> None:
     Raises:
         UserError: It cannot.
     """
-    if _is_s3(url):
-        _s3().check_writable(url)
+    if (store := _store(url)) is not None:
+        store.check_writable(url)
 
 
 def _matching(url: str, pattern: str) -> list[FileMetadata]:
@@ -207,8 +228,11 @@ def _matching(url: str, pattern: str) -> list[FileMetadata]:
 
 
 def _file_system(url: str) -> FileSystem:
-    if _is_s3(url):
+    scheme = _scheme(url)
+    if scheme in _S3:
         return _s3().S3()
+    if scheme == _GS:
+        return _gcs().GCS()
     from apache_beam.io.filesystems import FileSystems
 
     try:
@@ -216,12 +240,26 @@ def _file_system(url: str) -> FileSystem:
     except ValueError as error:
         raise UserError(
             f"Nothing that is installed can read {url}. Install Apache Beam with what its scheme "
-            "needs, for example apache-beam[gcp] for gs://."
+            "needs, for example apache-beam[azure] for azfs://."
         ) from error
 
 
-def _is_s3(url: str) -> bool:
-    return url.partition("://")[0].lower() in _S3
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _store(url: str) -> ModuleType | None:
+    """What can tell beforehand whether a URL may be read and written."""
+    scheme = _scheme(url)
+    if scheme in _S3:
+        return _s3()
+    return _gcs() if scheme == _GS else None
+
+
+def _gcs() -> ModuleType:
+    from components import gcs
+
+    return gcs
 
 
 def _s3() -> ModuleType:

@@ -80,6 +80,9 @@ _OPTIONS = {
 }
 """The options of the config that each runner's arguments are made of, under the same names."""
 
+_ON_DISK_ALONE = ("components.similarity_index.", "components.label_review.")
+"""The data steps that read and write folders alone."""
+
 _SECONDS_TO_ANSWER = 5
 _LOST_WORKER = re.compile(
     r"SDK worker disconnected|SDK harness|worker.{0,40}(?:lost|disconnected)|get control connection"
@@ -109,6 +112,23 @@ def arguments(beam: Beam) -> list[str]:
 def is_elsewhere(given: Sequence[str]) -> bool:
     """Whether workers of these arguments are other machines, which see nothing of this one's."""
     return any(f"--runner={runner}" in given for runner in _RUNNERS.values())
+
+
+def in_a_bucket(given: Sequence[str], executor: str) -> tuple[bool, list[str]]:
+    """How a step is computed whose artifacts lie in a bucket.
+
+    Args:
+        given: Beam's arguments for the step.
+        executor: Path of its executor's class.
+
+    Returns:
+        Whether it reads and writes the bucket itself, because its workers are elsewhere, and not
+        copies of this machine; and Beam's arguments.
+    """
+    elsewhere = is_elsewhere(given)
+    if elsewhere and executor.startswith(_ON_DISK_ALONE):
+        return False, [*LOCAL]
+    return elsewhere, [*given]
 
 
 def reading_arguments(beam: Beam) -> list[str]:

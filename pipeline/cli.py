@@ -75,8 +75,28 @@ index_app = typer.Typer(
 )
 app.add_typer(index_app, name="index")
 
+
+def _local(folder: Path | None) -> Path | None:
+    """Refuses a bucket's URL, in one sentence."""
+    if folder is not None and ":/" in str(folder):
+        from pipeline.workspace import url_of
+
+        if url := url_of(folder):
+            _fail(
+                f"{url} is in an object store, and this command reads a folder of this machine: "
+                f"fetch it, as `gcloud storage cp --recursive {url} .` does, and name that."
+            )
+    return folder
+
+
 WorkspaceArgument = Annotated[
     Path, typer.Argument(help="The folder that `seamline run` worked in.", metavar="WORKSPACE")
+]
+LocalWorkspaceArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="The folder that `seamline run` worked in.", metavar="WORKSPACE", callback=_local
+    ),
 ]
 ConfigArgument = Annotated[Path, typer.Argument(help="The catalog's YAML file.", metavar="CONFIG")]
 Overrides = Annotated[
@@ -234,7 +254,10 @@ def run(
     config: ConfigArgument,
     workspace: Annotated[
         Path | None,
-        typer.Option(help="Folder for everything of these runs; `workspace/<name>` by default."),
+        typer.Option(
+            help="Folder for everything of these runs, here or in a bucket (`gs://...`); "
+            "`workspace/<name>` by default.",
+        ),
     ] = None,
     overrides: Overrides = None,
     verbose: Verbose = False,
@@ -253,7 +276,7 @@ def run(
         from pipeline.workspace import Workspace
 
         options = load_config(config, overrides or [])
-        place = Workspace((workspace or Path("workspace") / options.name).absolute())
+        place = Workspace.named(workspace or Path("workspace") / options.name)
         blessed = run_in_console(options, place, verbose)
     raise typer.Exit(0 if blessed else NOT_BLESSED)
 
@@ -391,7 +414,7 @@ def train_worker(
 
 @app.command()
 def serve(
-    workspace: WorkspaceArgument,
+    workspace: LocalWorkspaceArgument,
     port: Annotated[int, typer.Option(min=0, help="gRPC port; 0 takes any free one.")] = 8500,
     rest_port: Annotated[
         int | None,
@@ -534,6 +557,7 @@ def predict(
             help="With --csv: the workspace whose versions the server serves; its scores say which "
             "answers need no person. By default workspace/<name> of --config.",
             metavar="DIR",
+            callback=_local,
         ),
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Begin the file of --out again.")] = False,
@@ -641,7 +665,11 @@ def search(
     ],
     workspace: Annotated[
         Path | None,
-        typer.Option(help="Whose catalog; the only one in ./workspace by default.", metavar="DIR"),
+        typer.Option(
+            help="Whose catalog; the only one in ./workspace by default.",
+            metavar="DIR",
+            callback=_local,
+        ),
     ] = None,
     k: Annotated[
         int, typer.Option("-k", "--k", min=1, max=1000, help="How many products to show.")
@@ -749,7 +777,7 @@ def search(
 
 @app.command("app")
 def search_app(
-    workspace: WorkspaceArgument,
+    workspace: LocalWorkspaceArgument,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The page's port; 0 takes any free one.")
     ] = 8080,
@@ -986,6 +1014,7 @@ def slices_command(
             metavar="DIR",
             help="What TensorFlow Model Analysis wrote, of any pipeline; or a workspace.",
             show_default=False,
+            callback=_local,
         ),
     ],
     output: Annotated[
@@ -1092,6 +1121,7 @@ def drift(
         typer.Argument(
             help="The folder that `seamline run` worked in, or the catalog's YAML file.",
             metavar="WORKSPACE|CONFIG",
+            callback=_local,
         ),
     ],
     log: Annotated[
@@ -1099,7 +1129,10 @@ def drift(
     ],
     workspace: Annotated[
         Path | None,
-        typer.Option(help="With CONFIG: folder of its runs; `workspace/<name>` by default."),
+        typer.Option(
+            help="With CONFIG: folder of its runs; `workspace/<name>` by default.",
+            callback=_local,
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -1184,7 +1217,10 @@ def drift(
 @app.command()
 def demo(
     workspace: Annotated[
-        Path, typer.Option(help="Folder for the drawn catalog and everything of its runs.")
+        Path,
+        typer.Option(
+            help="Folder for the drawn catalog and everything of its runs.", callback=_local
+        ),
     ] = Path("workspace/demo"),
     verbose: Verbose = False,
 ) -> None:
@@ -1236,7 +1272,7 @@ def schema_infer(
         options = load_config(config, overrides or [])
         # The schema's own lists would reject the very labels that are looked for.
         options.catalog.schema_file = None
-        place = Workspace((workspace or Path("workspace") / options.name).absolute())
+        place = Workspace.named(workspace or Path("workspace") / options.name)
         statistics = measure_in_console(options, place, verbose)
         base = catalog_schema(
             options.catalog.slices, several_pictures=options.catalog.several_pictures
@@ -1287,10 +1323,11 @@ def schema_diff(
                     "file alone to compare it with its last run."
                 )
             name = load_config(before).name
-            place = Workspace((workspace or Path("workspace") / name).absolute())
+            place = Workspace.named(workspace or Path("workspace") / name)
+            place.fetch("schema")
             if not place.last_schema.is_file():
                 raise UserError(
-                    f"{place.root} holds no schema, because no run was started there. Start one: "
+                    f"{place.place} holds no schema, because no run was started there. Start one: "
                     f"`seamline run {before}`, or name the folder of its runs with --workspace."
                 )
             before, after = place.last_schema, before
@@ -1303,7 +1340,7 @@ def schema_diff(
 
 @index_app.command("push")
 def index_push(
-    workspace: WorkspaceArgument,
+    workspace: LocalWorkspaceArgument,
     url: Annotated[str, typer.Argument(help="Where Qdrant answers, e.g. `http://localhost:6333`.")],
     alias: Annotated[
         str | None,
@@ -1344,7 +1381,7 @@ def index_push(
 
 @index_app.command("baseline")
 def index_baseline(
-    workspace: WorkspaceArgument,
+    workspace: LocalWorkspaceArgument,
     backbone: Annotated[
         str, typer.Option(help="A backbone with ImageNet's weights; see docs/options.md.")
     ] = "efficientnetlite0",
@@ -1438,10 +1475,12 @@ def _open_page(page: Path) -> None:
 def _report_file(workspace: Path, name: str) -> Path:
     from pipeline.workspace import Workspace
 
-    path = Workspace(workspace.absolute()).report / name
+    place = Workspace.named(workspace)
+    place.fetch("report")
+    path = place.report / name
     if not path.is_file():
         raise UserError(
-            f"{workspace} holds no report yet: no run came to its end there. "
+            f"{place.url or workspace} holds no report yet: no run came to its end there. "
             "`seamline run CONFIG --workspace DIR` makes one."
         )
     return path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -32,6 +33,7 @@ from components.ledger.recording import record
 from components.report.page import FILES
 from pipeline import metadata_database
 from pipeline.config import Config
+from pipeline.mirror import Mirror, MirroredLauncher, mirrored
 from pipeline.pipeline import create_pipeline
 from pipeline.step_summaries import summarize
 from pipeline.steps import LOOK_UPS, OPTIONAL_STEPS, STEPS
@@ -81,11 +83,17 @@ class _Metadata(metadata.Metadata):
 class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
     """TFX's LocalDagRunner with an observer of its steps, up to the step `last`.
 
+    Where the workspace lies in a bucket, `mirror` is its copy here, and artifacts of results have
+    the paths of their copies.
+
     After `run`, `results` holds a `StepResult` for each step by its name.
     """
 
-    def __init__(self, observer: StepObserver, last: str = STEPS[-1]) -> None:
+    def __init__(
+        self, observer: StepObserver, last: str = STEPS[-1], mirror: Mirror | None = None
+    ) -> None:
         super().__init__()
+        self._mirror = mirror
         self._steps = STEPS[: STEPS.index(last) + 1]
         self.results: dict[str, StepResult] = {}
         self._observer = observer
@@ -117,7 +125,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
             try:
                 if step == "Pusher":
                     self._tell_serving_state(node)
-                execution = launcher.Launcher(
+                execution = self._launcher(
                     pipeline_node=node,
                     mlmd_connection=mlmd,
                     pipeline_info=pipeline.pipeline_info,
@@ -125,7 +133,7 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
                     executor_spec=runner_utils.extract_executor_spec(deployment, step),
                     custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, step),
                 ).launch()
-                result = _result(mlmd, node, execution.execution_id, time.monotonic() - start)
+                result = self._result(mlmd, node, execution.execution_id, time.monotonic() - start)
             except BaseException:
                 self._observer.failed(step, time.monotonic() - start)
                 raise
@@ -149,13 +157,47 @@ class ObservedLocalDagRunner(local_dag_runner.LocalDagRunner):
         [model] = self.results["Trainer"].outputs["model"]
         blessed = model_utils.is_model_blessed(verdict) and model_utils.is_infra_validated(answer)
         if blessed:
-            saved_model = path_utils.serving_model_path(model.uri)
+            uri = self._mirror.fetched(model.uri) if self._mirror else model.uri
+            saved_model = path_utils.serving_model_path(uri)
             outcome: versions.Outcome | object_store.Outcome
             if storage.is_url(serving_root):
                 outcome = object_store.expected_outcome(saved_model, serving_root)
             else:
                 outcome = versions.expected_outcome(Path(saved_model), Path(serving_root))
             parameters[SERVING_STATE_KEY].field_value.string_value = _serving_state(outcome)
+
+    @property
+    def _launcher(self) -> Callable[..., launcher.Launcher]:
+        return partial(MirroredLauncher, self._mirror) if self._mirror else launcher.Launcher
+
+    def _result(
+        self,
+        mlmd: metadata.Metadata,
+        node: pipeline_pb2.PipelineNode,
+        execution_id: int | None,
+        seconds: float,
+    ) -> StepResult:
+        """What became of a step, which is noted in the ledger."""
+        step = node.node_info.id
+        if execution_id is None:
+            raise RuntimeError(f"{step} was skipped: an input that it needs does not exist.")
+        with mlmd as handle:
+            [execution] = handle.store.get_executions_by_id([execution_id])
+            if not execution_lib.is_execution_successful(execution):
+                raise RuntimeError(f"{step} could not find its inputs; the log says which.")
+            inputs = execution_lib.get_input_artifacts(handle, execution_id)
+            outputs = execution_lib.get_output_artifacts(handle, execution_id)
+        options = data_types_utils.build_parsed_value_dict(
+            inputs_utils.resolve_parameters_with_schema(node.parameters)
+        )
+        record(inputs, outputs, options)
+        if self._mirror:
+            self._mirror.write_metadata()
+            self._mirror.read_here(outputs)
+        cached = execution.last_known_state == Execution.CACHED and step not in LOOK_UPS
+        return StepResult(
+            "cached" if cached else "done", seconds, summarize(step, outputs), dict(outputs)
+        )
 
 
 def _serving_state(outcome: versions.Outcome | object_store.Outcome) -> str:
@@ -168,32 +210,6 @@ def _serving_state(outcome: versions.Outcome | object_store.Outcome) -> str:
     return (record and record.origin.serving_state) or f"live as {outcome.version.number}"
 
 
-def _result(
-    mlmd: metadata.Metadata,
-    node: pipeline_pb2.PipelineNode,
-    execution_id: int | None,
-    seconds: float,
-) -> StepResult:
-    """What became of a step, which is noted in the ledger."""
-    step = node.node_info.id
-    if execution_id is None:
-        raise RuntimeError(f"{step} was skipped: an input that it needs does not exist.")
-    with mlmd as handle:
-        [execution] = handle.store.get_executions_by_id([execution_id])
-        if not execution_lib.is_execution_successful(execution):
-            raise RuntimeError(f"{step} could not find its inputs; the log says which.")
-        inputs = execution_lib.get_input_artifacts(handle, execution_id)
-        outputs = execution_lib.get_output_artifacts(handle, execution_id)
-    options = data_types_utils.build_parsed_value_dict(
-        inputs_utils.resolve_parameters_with_schema(node.parameters)
-    )
-    record(inputs, outputs, options)
-    cached = execution.last_known_state == Execution.CACHED and step not in LOOK_UPS
-    return StepResult(
-        "cached" if cached else "done", seconds, summarize(step, outputs), dict(outputs)
-    )
-
-
 def local_pipeline(config: Config, workspace: Workspace) -> Pipeline:
     """The pipeline of `config`, with everything it writes below `workspace`.
 
@@ -202,7 +218,7 @@ def local_pipeline(config: Config, workspace: Workspace) -> Pipeline:
         be reached, or is another workspace's.
     """
     connection = metadata_database.claimed(workspace, config.metadata.postgresql)
-    return create_pipeline(config, workspace, connection)
+    return create_pipeline(config, workspace.places, connection)
 
 
 def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[str, StepResult]:
@@ -213,15 +229,25 @@ def run(config: Config, workspace: Workspace, observer: StepObserver) -> dict[st
     Raises:
       UserError: the data or the options do not allow the run to go on.
     """
-    runner = ObservedLocalDagRunner(observer)
-    pipeline = local_pipeline(config, workspace)
-    forget_killed_steps(pipeline)
-    workspace.remember_schema(config.catalog.tfmd_schema())
-    runner.run(pipeline)
-    publish_report(Path(runner.results["Report"].outputs["report"][0].uri), workspace.report)
-    if reviewed := runner.results.get("LabelReview"):
-        publish_review(Path(reviewed.outputs["label_review"][0].uri), workspace)
-    return runner.results
+    with mirrored(workspace) as mirror:
+        runner = ObservedLocalDagRunner(observer, mirror=mirror)
+        pipeline = local_pipeline(config, workspace)
+        forget_killed_steps(pipeline, mirror)
+        workspace.remember_schema(config.catalog.tfmd_schema())
+        if mirror:
+            mirror.write(workspace.last_schema)
+        runner.run(pipeline)
+        report = Path(runner.results["Report"].outputs["report"][0].uri)
+        publish_report(report, workspace.report)
+        if mirror:
+            mirror.publish(report, FILES)
+        if reviewed := runner.results.get("LabelReview"):
+            review = Path(reviewed.outputs["label_review"][0].uri)
+            publish_review(review, workspace)
+            if mirror:
+                mirror.publish(review / label_review.PAGE_FOLDER, label_review.FILES)
+                mirror.write(workspace.label_review)
+        return runner.results
 
 
 def measure(config: Config, workspace: Workspace, observer: StepObserver) -> StepResult:
@@ -233,11 +259,12 @@ def measure(config: Config, workspace: Workspace, observer: StepObserver) -> Ste
     Raises:
       UserError: the data or the options do not allow it.
     """
-    runner = ObservedLocalDagRunner(observer, last="StatisticsGen")
-    pipeline = local_pipeline(config, workspace)
-    forget_killed_steps(pipeline)
-    runner.run(pipeline)
-    return runner.results["StatisticsGen"]
+    with mirrored(workspace) as mirror:
+        runner = ObservedLocalDagRunner(observer, "StatisticsGen", mirror)
+        pipeline = local_pipeline(config, workspace)
+        forget_killed_steps(pipeline, mirror)
+        runner.run(pipeline)
+        return runner.results["StatisticsGen"]
 
 
 def publish_report(source: Path, destination: Path, files: str = FILES) -> None:
@@ -278,7 +305,7 @@ def _place(file: Path, folder: Path) -> None:
     unfinished.replace(folder / file.name)
 
 
-def forget_killed_steps(pipeline: Pipeline) -> None:
+def forget_killed_steps(pipeline: Pipeline, mirror: Mirror | None = None) -> None:
     """Marks steps of a pipeline that were killed as failed and deletes the halves that they wrote.
 
     Steps of other pipelines are left alone, even in the same database. Only to be called by who
@@ -299,6 +326,9 @@ def forget_killed_steps(pipeline: Pipeline) -> None:
             execution.last_known_state = Execution.FAILED
         handle.store.put_executions(killed)
     for execution in killed:
+        if mirror:
+            mirror.remove_halves(execution.id)
+            continue
         for pattern in (f"*/*/{execution.id}", f"*/.system/*/{execution.id}"):
             for path in Path(pipeline.pipeline_info.pipeline_root).glob(pattern):
                 shutil.rmtree(path, ignore_errors=True)

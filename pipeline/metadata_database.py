@@ -158,7 +158,7 @@ def _owner(
         mark = metadata_store_pb2.Context(type_id=kind, name="owner")
         for name, value in (
             ("id", identity),
-            ("root", str(workspace.root)),
+            ("root", workspace.place),
             ("host", socket.gethostname()),
         ):
             mark.custom_properties[name].string_value = value
@@ -176,7 +176,8 @@ def _named(postgresql: str) -> str:
 
 def _told(workspace: Workspace) -> dict[str, Any]:
     try:
-        return json.loads(workspace.identity.read_text(encoding="utf-8"))
+        with storage.opened(workspace.identity) as file:
+            return json.load(file)
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -188,4 +189,4 @@ def _told(workspace: Workspace) -> dict[str, Any]:
 
 def _tell(workspace: Workspace, told: dict[str, Any]) -> None:
     if told != _told(workspace):
-        storage.write_whole(str(workspace.identity), (json.dumps(told, indent=1) + "\n").encode())
+        storage.write_whole(workspace.identity, (json.dumps(told, indent=1) + "\n").encode())

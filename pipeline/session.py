@@ -18,7 +18,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
 from components.label_review.preflight import check_weights
-from components.storage import check_writable
+from components.storage import check_writable, copy
 from pipeline import beam_runner
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
@@ -76,6 +76,8 @@ def _steps_in_console(
     beam_runner.check_service(config.beam)
     if config.metadata.postgresql:
         check_reachable(config.metadata.postgresql)
+    if workspace.url:
+        _check_alone(config, workspace.url)
     workspace.create()
     log_file = workspace.log / f"{datetime.now():%Y%m%d-%H%M%S}.log"
     tell = partial(Console(stderr=True).print, highlight=False, markup=False, soft_wrap=True)
@@ -84,7 +86,8 @@ def _steps_in_console(
         quiet_terminal(log_file, verbose) as terminal,
     ):
         console = Console(file=terminal)
-        console.print(f"[bold]{config.name}[/] in {shown(workspace.root)}", highlight=False)
+        place = workspace.url or shown(workspace.root)
+        console.print(f"[bold]{config.name}[/] in {place}", highlight=False)
 
         def run_steps(run: Callable[..., Any]) -> Any:
             try:
@@ -105,7 +108,29 @@ def _steps_in_console(
                     f"{type(error).__name__}: {_last_line(error)} The whole story is in {log_file}."
                 ) from error
 
-        yield console, run_steps
+        try:
+            yield console, run_steps
+        finally:
+            if workspace.url:
+                with suppress(OSError, UserError):
+                    copy(str(log_file), f"{workspace.url}/log/{log_file.name}")
+
+
+def _check_alone(config: Config, url: str) -> None:
+    """Refuses other machines for trials and training, which read this one's files by their paths.
+
+    Raises:
+      UserError: the options ask for them.
+    """
+    for option, wanted in (
+        ("tuning.listen", config.tuning.enabled and config.tuning.listen),
+        ("training.machines", config.training.machines > 1),
+    ):
+        if wanted:
+            raise UserError(
+                f"{option} has other machines read what this one does, by the same path, and "
+                f"{url} is in a bucket. Name a folder that all of them mount with --workspace."
+            )
 
 
 @contextmanager
@@ -158,6 +183,8 @@ def _tell_verdict(console: Console, results: dict, workspace: Workspace) -> bool
         console.print("[bold red]not blessed, so not pushed:[/]", highlight=False)
         for reason in reasons:
             console.print(f"  {reason}", highlight=False, markup=False, soft_wrap=True)
-    page = shown(workspace.report / "index.html")
+    page = str(shown(workspace.report / "index.html"))
+    if workspace.url:
+        page = f"{workspace.url}/report/index.html (here: {page})"
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
     return judged.blessed and healthy

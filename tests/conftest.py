@@ -73,6 +73,36 @@ def bucket_url(s3_server, monkeypatch):
     return f"s3://{name}"
 
 
+@pytest.fixture(scope="session")
+def cloud_storage(tmp_path_factory):
+    """Cloud Storage on this machine; what uses `gs_url` reaches it."""
+    from benchmarks._go import NotHere
+    from tests.cloud_storage import CloudStorage
+
+    # Google's library looks for it when it is imported, and waits for a machine that is not there.
+    os.environ.setdefault("NO_GCE_CHECK", "true")
+    try:
+        started = CloudStorage(tmp_path_factory.mktemp("cloud-storage"))
+    except NotHere as reason:
+        pytest.skip(str(reason))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def gs_url(cloud_storage, monkeypatch):
+    """URL of an empty bucket in it, which all that runs in this test reaches."""
+    for name, value in cloud_storage.environment.items():
+        monkeypatch.setenv(name, value)
+    return cloud_storage.create_bucket(f"seamline-{secrets.token_hex(4)}")
+
+
+@pytest.fixture(params=["bucket_url", "gs_url"], ids=["s3", "gs"])
+def bucket(request):
+    """URL of an empty bucket, in turn in each kind of store."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, for tests that are marked with `needs_chromium` (`tests.in_browser`)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -46,7 +45,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         predictions = artifact_utils.get_single_instance(input_dict[PREDICTIONS])
         evaluation = artifact_utils.get_single_instance(output_dict[EVALUATION])
-        files = _files(predictions.uri)
+        files = table.files(predictions.uri, features.TEST)
         if not files:
             raise UserError(
                 "No product of the test part was answered, so there is nothing to judge. Give the "
@@ -54,7 +53,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
         last: list[str] | list[None] = []
         if given := input_dict.get(BASELINE_PREDICTIONS):
-            last = _files(given[0].uri)
+            last = table.files(given[0].uri, features.TEST)
         pairs = list(zip(files, last or [None] * len(files), strict=True))
         config = json_format.Parse(exec_properties[EVAL_CONFIG], config_pb2.EvalConfig())
         config = config_util.update_eval_config_with_defaults(config, has_baseline=bool(last))
@@ -89,7 +88,3 @@ class _Read(beam.DoFn):
 
         candidate, baseline = (file and table.read_file(file) for file in pair)
         yield from extracts(candidate, baseline, self._slices)
-
-
-def _files(folder: str) -> list[str]:
-    return sorted(map(str, table.split_folder(Path(folder), features.TEST).glob("*.parquet")))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 from tfx import types
@@ -15,6 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from components import storage
 from components.parts import Mark, Part, parts_of, work_off
 from components.predictions import table
 
@@ -49,7 +48,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # A killed step leaves the files that it was done with, and a step's own output is removed.
         asked = [model.uri, input_dict[EXAMPLES][0].uri, exec_properties.get(CODE), splits]
         name = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-        kept = Path(exec_properties[RESUME_DIR], name)
+        kept = f"{exec_properties[RESUME_DIR]}/{name}"
         parts = parts_of(input_dict[EXAMPLES][0], splits, kept, ".parquet")
         ask = _Ask(
             path_utils.serving_model_path(model.uri),
@@ -59,11 +58,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         work_off(self._make_beam_pipeline, parts, ask)
         rows = 0
         for part in parts:
-            target = table.split_folder(predictions.uri, part.split) / Path(part.output).name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(part.output, target)
+            target = f"{predictions.uri}/{part.output.removeprefix(kept + '/')}"
+            storage.move(part.output, target)
             rows += table.count(target)
-        shutil.rmtree(kept, ignore_errors=True)
+        storage.remove_folder(kept)
         predictions.set_string_custom_property(
             "summary", f"{rows:,} products of {' and '.join(splits)} answered"
         )

@@ -35,6 +35,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components import storage
 from schema import features
 from schema.errors import UserError
 
@@ -171,16 +172,17 @@ def read(folder: str | Path, split: str, columns: Sequence[str] | None = None) -
     Raises:
         UserError: a file is damaged.
     """
-    files = sorted(split_folder(folder, split).glob("*.parquet"))
-    if not files:
+    found = files(folder, split)
+    if not found:
         return None
-    return pa.concat_tables(read_file(file, columns) for file in files)
+    return pa.concat_tables(read_file(file, columns) for file in found)
 
 
 def read_file(file: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The answers of one file of a table; see `read`."""
     try:
-        return pq.read_table(file, columns=columns)
+        with storage.opened(str(file)) as opened:
+            return pq.read_table(opened, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"The answers in {file} cannot be read: {error}. Delete its folder and run again; the "
@@ -190,8 +192,11 @@ def read_file(file: str | Path, columns: Sequence[str] | None = None) -> pa.Tabl
 
 def column_names(folder: str | Path, split: str) -> list[str]:
     """The columns of the answers about a split; none where no model was asked."""
-    files = sorted(split_folder(folder, split).glob("*.parquet"))
-    return pq.read_schema(files[0]).names if files else []
+    found = files(folder, split)
+    if not found:
+        return []
+    with storage.opened(found[0]) as file:
+        return pq.read_schema(file).names
 
 
 def matrix(of: pa.Table, column: str) -> np.ndarray:
@@ -219,11 +224,18 @@ def scores(of: pa.Table, level: str) -> np.ndarray:
 
 def count(file: str | Path) -> int:
     """How many rows a file of a table has."""
-    return pq.read_metadata(file).num_rows
+    with storage.opened(str(file)) as opened:
+        return pq.read_metadata(opened).num_rows
+
+
+def files(folder: str | Path, split: str) -> list[str]:
+    """The files of a split, by paths or URLs as the folder's, in order."""
+    place = f"{folder}/Split-{split}"
+    return [f"{place}/{name}" for name in storage.names(place, ".parquet")]
 
 
 def split_folder(folder: str | Path, split: str) -> Path:
-    """Where the files of a split are."""
+    """Where the files of a split are, on this machine."""
     return Path(folder, f"Split-{split}")
 
 

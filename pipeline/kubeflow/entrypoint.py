@@ -27,7 +27,6 @@ import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
@@ -40,45 +39,11 @@ from tfx.orchestration.kubeflow.v2.container import (
 
 from components.ledger.recording import record
 from pipeline import beam_runner
+from pipeline.copies import Copies
 from schema.errors import UserError
 
 LOGS = "executor-logs"
 """The output that the backend adds to every step."""
-
-_FOLDERS = {"s3": "s3", "gs": "gcs", "minio": "minio"}
-"""Where the launcher copies what an object store has, by the scheme of its URLs."""
-
-
-@dataclass(frozen=True)
-class Copies:
-    """The launcher's copies of what lies in object stores.
-
-    Args:
-        folder: The folder that those of all stores lie below.
-    """
-
-    folder: str
-
-    def of(self, uri: str) -> str:
-        """The path of the copy of a URL; anything else as it is."""
-        scheme, separator, rest = uri.partition("://")
-        if not separator or scheme not in _FOLDERS:
-            return uri
-        return os.path.join(self.folder, _FOLDERS[scheme], rest)
-
-    def origin(self, path: str) -> str:
-        """The URL that a path is a copy of; anything else as it is."""
-        for scheme, name in _FOLDERS.items():
-            below = os.path.join(self.folder, name) + "/"
-            if path.startswith(below):
-                return f"{scheme}://{path.removeprefix(below)}"
-        return path
-
-    def in_words(self, sentence: str) -> str:
-        """A sentence with the URLs in place of the paths of their copies."""
-        for scheme, name in _FOLDERS.items():
-            sentence = sentence.replace(os.path.join(self.folder, name) + "/", f"{scheme}://")
-        return sentence
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -93,7 +58,8 @@ def run(arguments: Sequence[str]) -> None:
     given.get("outputs", {}).get("artifacts", {}).pop(LOGS, None)
     typed(given, defined)
     remote = copy.deepcopy(given)
-    copies = None if beam_runner.is_elsewhere(beam_args) else Copies(args.copies)
+    in_bucket, beam_args = beam_runner.in_a_bucket(beam_args, args.executor_class_path)
+    copies = None if in_bucket else Copies(args.copies)
     if copies:
         for artifact in _artifacts(given, "inputs", "outputs"):
             artifact["uri"] = copies.of(artifact["uri"])

@@ -33,7 +33,7 @@ from components.storage import is_file
 from pipeline.config import Config
 from pipeline.config.kubeflow import EVERY_STEP, Kubeflow, StepPod
 from pipeline.pipeline import create_pipeline
-from pipeline.workspace import ClusterPlaces
+from pipeline.workspace import BucketPlaces
 from schema.errors import UserError
 
 COMMAND = ("python", "-m", "pipeline.kubeflow.entrypoint")
@@ -115,7 +115,7 @@ def compiled(config: Config, image: str | None = None, *, look_up: bool = True) 
     seen = is_seen(config)
     pipeline = create_pipeline(
         config,
-        ClusterPlaces(root, options.scratch),
+        BucketPlaces(root, options.scratch, config.beam.runner != "local"),
         look_up=look_up,
         # Of what is not seen nobody can say that it is as it was.
         input_fingerprint=None if seen else f"unseen at {time.time_ns()}",

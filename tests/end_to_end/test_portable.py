@@ -205,9 +205,10 @@ def again(demo_runs, tmp_path):
     def computed(step: str, prism: Prism | None, **properties):
         config = config_of(demo_runs, prism, "label_review.enabled=true")
         folder = tmp_path / step / ("there" if prism else "here")
-        return _recomputed.computed(
+        made = _recomputed.computed(
             step, config, demo_runs.workspace, demo_runs.results, folder, **properties
         )
+        return {key: Path(uri) for key, uri in made.items()}
 
     return computed
 

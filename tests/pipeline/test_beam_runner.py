@@ -12,7 +12,14 @@ from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import python_sdk_dependencies
 
-from pipeline.beam_runner import arguments, check_service, failure, reading_arguments
+from pipeline.beam_runner import (
+    LOCAL,
+    arguments,
+    check_service,
+    failure,
+    in_a_bucket,
+    reading_arguments,
+)
 from pipeline.config.beam import Beam
 from pipeline.config.loading import load_config
 from schema.errors import UserError
@@ -263,3 +270,15 @@ def test_a_job_server_that_went_away_is_told(closed_port):
 
 def test_what_a_step_itself_failed_at_is_left_to_others():
     assert failure(RuntimeError("ValueError: no such column"), PORTABLE) is None
+
+
+def test_a_step_that_knows_folders_alone_is_computed_here_where_its_artifacts_are_in_a_bucket():
+    reads_buckets, on_disk = (
+        f"components.{name}.executor.Executor" for name in ("predictions", "similarity_index")
+    )
+    for runner in (FLINK, PORTABLE):
+        given = arguments(runner)
+        assert in_a_bucket(given, reads_buckets) == (True, given)
+        assert in_a_bucket(given, on_disk) == (False, LOCAL)
+    given = [*LOCAL, "--direct_num_workers=2"]
+    assert in_a_bucket(given, on_disk) == (False, given)

@@ -222,7 +222,7 @@ def test_a_server_that_is_away_is_told(workspace: Workspace) -> None:
         port = unused.getsockname()[1]
     with pytest.raises(UserError, match=f"does not answer at 127.0.0.1:{port} .Connection refused"):
         metadata_database.claimed(workspace, f"postgresql://seamline@127.0.0.1:{port}/shop")
-    assert not workspace.identity.exists()
+    assert not Path(workspace.identity).exists()
 
 
 @pytest.mark.parametrize(

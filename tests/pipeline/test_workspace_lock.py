@@ -198,7 +198,7 @@ def test_of_those_who_take_over_at_the_same_moment_one_does(folder: Path) -> Non
         took = []
         for number in range(1, rounds + 1):
             together.wait(60)
-            took.append(lease._create(number))
+            took.append(lease._create(number - 1))
         return took
 
     with ThreadPoolExecutor(takers) as threads:
@@ -215,7 +215,7 @@ def test_who_slept_since_it_saw_the_latest_lease_takes_nothing_over(folder: Path
         number = current + chance.choice([1, 0, -1, -2, -5])
         if number < 1:
             continue
-        assert _Leases(folder, f"machine {step}", "`shop`")._create(number) is (
+        assert _Leases(folder, f"machine {step}", "`shop`")._create(number - 1) is (
             number == current + 1
         )
         current = max(current, number)

@@ -1,4 +1,7 @@
-"""Pushes into a bucket of a real S3 server: in which order, what again, what not, what remains."""
+"""Pushes into a bucket: in which order, what again, what not, what remains.
+
+Of a real S3 server, and of Cloud Storage as its own client sees it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from schema.errors import UserError
 
 
 @pytest.fixture
-def root(bucket_url: str) -> str:
+def root(bucket: str) -> str:
     """URL of a serving folder in a bucket; not there yet."""
-    return f"{bucket_url}/serving/catalog"
+    return f"{bucket}/serving/catalog"
 
 
 @pytest.fixture
@@ -156,18 +159,16 @@ def test_versions_that_others_put_there_are_kept_and_counted(root: str, make_mod
     assert object_store.push(str(make_model("a")), root).version.number == largest + 1
 
 
-def test_a_model_in_a_bucket_is_pushed_as_one_on_disk(
-    root: str, bucket_url: str, make_model
-) -> None:
+def test_a_model_in_a_bucket_is_pushed_as_one_on_disk(root: str, bucket: str, make_model) -> None:
     model = str(make_model("a"))
     for name in storage.files(model):
-        storage.copy(f"{model}/{name}", f"{bucket_url}/artifacts/{name}")
-    first = object_store.push(f"{bucket_url}/artifacts", root)
+        storage.copy(f"{model}/{name}", f"{bucket}/artifacts/{name}")
+    first = object_store.push(f"{bucket}/artifacts", root)
     assert object_store.push(model, root).version.number == first.version.number
 
 
-def test_an_upload_that_was_given_up_leaves_no_file(root: str, bucket_url: str) -> None:
-    storage.check_writable(root)
+def test_an_upload_that_was_given_up_leaves_no_file(bucket_url: str) -> None:
+    storage.check_writable(f"{bucket_url}/serving")
     name = bucket_url.removeprefix("s3://")
     assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket=name)
     assert not boto3.client("s3").list_multipart_uploads(Bucket=name).get("Uploads")

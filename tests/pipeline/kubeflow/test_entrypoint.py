@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.schema_import.executor import Executor
+from pipeline.copies import Copies
 from pipeline.kubeflow import entrypoint
-from pipeline.kubeflow.entrypoint import Copies, main, run, typed
+from pipeline.kubeflow.entrypoint import main, run, typed
 from schema.errors import UserError
 
 PLACES = [

@@ -26,7 +26,7 @@ CONFIGS = Path(specs.__file__).parents[1] / "configs"
 @pytest.fixture
 def remembered(monkeypatch, tmp_path):
     """A ledger in a folder here, in place of the object store's."""
-    monkeypatch.setattr(specs.ClusterPlaces, "ledger", str(tmp_path / "ledger"))
+    monkeypatch.setattr(specs.BucketPlaces, "ledger", str(tmp_path / "ledger"))
     return Ledger(str(tmp_path / "ledger"))
 
 
