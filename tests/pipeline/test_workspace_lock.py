@@ -245,7 +245,8 @@ def test_never_two_hold_it_though_holders_are_killed(folder: Path) -> None:
                     process.communicate()
                     killed += process.returncode == -signal.SIGKILL
                     processes[place] = another()
-            if killed >= 6 and len(visits.read_text().splitlines()) >= 40:
+            seen = visits.read_text().splitlines()
+            if killed >= 6 and len(seen) >= 40 and {line[0] for line in seen} == set("abc"):
                 break
             time.sleep(0.05)
     finally:
