@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from components.catalog_example_gen.preflight import check_catalog
-from components.storage import check_writable, write_whole
+from components.storage import check_readable, check_writable, write_whole
 from pipeline.config import Config
 from pipeline.kubeflow.again import recurring
 from pipeline.kubeflow.spec import Spec, compiled, is_seen
@@ -22,8 +22,10 @@ def compile_to(output: Path, config: Config, image: str | None, look_up: bool) -
     """Writes what the backend takes into a file, and tells what it stands for.
 
     Raises:
-        UserError: see `spec.compiled`.
+        UserError: see `spec.compiled`; or the ledger is asked, and its bucket cannot be read.
     """
+    if look_up and config.kubeflow.root:
+        check_readable(config.kubeflow.root)
     spec = compiled(config, image, look_up=look_up)
     write_whole(str(output.absolute()), spec.to_yaml().encode())
     console = Console()

@@ -29,7 +29,7 @@ from tfx.orchestration.pipeline import Pipeline
 from components.catalog_example_gen.executor import INPUT_FINGERPRINT
 from components.catalog_example_gen.sources import source_of
 from components.ledger.recording import INPUTS, TRAINING
-from components.storage import is_file
+from components.storage import check_readable, is_file
 from pipeline.config import Config
 from pipeline.config.kubeflow import EVERY_STEP, Kubeflow, StepPod
 from pipeline.pipeline import create_pipeline
@@ -151,11 +151,12 @@ def compiled(config: Config, image: str | None = None, *, look_up: bool = True) 
 
 
 def is_seen(config: Config) -> bool:
-    """Whether this machine sees the catalog that the pods will read.
-
-    Raises:
-        UserError: It is behind a URL that nothing here can read.
-    """
+    """Whether this machine sees the catalog that the pods will read."""
+    try:
+        check_readable(config.catalog.folder)
+    except UserError:
+        # The store may answer inside the cluster alone, or know the pods and not who is here.
+        return False
     source = source_of(config.catalog.model_dump(), config.split.model_dump())
     return all(is_file(path) for path in source.files)
 

@@ -121,6 +121,17 @@ def test_a_file_is_written_that_the_backend_takes(seamline, bucket_url, tmp_path
     assert status == 0 and "The ledger was not asked" in said
 
 
+def test_who_may_not_read_the_store_may_still_compile(seamline, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    given = ["--set", "catalog.folder=s3://shop/catalog", "--set", "kubeflow.root=s3://shop/runs"]
+    given += ["--image", "i", "--output", tmp_path / "pipeline.yaml"]
+    status, said = seamline("compile", *given, "--no-look-up")
+    assert status == 0 and "s3://shop/catalog is not seen from here" in said
+    status, said = seamline("compile", *given)
+    assert status == 1 and "s3://shop/runs needs credentials" in said
+
+
 def test_a_run_is_started_with_the_parameters_of_now(seamline, api, config, bucket_url):
     status, said = seamline("submit", "--host", api.url, "--image", "seamline:1")
     assert (status, said.split()[-1]) == (0, f"{api.url}/#/runs/details/r1")
