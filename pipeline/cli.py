@@ -314,8 +314,8 @@ def compile_command(
         from pipeline.config import load_config
 
         options = load_config(config, overrides or [])
-        _quiet_libraries()
-        from pipeline.kubeflow.commands import compile_to
+        with _quiet_imports():
+            from pipeline.kubeflow.commands import compile_to
 
         compile_to(output, options, image, look_up)
 
@@ -354,8 +354,8 @@ def submit(
         from pipeline.config import load_config
 
         options = load_config(config, overrides or [])
-        _quiet_libraries()
-        from pipeline.kubeflow.commands import submit as submit_run
+        with _quiet_imports():
+            from pipeline.kubeflow.commands import submit as submit_run
 
         submit_run(options, host, image, namespace=namespace, follow=follow, schedule=schedule)
 
@@ -1406,10 +1406,22 @@ def index_baseline(
         baseline_in_console(place, models, backbone, height, width, verbose)
 
 
-def _quiet_libraries() -> None:
-    """Keeps what libraries say of themselves while they load off the terminal."""
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Keeps what libraries say of themselves while they load off the terminal, and warnings after.
+
+    TensorFlow's C++ tells of cards that are not there, whatever it is asked, past Python.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
+    terminal = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _is_config(path: Path) -> bool:
