@@ -10,7 +10,6 @@ service account; without any, what everybody may see is seen.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from components.buckets import failure, require_as_it_is, sentence
 from schema.errors import UserError
 
 _SETTINGS = ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG", "STORAGE_EMULATOR_HOST")
@@ -99,8 +99,7 @@ class GCS(GCSFileSystem):
         mime_type: str = "application/octet-stream",
         compression_type: str = CompressionTypes.AUTO,
     ) -> IO[bytes]:
-        if compression_type != CompressionTypes.UNCOMPRESSED:
-            raise ValueError(f"Only files as they are. Received: {compression_type=}")
+        require_as_it_is(compression_type)
         with _told(path):
             return _Writer(path, mime_type) if "w" in mode else _Reader(path)
 
@@ -231,7 +230,7 @@ def _client_of(process: int, settings: tuple[str | None, ...]) -> storage.Client
     except auth_exceptions.DefaultCredentialsError as error:
         if named := os.environ.get(_SETTINGS[0]):
             raise UserError(
-                f"{named}, which {_SETTINGS[0]} names, holds no credentials: {_sentence(error)}"
+                f"{named}, which {_SETTINGS[0]} names, holds no credentials: {sentence(error)}"
             ) from error
         return storage.Client.create_anonymous_client()
     # What is asked for needs no project, which the client insists on.
@@ -244,17 +243,7 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        code = _status(error)
-        if code == 404:
-            number = errno.ENOENT
-        elif code in (401, 403):
-            number = errno.EACCES
-        else:
-            raise UserError(
-                f"{url} cannot be read or written: {_sentence(error)} See that the store is there, "
-                "and run the same command again."
-            ) from error
-        raise OSError(number, os.strerror(number), url) from error
+        raise failure(url, _status(error), error) from error
 
 
 @contextmanager
@@ -266,7 +255,7 @@ def _refusals(url: str, done: str, rights: str) -> Iterator[None]:
         code = _status(error)
         if isinstance(error, _AWAY):
             raise UserError(
-                f"{url} cannot be reached: {_sentence(error)} See the network and its proxies."
+                f"{url} cannot be reached: {sentence(error)} See the network and its proxies."
             ) from error
         if code == 401:
             raise UserError(
@@ -282,7 +271,7 @@ def _refusals(url: str, done: str, rights: str) -> Iterator[None]:
                 f"{url} may not be {done} with these credentials. Grant them {rights}, or use "
                 "others."
             ) from error
-        raise UserError(f"{url} cannot be {done}: {_sentence(error)}") from error
+        raise UserError(f"{url} cannot be {done}: {sentence(error)}") from error
 
 
 def _status(error: BaseException) -> int | None:
@@ -293,7 +282,3 @@ def _status(error: BaseException) -> int | None:
     if isinstance(error, auth_exceptions.GoogleAuthError) and not isinstance(error, _AWAY):
         return 401
     return getattr(error, "code", None)
-
-
-def _sentence(error: BaseException) -> str:
-    return f"{' '.join(str(error).split()).rstrip('.')}."

@@ -10,7 +10,6 @@ Needs boto3, which `seamline[s3]` brings.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.utils import retry
 from botocore import exceptions
 
+from components.buckets import FORBIDDEN, MISSING, failure, require_as_it_is, sentence
 from schema.errors import UserError
 
 _SETTINGS = (
@@ -32,8 +32,6 @@ _SETTINGS = (
 )
 _TRIES = 3
 _CONNECT_S = 5
-_MISSING = (404,)
-_FORBIDDEN = (401, 403)
 
 
 class S3(S3FileSystem):
@@ -86,8 +84,7 @@ class S3(S3FileSystem):
         mime_type: str = "application/octet-stream",
         compression_type: str = CompressionTypes.AUTO,
     ) -> IO[bytes]:
-        if compression_type != CompressionTypes.UNCOMPRESSED:
-            raise ValueError(f"Only files as they are. Received: {compression_type=}")
+        require_as_it_is(compression_type)
         with _told(path):
             return _io().open(_s3(path), mode, mime_type=mime_type)
 
@@ -182,7 +179,7 @@ def _client_of(settings: tuple[str | None, ...]) -> Any:
         )
     except (exceptions.BotoCoreError, ValueError) as error:
         raise UserError(
-            f"There is no client of S3 with these settings: {_sentence(error)} See "
+            f"There is no client of S3 with these settings: {sentence(error)} See "
             f"{', '.join(_SETTINGS[:4])}."
         ) from error
 
@@ -208,17 +205,7 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except (messages.S3ClientError, _Away) as error:
-        code = getattr(error, "code", None)
-        if code in _MISSING:
-            number = errno.ENOENT
-        elif code in _FORBIDDEN:
-            number = errno.EACCES
-        else:
-            raise UserError(
-                f"{url} cannot be read or written: {_sentence(error)} See that the store is there, "
-                "and run the same command again."
-            ) from error
-        raise OSError(number, os.strerror(number), url) from error
+        raise failure(url, getattr(error, "code", None), error) from error
 
 
 @contextmanager
@@ -236,22 +223,18 @@ def _refusals(url: str, done: str, rights: str) -> Iterator[None]:
     except exceptions.ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status in _MISSING:
+        if status in MISSING:
             raise UserError(
                 f"There is no bucket {bucket}{where}, which {url} names. Make it, or name another."
             ) from error
-        if status in _FORBIDDEN:
+        if status in FORBIDDEN:
             raise UserError(
                 f"{url} may not be {done}{where} with these credentials ({code}). Grant them "
                 f"{rights}, or use others."
             ) from error
-        raise UserError(f"{url} cannot be {done}{where}: {_sentence(error)}") from error
+        raise UserError(f"{url} cannot be {done}{where}: {sentence(error)}") from error
     except exceptions.BotoCoreError as error:
         raise UserError(
-            f"{url} cannot be reached{where}: {_sentence(error)} See the network and "
+            f"{url} cannot be reached{where}: {sentence(error)} See the network and "
             "AWS_ENDPOINT_URL_S3."
         ) from error
-
-
-def _sentence(error: BaseException) -> str:
-    return f"{' '.join(str(error).split()).rstrip('.')}."
