@@ -4,9 +4,9 @@ while it waits for an answer.
     python tests/cloud_proxy.py FOLDER PORT STORE_PORT
 
 It stands for Google's hosts, hands requests on, and does itself what the store does not: tokens,
-and requests that come in batches. In the folder are `host.pem` and `host.key`. `asked` there gets
-method and path of every request; a file `refusal` has the status that every request is answered
-with while it is there.
+without which few buckets answer, and requests that come in batches. In the folder are `host.pem`
+and `host.key`. `asked` there gets method and path of every request; a file `refusal` has the status
+that every request is answered with while it is there.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ HOSTS = ("www.googleapis.com", "storage.googleapis.com", "oauth2.googleapis.com"
 
 _TOKENS = ("/token", "/oauth2/v3/token")
 """Where credentials become tokens, for Python's libraries and for TensorFlow."""
+
+_TOKEN = "token"
+OPEN = "open-"
+"""What the names of buckets begin with that everybody may read."""
 
 _OF_THE_CONNECTION = ("transfer-encoding", "content-length", "connection", "expect")
 
@@ -52,10 +56,14 @@ class Hand(http.server.BaseHTTPRequestHandler):
             self._answer(json.dumps(told).encode())
             return
         if self.path in _TOKENS:
-            token = {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
+            token = {"access_token": _TOKEN, "expires_in": 3600, "token_type": "Bearer"}
             self.send_response_only(200)
             self.send_header("Content-Type", "application/json")
             self._answer(json.dumps(token).encode())
+            return
+        if OPEN not in self.path and self.headers["Authorization"] != f"Bearer {_TOKEN}":
+            self.send_response_only(401)
+            self._answer(b"")
             return
         if self.path.startswith("/batch/"):
             self._batch(body)
