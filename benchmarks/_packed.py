@@ -1,8 +1,8 @@
 """A catalog's train and eval split in one file, read and decoded without TensorFlow.
 
 The file is NumPy's `.npz` without pickles: the pictures' JPEGs one after another, a checksum of
-what TensorFlow makes of each, the labels' indices, how often each label occurs, and, as JSON,
-vocabularies and options.
+what TensorFlow makes of each, the labels' indices, how often each label occurs, the values of
+further columns, and, as JSON, vocabularies and options.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Packed:
         train: Counts of the whole train split.
         eval: Counts of the eval split.
         products: The products of `train` and `eval`.
+        columns: Of both splits and each further column the products' values, str (N).
         differing: Number of pictures that are not point for point what TensorFlow makes of them.
     """
 
@@ -101,6 +102,7 @@ class Packed:
     train: LabelCounts
     eval: LabelCounts
     products: dict[str, Products]
+    columns: dict[str, dict[str, np.ndarray]]
     differing: int
 
     @classmethod
@@ -110,7 +112,7 @@ class Packed:
             arrays = dict(archive)
         facts = read_facts(file)
         size = [facts["options"]["model"][side] for side in ("image_height", "image_width")]
-        counts, products, differing = {}, {}, 0
+        counts, products, columns, differing = {}, {}, {}, 0
         for split in ("train", "eval"):
             first = slice(most_products if split == "train" else None)
             ends = np.cumsum(arrays[f"{split}/lengths"])
@@ -125,13 +127,24 @@ class Packed:
                     if of
                 },
             )
+            prefix = f"{split}/columns/"
+            columns[split] = {
+                name.removeprefix(prefix): of[first]
+                for name, of in arrays.items()
+                if name.startswith(prefix)
+            }
             counts[split] = LabelCounts(
                 len(ends),
                 {level: arrays[f"{split}/counts/{level}"] for level in facts["labels"]},
                 arrays[f"{split}/pairs"],
             )
         return cls(
-            facts["options"], facts["labels"], **counts, products=products, differing=differing
+            facts["options"],
+            facts["labels"],
+            **counts,
+            products=products,
+            columns=columns,
+            differing=differing,
         )
 
     def training_batches(self, options: Options, first_epoch: int, end_epoch: int) -> Batches:
@@ -183,7 +196,7 @@ def write(
         counts: Of `train` and `eval`.
         arrays: Of both, by names that begin with `train/` or `eval/`: `files`, the JPEGs one after
             another, uint8; `lengths` of each; `checksums` of their pictures; `labels/` with each
-            level that has labels, as in `Products`.
+            level that has labels, as in `Products`; `columns/` with each further column.
     """
     facts = json.dumps({"options": options, "labels": labels}).encode()
     arrays = arrays | {"facts": np.frombuffer(facts, np.uint8)}

@@ -15,6 +15,9 @@ compares training steps with PyTorch's. `train` goes through all stages of the c
 with the callbacks of a run, and writes weights and history. `answer` gives these weights to the
 network on TensorFlow, in 32 bits, sees whether eval's figures are those that the GPU had, judges by
 the test split, exports the model as a run does, and asks it.
+
+`train --metric LOSS` teaches the embedding beside the levels that products are alike, in the way of
+`benchmarks/learned_metric.py`, whose `--weights` judges a search by what such a training made.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+from _metric_learning import LOSSES, Proxies, codes_of
 from _packed import (
     EVALUATED_AT_ONCE,
     Batches,
@@ -42,28 +46,25 @@ from _packed import (
     read_facts,
     write,
 )
+from _weights import HISTORY_FILE, history_of, read_weights, write_weights
 
 from schema import features
 from trainer import objective, stages
 from trainer.callbacks import MeanOfLevels
 from trainer.fitting import compiled_for_training, fit
-from trainer.label_space import LabelSpace
+from trainer.label_space import LabelCounts, LabelSpace
 from trainer.network import network
 from trainer.options import SECTIONS, Options, override
 from trainer.resumable_state import ResumableState
-from trainer.training_model import backbone_of
+from trainer.training_model import TrainingModel, backbone_of, training_model
 
 if TYPE_CHECKING:
     from _torch_training import Training
 
+    from pipeline.config import Config
     from trainer.splits import Splits
 
 WARM_UP_STEPS = 3
-WEIGHTS_FILE_BYTES = 14 * 2**20
-"""Weights are written to several files of at most so many bytes, which are easier to move."""
-
-HISTORY_FILE = "history.json"
-
 ASKED_AT_ONCE = 256
 
 
@@ -79,6 +80,9 @@ def pack(arguments: argparse.Namespace) -> None:
             arrays[f"{split}/files"] = np.frombuffer(b"".join(files), np.uint8)
             arrays[f"{split}/lengths"] = np.array([len(file) for file in files])
             arrays[f"{split}/checksums"] = checksums(tensorflow_pictures(files, options))
+            for name in config.search.alike:
+                values = column(patterns, feature_of(name, config))
+                arrays[f"{split}/columns/{name}"] = np.array(values, str)
             arrays |= {f"{split}/labels/{level}": of for level, of in labels.items()}
         counts = {"train": splits.train, "eval": splits.eval}
         write(arguments.output, options, splits.labels, counts, arrays)
@@ -109,6 +113,27 @@ def examples(patterns: list[str], splits: Splits) -> tuple[list[bytes], dict[str
         for level, collected in parts.items():
             collected.append(labels[features.transformed_label(level)].numpy())
     return files, {level: np.concatenate(part) for level, part in parts.items()}
+
+
+def feature_of(name: str, config: Config) -> str:
+    """The Examples' feature that holds a column of the catalog."""
+    catalog = config.catalog
+    levels = {catalog.category: features.CATEGORY, catalog.subcategory: features.SUBCATEGORY}
+    if name in levels:
+        return levels[name]
+    return features.slice_feature(name) if name in catalog.slices else features.field_feature(name)
+
+
+def column(patterns: list[str], feature: str) -> list[str]:
+    """A feature's texts in a split's Examples, empty where there is none, in their order."""
+    import tensorflow as tf
+
+    spec = {feature: tf.io.FixedLenFeature([], tf.string, "")}
+    names = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
+    values: list[bytes] = []
+    for serialized in tf.data.TFRecordDataset(names, compression_type="GZIP").batch(1024):
+        values += tf.io.parse_example(serialized, spec)[feature].numpy().tolist()
+    return [value.decode() for value in values]
 
 
 def tensorflow_pictures(files: list[bytes], options: Options) -> Iterator[np.ndarray]:
@@ -342,23 +367,32 @@ def train(arguments: argparse.Namespace) -> None:
 
     began = time.perf_counter()
     packed = read(arguments)
+    for name in arguments.label:
+        packed = with_label(packed, name)
     changes = {"training.epochs": arguments.epochs, "training.frozen_epochs": arguments.frozen}
-    options = in_precision(
-        arguments.precision,
-        override(packed.options, {name: to for name, to in changes.items() if to is not None}),
-    )
+    changes = {name: to for name, to in changes.items() if to is not None}
+    changes |= {name: json.loads(to) for name, to in (of.split("=", 1) for of in arguments.set)}
+    options = in_precision(arguments.precision, override(packed.options, changes))
     keras.utils.set_random_seed(options["training"]["seed"])
     model = network(options, packed.labels)
+    compiled = compiled_for_training
+    if arguments.metric:
+        packed, compiled = with_metric(packed, arguments.metric, arguments.metric_weight)
     with tempfile.TemporaryDirectory() as scratch:
-        state = ResumableState(Path(scratch) / "state", model, options["training"]["patience"])
+        folder = arguments.state or Path(scratch) / "state"
+        state = ResumableState(folder, model, options["training"]["patience"])
         for stage in stages.stages_of(options):
-            fitted = compiled_for_training(model, options, packed, stage)
+            if state.finished_epochs > stage.end_epoch:
+                continue
+            fitted = compiled(model, options, packed, stage)
             state.begin(stage, fitted)
+            if state.finished_epochs == stage.end_epoch:
+                continue
             batches = on_features(packed, backbone_of(model)) if stage.on_features else packed
             fit(
                 *(fitted, options, batches, stage, [MeanOfLevels(), state]),
                 report=lambda message, done: done == int(done) and print(message, flush=True),
-                first_epoch=stage.first_epoch,
+                first_epoch=max(stage.first_epoch, state.finished_epochs),
             )
         state.load_best()
     for epoch in state.epochs:
@@ -371,12 +405,17 @@ def train(arguments: argparse.Namespace) -> None:
         eval_figures = figures_of(whole, packed.evaluation_batches(options), packed)
     print(f"eval as served, after epoch {state.best_epoch}: {in_words(eval_figures)}")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    write_weights(arguments.output, whole.get_weights())
+    weights = whole.get_weights()
+    if arguments.half:
+        weights = [of.astype(np.float16) for of in weights]
+    write_weights(arguments.output, weights)
     history = {
         "epochs": state.epochs,
         "best_epoch": state.best_epoch,
         "eval": eval_figures,
         "options": options,
+        "labels": packed.labels,
+        "metric": arguments.metric,
         "precision": stages.half_precision()
         if arguments.precision == "auto"
         else arguments.precision,
@@ -385,6 +424,82 @@ def train(arguments: argparse.Namespace) -> None:
     }
     (arguments.output / HISTORY_FILE).write_text(json.dumps(history, indent=1))
     print("all of it in", seconds_since(began))
+
+
+def with_label(packed: Packed, name: str) -> Packed:
+    """The same products, of whose further columns one is learned as an extra label."""
+    labels, counts = np.unique(packed.columns["train"][name], return_counts=True)
+    place_of = {label: place for place, label in enumerate(labels.tolist())}
+
+    def indices(split: str) -> np.ndarray:
+        values = packed.columns[split][name].tolist()
+        return np.array([place_of.get(value, features.NOT_IN_TRAIN) for value in values])
+
+    products = {
+        split: Products(of.inputs, of.labels | {name: indices(split)})
+        for split, of in packed.products.items()
+    }
+    found = products["eval"].labels[name]
+    of_eval = np.bincount(found[found >= 0], minlength=len(labels))
+
+    def counted(of: LabelCounts, more: np.ndarray) -> LabelCounts:
+        return dataclasses.replace(of, labels=of.labels | {name: more})
+
+    return dataclasses.replace(
+        packed,
+        labels=packed.labels | {name: labels.tolist()},
+        train=counted(packed.train, counts),
+        eval=counted(packed.eval, of_eval),
+        products=products,
+    )
+
+
+def with_metric(
+    packed: Packed, loss: str, weight: float
+) -> tuple[Packed, Callable[..., keras.Model]]:
+    """The same products with the classes of a metric's levels, and what compiles a training of it.
+
+    Args:
+        packed: The catalog.
+        loss: A name in `LOSSES`.
+        weight: What the metric counts beside the levels' losses, each of which counts about 1.
+    """
+    both = {
+        name: np.concatenate([of, packed.columns["eval"][name]])
+        for name, of in packed.columns["train"].items()
+    }
+    ends = [len(packed.products["train"].inputs)]
+    proxies, codes = {}, {}
+    for number, of in enumerate(codes_of(both)):
+        name = f"alike_{number}"
+        proxies[name] = Proxies(int(of.max()) + 1, name=name)
+        codes[name] = dict(zip(("train", "eval"), np.split(of, ends), strict=True))
+    products = {
+        split: Products(
+            of.inputs, of.labels | {name: by_split[split] for name, by_split in codes.items()}
+        )
+        for split, of in packed.products.items()
+    }
+
+    def compiled(model: keras.Model, options: Options, splits: Packed, stage: stages.Stage):
+        losses = objective.level_losses(options, splits)
+        weights = objective.level_loss_weights(options, splits)
+        plain = training_model(model, options, stage, [*losses, features.EMBEDDING])
+        outputs = dict(plain.output)
+        embedding = outputs.pop(features.EMBEDDING)
+        outputs |= {name: layer(embedding) for name, layer in proxies.items()}
+        fitted = TrainingModel(plain.inputs[0], outputs)
+        fitted.compile(
+            stages.optimizer(
+                stage, options, splits.steps_per_epoch(options), fitted.trainable_variables
+            ),
+            loss=losses | {name: LOSSES[loss]() for name in proxies},
+            loss_weights=weights | {name: weight / len(proxies) for name in proxies},
+            weighted_metrics=objective.level_metrics(splits),
+        )
+        return fitted
+
+    return dataclasses.replace(packed, products=products), compiled
 
 
 def on_features(packed: Packed, backbone: keras.Model) -> Packed:
@@ -412,28 +527,6 @@ def figures_of(model: keras.Model, batches: Iterable, splits: Packed | Splits) -
     return {level: float(metric.result()) for level, (metric,) in metrics.items()}
 
 
-def write_weights(folder: Path, weights: list[np.ndarray]) -> None:
-    """Writes `weights-N.npz`, as many as it takes, with the arrays by their place in the list."""
-    parts: list[dict[str, np.ndarray]] = [{}]
-    for place, array in enumerate(weights):
-        if parts[-1] and array.nbytes + sum(of.nbytes for of in parts[-1].values()) > (
-            WEIGHTS_FILE_BYTES
-        ):
-            parts.append({})
-        parts[-1][str(place)] = array
-    for number, part in enumerate(parts):
-        np.savez(folder / f"weights-{number}.npz", **part)
-
-
-def read_weights(folder: Path) -> list[np.ndarray]:
-    """What `write_weights` wrote."""
-    arrays: dict[str, np.ndarray] = {}
-    for file in folder.glob("weights-*.npz"):
-        with np.load(file) as part:
-            arrays |= dict(part)
-    return [arrays[str(place)] for place in range(len(arrays))]
-
-
 def in_words(figures: dict[str, float]) -> str:
     """Figures in a line."""
     return ", ".join(f"{level} {figure:.4f}" for level, figure in figures.items())
@@ -451,7 +544,7 @@ def answer(arguments: argparse.Namespace) -> None:
     from serving.model_server.saved_model import SavedModel
     from trainer import calibration, input_pipeline, signatures
 
-    history = json.loads((arguments.folder / HISTORY_FILE).read_text())
+    history = history_of(arguments.folder)
     options = override(history["options"], {"training.mixed_precision": False})
     with prepared(arguments) as (_, splits), tempfile.TemporaryDirectory() as scratch:
         if splits.labels != read_facts(arguments.file)["labels"]:
@@ -568,6 +661,19 @@ def parser() -> argparse.ArgumentParser:
         choices=["auto", "float16", "bfloat16", "float32"],
         help="`auto` is what training.mixed_precision takes on the machine",
     )
+
+    one.add_argument("--metric", choices=LOSSES, help="what the embedding learns beside the levels")
+    one.add_argument("--metric-weight", type=float, default=1.0, help="of the metric's loss")
+    one.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column of search.alike that is learned as an extra label",
+    )
+    one.add_argument("--set", action="append", default=[], metavar="SECTION.OPTION=JSON")
+    one.add_argument("--state", type=Path, help="keeps the state here, to go on after a kill")
+    one.add_argument("--half", action="store_true", help="write the weights in 16 bits")
 
     one = command(answer, ("file", "folder", "config"), of_catalog=True)
     one.add_argument("--output", type=Path, help="keeps the SavedModel in this folder")

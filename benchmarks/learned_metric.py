@@ -20,24 +20,32 @@ query, is more than a standard error. `--test` prints the test part's figures of
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import search_quality  # noqa: E402
+from benchmarks._metric_learning import (  # noqa: E402
+    LEVELS,
+    ArcFace,
+    Metric,
+    Proxies,
+    ProxyAnchor,
+    codes_of,
+)
+from benchmarks._weights import answers_of, history_of  # noqa: E402
 from components.similarity_index import quality  # noqa: E402
 from components.similarity_index.quality import Alike, Found  # noqa: E402
 from schema import features  # noqa: E402
 from schema.search_blocks import COLOR, FEATURES  # noqa: E402
-from serving.search.blocks import label_block  # noqa: E402
-
-LEVELS = (("articleType",), ("articleType", "gender"), ("articleType", "gender", "baseColour"))
+from serving.search.blocks import Whitening, label_block  # noqa: E402
+from serving.search.recipe import Answers, Recipe  # noqa: E402
 
 NDCG = f"ndcg_at_{quality.FIRST}"
 
@@ -45,75 +53,6 @@ _WEIGHTS = (0.35, 0.7, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0)
 
 _FEW = 1000
 """Queries by which a weight is chosen."""
-
-
-class ProxyAnchor(keras.losses.Loss):
-    """Pulls and pushes each class's proxy: labels are int (B), predictions cosines (B, C)."""
-
-    def __init__(self, alpha: float = 32.0, delta: float = 0.1):
-        super().__init__(reduction="sum", name="proxy_anchor")
-        self.alpha, self.delta = alpha, delta
-
-    def call(self, y_true, y_pred):
-        """The loss of a batch, a scalar."""
-        own = ops.one_hot(ops.cast(ops.reshape(y_true, (-1,)), "int32"), y_pred.shape[-1])
-        near = ops.sum(own * ops.exp(-self.alpha * (y_pred - self.delta)), axis=0)
-        far = ops.sum((1 - own) * ops.exp(self.alpha * (y_pred + self.delta)), axis=0)
-        there = ops.cast(ops.sum(own, axis=0) > 0, y_pred.dtype)
-        return ops.sum(ops.log1p(near)) / ops.sum(there) + ops.mean(ops.log1p(far))
-
-
-class ArcFace(keras.losses.Loss):
-    """Cross-entropy of scaled cosines (B, C), with a margin between the label's angle and all."""
-
-    def __init__(self, scale: float = 20.0, margin: float = 0.1):
-        super().__init__(reduction="sum_over_batch_size", name="arc_face")
-        self.scale, self.margin = scale, margin
-
-    def call(self, y_true, y_pred):
-        """The losses of a batch, (B)."""
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        own = ops.one_hot(labels, y_pred.shape[-1])
-        angle = ops.arccos(ops.clip(y_pred, -1 + 1e-6, 1 - 1e-6))
-        moved = ops.where(own > 0, ops.cos(ops.minimum(angle + self.margin, np.pi)), y_pred)
-        return keras.losses.sparse_categorical_crossentropy(
-            labels, self.scale * moved, from_logits=True
-        )
-
-
-class Proxies(layers.Layer):
-    """Cosines (B, C) of vectors of unit length (B, D) to learned ones, one a class."""
-
-    def __init__(self, classes: int, **options):
-        super().__init__(**options)
-        self.classes = classes
-
-    def build(self, input_shape):
-        """Makes the proxies."""
-        self.proxies = self.add_weight(
-            shape=(self.classes, input_shape[-1]), initializer="random_normal", name="proxies"
-        )
-
-    def call(self, vectors):
-        """See the class."""
-        return vectors @ ops.transpose(ops.normalize(self.proxies, axis=-1))
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is learned.
-
-    Attributes:
-        loss: Of each level, made anew.
-        size: Dimensions of the vector.
-        shares: What each of `LEVELS` counts in the loss.
-        epochs: Over the train part.
-    """
-
-    loss: Callable[[], keras.losses.Loss]
-    size: int = 256
-    shares: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    epochs: int = 20
 
 
 def learned(
@@ -169,6 +108,27 @@ def label_scores(inputs: np.ndarray, values: np.ndarray, train: np.ndarray) -> n
     return model.predict(inputs, batch_size=4096, verbose=0)
 
 
+def answered_by(
+    weights: Path, shop: search_quality.Shop, workspace: Path, kept: Path
+) -> search_quality.Shop:
+    """The same catalog with what another network says of it, which is kept."""
+
+    def asked() -> dict[str, np.ndarray]:
+        answers, _ = answers_of(weights, search_quality.pictures_of(workspace, shop.ids))
+        return {**answers.scores, features.EMBEDDING: answers.embedding}
+
+    file = kept / f"answers_{weights.resolve().name}.npz"
+    scores = search_quality.kept_of(file, shop.ids, asked)
+    embedding = scores.pop(features.EMBEDDING)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    recipe = Recipe(
+        history_of(weights)["labels"],
+        Whitening.fit(embedding[shop.split == features.TRAIN], 256, 0.5),
+    )
+    looks = dataclasses.replace(shop.looks, answers=Answers(scores, embedding))
+    return dataclasses.replace(shop, looks=looks, recipe=recipe)
+
+
 class Asked:
     """Some of a catalog's products, asked honestly for the others."""
 
@@ -221,10 +181,18 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True, help="the catalog's CSV")
     parser.add_argument("--kept", type=Path, help="where colors are kept")
     parser.add_argument("--weight", action="append", default=[], metavar="BLOCK=WEIGHT")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="of `gpu.py train`, whose network is asked in place of the workspace's model",
+    )
     parser.add_argument("--test", action="store_true", help="print the test part's figures too")
     arguments = parser.parse_args()
     kept = arguments.kept or arguments.workspace / "search_quality"
     shop = search_quality.shop_of(arguments.workspace, arguments.labels, kept, frozen=False)
+    if arguments.weights:
+        shop = answered_by(arguments.weights, shop, arguments.workspace, kept)
     weights = dict(shop.recipe.space.weights)
     weights |= {name: float(value) for name, value in (of.split("=") for of in arguments.weight)}
 
@@ -233,16 +201,7 @@ def main() -> None:
     ends = np.cumsum(list(sizes.values()))[:-1]
     blocks = dict(zip(sizes, np.split(vectors, ends, axis=1), strict=True))
     train = np.flatnonzero(shop.split == features.TRAIN)
-    codes = [
-        np.unique(
-            [
-                "\n".join(map(str, row))
-                for row in zip(*(shop.labels[of] for of in level), strict=True)
-            ],
-            return_inverse=True,
-        )[1]
-        for level in LEVELS
-    ]
+    codes = codes_of(shop.labels)
     embedding = shop.looks.answers.embedding
     everything = np.concatenate([embedding, vectors], axis=1)
     looks = np.concatenate([embedding, shop.looks.colors], axis=1)

@@ -230,17 +230,15 @@ def shop_of(
     embedding = table.matrix(answers, features.EMBEDDING).astype(np.float32)
     model = str(_last(workspace, "Trainer", "model") / "Format-Serving")
     sides = input_size(model)
-    examples = _last(workspace, "CatalogExampleGen", "examples")
 
     def pictures() -> list[bytes]:
-        found = read_pictures(sorted(glob.glob(f"{examples}/Split-*/*")), ids)
-        return [found[name] for name in ids]
+        return pictures_of(workspace, ids)
 
-    colors = _kept(kept / "colors.npz", ids, lambda: {"colors": colors_of(pictures())})["colors"]
+    colors = kept_of(kept / "colors.npz", ids, lambda: {"colors": colors_of(pictures())})["colors"]
     deep = {name: np.zeros((len(ids), 0), np.float32) for name in ("frozen", "regions")}
     if frozen:
         file = kept / f"{FROZEN}_{sides[0]}x{sides[1]}.npz"
-        deep = _kept(file, ids, lambda: frozen_of(pictures(), sides))
+        deep = kept_of(file, ids, lambda: frozen_of(pictures(), sides))
     return Shop(
         ids=ids,
         split=split,
@@ -264,10 +262,20 @@ def _last(workspace: Path, step: str, output: str) -> Path:
     return Path(max(folders, key=lambda folder: int(Path(folder).name)))
 
 
-def _kept(
+def pictures_of(workspace: Path, ids: Sequence[str]) -> list[bytes]:
+    """The products' pictures, encoded, of the last run's Examples."""
+    examples = _last(workspace, "CatalogExampleGen", "examples")
+    found = read_pictures(sorted(glob.glob(f"{examples}/Split-*/*")), ids)
+    return [found[name] for name in ids]
+
+
+def kept_of(
     file: Path, ids: list[str], make: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """What a file has of these products, float32 (N, ...); made anew where it lacks one."""
+    """What a file has of these products, float32 (N, ...); made anew where it lacks one.
+
+    It is kept as float16.
+    """
     if file.is_file():
         with np.load(file) as arrays:
             found = dict(arrays)
