@@ -57,7 +57,10 @@ LEFT_OUT = -1
 """The gain of a product that a query does not look through."""
 
 _BLOCK_CELLS = 1 << 22
-"""Similarities that are held at a time."""
+"""Similarities that are held at a time, if they are of no fewer than `_LEAST_QUERIES`."""
+
+_LEAST_QUERIES = 64
+"""Queries at a time, at least: for each time the whole gallery is read."""
 
 _DISCOUNTS = 1 / np.log2(np.arange(2, FIRST + 2))
 
@@ -570,8 +573,8 @@ def _coded(
 
 
 def _blocks(queries: int, gallery: int) -> Iterator[np.ndarray]:
-    """The queries, so many at a time that they have `_BLOCK_CELLS` similarities, or one of them."""
-    step = max(_BLOCK_CELLS // max(gallery, 1), 1)
+    """The queries, so many at a time that they have `_BLOCK_CELLS` similarities, or a few more."""
+    step = max(_BLOCK_CELLS // max(gallery, 1), _LEAST_QUERIES)
     return (np.arange(start, min(start + step, queries)) for start in range(0, queries, step))
 
 

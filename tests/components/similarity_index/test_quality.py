@@ -194,9 +194,13 @@ def test_what_is_left_out_might_as_well_not_be_there(drawn):
         np.testing.assert_allclose(values, gone[name])
 
 
-def test_how_many_are_asked_at_a_time_changes_nothing(drawn, monkeypatch):
+@pytest.mark.parametrize(
+    ("least", "expected"), [(1, [[0, 1], [2, 3], [4, 5], [6]]), (5, [[0, 1, 2, 3, 4], [5, 6]])]
+)
+def test_how_many_are_asked_at_a_time_changes_nothing(drawn, monkeypatch, least, expected):
     before = found(*drawn).values
     monkeypatch.setattr(quality, "_BLOCK_CELLS", 200)
+    monkeypatch.setattr(quality, "_LEAST_QUERIES", least)
     asked = []
     scores, gains = drawn
 
@@ -205,7 +209,7 @@ def test_how_many_are_asked_at_a_time_changes_nothing(drawn, monkeypatch):
         return scores[places]
 
     told = find(similarities_of, lambda places: gains[places], *scores.shape, levels=3).values
-    assert asked == [[0, 1], [2, 3], [4, 5], [6]]
+    assert asked == expected
     for name, values in told.items():
         np.testing.assert_array_equal(values, before[name])
 
