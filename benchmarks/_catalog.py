@@ -12,13 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipeline.config import Config, load_config
+from pipeline.demo_catalog import draw_demo_catalog
+from schema.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pipeline.config import Config, load_config  # noqa: E402
-from pipeline.demo_catalog import draw_demo_catalog  # noqa: E402
-from schema.errors import UserError  # noqa: E402
-
 DRAWN_PRODUCTS = 2_000
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "catalog"
@@ -174,12 +175,14 @@ class GoodCallers:
                 stdin=subprocess.PIPE,
                 stdout=said,
             )
-        self._process.stdin.write(json.dumps(self._order).encode() + b"\n")
-        self._process.stdin.flush()
+        # The pipe that was asked for.
+        self._orders = cast(IO[bytes], self._process.stdin)
+        self._orders.write(json.dumps(self._order).encode() + b"\n")
+        self._orders.flush()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.stdin.close()
+        self._orders.close()
         self._process.wait()
 
     def answers(self) -> list[Answer]:

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import grpc  # noqa: E402
+import grpc
 
-from benchmarks import _load  # noqa: E402
-from serving.client import tf_serving_pb2 as messages  # noqa: E402
+from benchmarks import _load
+from serving.client import tf_serving_pb2 as messages
 
 _PATIENCE_S = 120.0
 _TOLERANCE = 1e-3

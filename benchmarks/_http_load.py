@@ -58,7 +58,12 @@ class Caller:
             raise ConnectionError("the server has closed the connection")
         self._received += chunk
         head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end or len(body) < int(_LENGTH.search(head)[1]):
+        if not end:
+            return None
+        length = _LENGTH.search(head)
+        if length is None:
+            raise ConnectionError("an answer does not say how long it is")
+        if len(body) < int(length[1]):
             return None
         return time.perf_counter() - self._began, int(head[9:12])
 

@@ -19,9 +19,10 @@ import time
 from collections import deque
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from serving.client import tf_serving_pb2 as messages  # noqa: E402
+from serving.client import tf_serving_pb2 as messages
 
 _PATH = b"/tensorflow.serving.PredictionService/Predict"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

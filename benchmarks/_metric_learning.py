@@ -7,7 +7,7 @@ Every loss knows each class by a vector of its own, a proxy (Movshovitz-Attias e
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -106,7 +106,7 @@ class Metric:
     epochs: int = 20
 
 
-def codes_of(columns: Mapping[str, Sequence[str]]) -> list[np.ndarray]:
+def codes_of(columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """The class of each of N products at each of `LEVELS`, int (N,), of its columns' values."""
     return [
         np.unique(

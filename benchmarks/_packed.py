@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import sys
 import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,10 +21,8 @@ import keras
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from trainer.label_space import LabelCounts  # noqa: E402
-from trainer.options import Options  # noqa: E402
+from trainer.label_space import LabelCounts
+from trainer.options import Options
 
 EVALUATED_AT_ONCE = 512
 """Products at once, at most, where nothing is learned."""
@@ -152,7 +149,7 @@ class Packed:
         products = self.products["train"]
         batch_size = options["training"]["batch_size"]
         steps = self.steps_per_epoch(options)
-        order = []
+        order: list[np.ndarray] = []
         for epoch in range(first_epoch, end_epoch):
             generator = np.random.default_rng((options["training"]["seed"], epoch))
             # Over and over where there are fewer than a batch.
@@ -199,13 +196,14 @@ def write(
             level that has labels, as in `Products`; `columns/` with each further column.
     """
     facts = json.dumps({"options": options, "labels": labels}).encode()
-    arrays = arrays | {"facts": np.frombuffer(facts, np.uint8)}
+    # Any, for by its names NumPy could be given its own arguments, which are no arrays.
+    named: dict[str, Any] = arrays | {"facts": np.frombuffer(facts, np.uint8)}
     for split, counted in counts.items():
-        arrays[f"{split}/pairs"] = counted.pairs
+        named[f"{split}/pairs"] = counted.pairs
         for level, of in counted.labels.items():
-            arrays[f"{split}/counts/{level}"] = of
+            named[f"{split}/counts/{level}"] = of
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, **arrays)
+    np.savez_compressed(file, **named)
 
 
 def checksums(pictures: Iterable[np.ndarray]) -> np.ndarray:

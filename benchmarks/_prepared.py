@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import _catalog
 from rich.console import Console
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from benchmarks import _catalog
 from pipeline.config import Config
 from pipeline.console import StepsView
 from pipeline.local_runner import ObservedLocalDagRunner, local_pipeline

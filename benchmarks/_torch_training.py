@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import timm
 import torch
-from _packed import Batches
 from torch import nn
 from torch.nn import functional
 
+from benchmarks._packed import Batches
 from schema import features
 from trainer.label_space import LabelSpace
 from trainer.options import Options

@@ -25,7 +25,8 @@ _ASKED_AT_ONCE = 256
 
 def write_weights(folder: Path, weights: list[np.ndarray]) -> None:
     """Writes `weights-N.npz`, as many as it takes, with the arrays by their place in the list."""
-    parts: list[dict[str, np.ndarray]] = [{}]
+    # Any, for by its names NumPy could be given its own arguments, which are no arrays.
+    parts: list[dict[str, Any]] = [{}]
     for place, array in enumerate(weights):
         if parts[-1] and array.nbytes + sum(of.nbytes for of in parts[-1].values()) > (
             WEIGHTS_FILE_BYTES

@@ -21,13 +21,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import _catalog
-import _portable
-import _recomputed
-import _wheel
 import apache_beam as beam
 from rich.console import Console
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import _catalog, _portable, _recomputed, _wheel
 from pipeline.beam_runner import arguments as beam_arguments
 from pipeline.config import Config
 from pipeline.console import StepsView

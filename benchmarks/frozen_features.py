@@ -20,90 +20,65 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pipeline import config  # noqa: E402
-from schema import features  # noqa: E402
-from trainer import input_pipeline, training  # noqa: E402
-from trainer.fitting import compiled_for_training, fit  # noqa: E402
-from trainer.label_space import LabelCounts  # noqa: E402
-from trainer.network import network  # noqa: E402
-from trainer.stages import Stage, stages_of  # noqa: E402
+from pipeline import config
+from schema import features
+from trainer import input_pipeline, training
+from trainer.fitting import compiled_for_training, fit
+from trainer.label_space import LabelCounts
+from trainer.network import network
+from trainer.options import Options
+from trainer.splits import Splits
+from trainer.stages import Stage, stages_of
 
 CATEGORIES, SUBCATEGORIES, ATTRIBUTES = 45, 141, 12
 
 
-@dataclasses.dataclass
-class DrawnSplits:
-    """Stands for `trainer.splits.Splits`, with drawn pictures in memory instead of Examples.
+class DrawnSplits(Splits):
+    """`Splits` with drawn pictures in memory instead of Examples.
 
-    Attributes:
+    Args:
         products: Number of products of either split.
         labels: The labels of every level.
         options: All sections of options.
     """
 
-    products: int
-    labels: dict[str, list[str]]
-    options: dict
-
-    def __post_init__(self):
+    def __init__(self, products: int, labels: dict[str, list[str]], options: Options):
         generator = np.random.default_rng(0)
-        shape = [self.options["model"][side] for side in ("image_height", "image_width")]
-        pictures = generator.integers(0, 256, (self.products, *shape, 3), dtype=np.uint8)
-        counts = {level: len(of) for level, of in self.labels.items()}
+        shape = [options["model"][side] for side in ("image_height", "image_width")]
+        pictures = generator.integers(0, 256, (products, *shape, 3), dtype=np.uint8)
+        sizes = {level: len(of) for level, of in labels.items()}
         self._kept = (
             pictures,
             {
-                features.CATEGORY: self._drawn(generator, counts[features.CATEGORY]),
-                features.SUBCATEGORY: self._drawn(generator, counts[features.SUBCATEGORY]),
+                features.CATEGORY: generator.integers(0, sizes[features.CATEGORY], products),
+                features.SUBCATEGORY: generator.integers(0, sizes[features.SUBCATEGORY], products),
                 features.ATTRIBUTES: generator.integers(
-                    0, 2, (self.products, counts[features.ATTRIBUTES])
+                    0, 2, (products, sizes[features.ATTRIBUTES])
                 ).astype(np.float32),
             },
         )
-        self.train = self.eval = LabelCounts(
-            self.products,
-            {level: np.ones(count, np.int64) for level, count in counts.items()},
+        counts = LabelCounts(
+            products,
+            {level: np.ones(size, np.int64) for level, size in sizes.items()},
             pairs=np.ones((CATEGORIES, SUBCATEGORIES), np.int64),
         )
+        super().__init__([], [], None, labels, train=counts, eval=counts)
 
-    def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        return generator.integers(0, count, self.products)
-
-    def training_batches(self, options, first_epoch: int, end_epoch: int) -> tf.data.Dataset:
+    def training_batches(
+        self, options: Options, first_epoch: int, end_epoch: int
+    ) -> tf.data.Dataset:
         """The drawn pictures in an order that depends on the epoch."""
         return input_pipeline.batches_in_memory(
             self._kept, **self.order(options, first_epoch, end_epoch)
         )
 
-    def evaluation_batches(self, options) -> tf.data.Dataset:
-        """The drawn pictures."""
-        return self.once("eval", options)
-
-    def once(self, name: str, options) -> tf.data.Dataset:
+    def once(self, name: str, options: Options) -> tf.data.Dataset:
         """The drawn pictures, of either split."""
         examples = tf.data.Dataset.from_tensor_slices(self._kept)
         return examples.batch(self.evaluation_batch_size(options))
-
-    def order(self, options, first_epoch: int, end_epoch: int) -> dict:
-        """As `trainer.splits.Splits.order`."""
-        return {
-            "products": self.products,
-            "batch_size": options["training"]["batch_size"],
-            "seed": 0,
-            "first_epoch": first_epoch,
-            "epochs": end_epoch,
-        }
-
-    def evaluation_batch_size(self, options) -> int:
-        """As in training."""
-        return max(64, options["training"]["batch_size"])
-
-    def steps_per_epoch(self, options) -> int:
-        """As in training."""
-        return input_pipeline.steps_per_epoch(self.products, options["training"]["batch_size"])
 
 
 class EpochTimes(keras.callbacks.Callback):
@@ -123,7 +98,7 @@ class EpochTimes(keras.callbacks.Callback):
 
 
 def seconds_an_epoch(
-    stage: Stage, model: keras.Model, options: dict, splits: DrawnSplits, epochs: int
+    stage: Stage, model: keras.Model, options: Options, splits: Splits, epochs: int
 ) -> float:
     """The fastest epoch of a stage but the first, in seconds."""
     times = EpochTimes()

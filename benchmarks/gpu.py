@@ -30,14 +30,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from _metric_learning import LOSSES, Proxies, codes_of
-from _packed import (
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks._metric_learning import LOSSES, Proxies, codes_of
+from benchmarks._packed import (
     EVALUATED_AT_ONCE,
     Batches,
     Packed,
@@ -46,8 +51,7 @@ from _packed import (
     read_facts,
     write,
 )
-from _weights import HISTORY_FILE, history_of, read_weights, write_weights
-
+from benchmarks._weights import HISTORY_FILE, history_of, read_weights, write_weights
 from schema import features
 from trainer import objective, stages
 from trainer.callbacks import MeanOfLevels
@@ -59,8 +63,7 @@ from trainer.resumable_state import ResumableState
 from trainer.training_model import TrainingModel, backbone_of, training_model
 
 if TYPE_CHECKING:
-    from _torch_training import Training
-
+    from benchmarks._torch_training import Training
     from pipeline.config import Config
     from trainer.splits import Splits
 
@@ -70,7 +73,7 @@ ASKED_AT_ONCE = 256
 
 def pack(arguments: argparse.Namespace) -> None:
     """Writes a catalog's train and eval split to one file."""
-    from _prepared import prepared
+    from benchmarks._prepared import prepared
 
     with prepared(arguments) as (config, splits):
         options = {name: getattr(config, name).model_dump() for name in SECTIONS}
@@ -292,7 +295,8 @@ def speed(arguments: argparse.Namespace) -> None:
 def measure(packed: Packed, precision: str, batch_size: int, arguments: argparse.Namespace) -> None:
     """Measures one precision and one size of batches."""
     import torch
-    from _torch_training import Training
+
+    from benchmarks._torch_training import Training
 
     # PyTorch compiles a function anew a few times only, and then not at all.
     torch.compiler.reset()
@@ -309,7 +313,7 @@ def measure(packed: Packed, precision: str, batch_size: int, arguments: argparse
     )
     steps = arguments.steps or max(4, arguments.pictures // batch_size)
     candidate = Candidate(packed, options, steps)
-    turns = {}
+    turns: dict[str, Callable[[], float]] = {}
 
     def warm(name: str, turn: Callable[[], float]) -> None:
         started = time.perf_counter()
@@ -330,11 +334,11 @@ def measure(packed: Packed, precision: str, batch_size: int, arguments: argparse
     for mode in arguments.torch_compile:
         training = Training(options, labels, precision, mode, len(batches) * arguments.rounds)
         name = "PyTorch" if mode == "none" else f"PyTorch, compiled ({mode})"
-        warm(name, lambda training=training: seconds_of(training, batches))
+        warm(name, partial(seconds_of, training, batches))
     print(
         f"  trained parameters: {trained:,} in Keras, {training.trained_parameters():,} in PyTorch"
     )
-    seconds = {name: [] for name in turns}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(arguments.rounds):
         for name, turn in turns.items():
             seconds[name].append(turn())
@@ -366,6 +370,11 @@ def train(arguments: argparse.Namespace) -> None:
     import jax
 
     began = time.perf_counter()
+
+    def report(message: str, done: float) -> None:
+        if done == int(done):
+            print(message, flush=True)
+
     packed = read(arguments)
     for name in arguments.label:
         packed = with_label(packed, name)
@@ -391,7 +400,7 @@ def train(arguments: argparse.Namespace) -> None:
             batches = on_features(packed, backbone_of(model)) if stage.on_features else packed
             fit(
                 *(fitted, options, batches, stage, [MeanOfLevels(), state]),
-                report=lambda message, done: done == int(done) and print(message, flush=True),
+                report=report,
                 first_epoch=max(stage.first_epoch, state.finished_epochs),
             )
         state.load_best()
@@ -402,7 +411,7 @@ def train(arguments: argparse.Namespace) -> None:
     whole = network(override(options, {"training.mixed_precision": False}), packed.labels)
     whole.set_weights(model.get_weights())
     with jax.default_matmul_precision("highest"):
-        eval_figures = figures_of(whole, packed.evaluation_batches(options), packed)
+        eval_figures = figures_of(whole, packed.evaluation_batches(options), packed.train)
     print(f"eval as served, after epoch {state.best_epoch}: {in_words(eval_figures)}")
     arguments.output.mkdir(parents=True, exist_ok=True)
     weights = whole.get_weights()
@@ -482,8 +491,8 @@ def with_metric(
     }
 
     def compiled(model: keras.Model, options: Options, splits: Packed, stage: stages.Stage):
-        losses = objective.level_losses(options, splits)
-        weights = objective.level_loss_weights(options, splits)
+        losses = objective.level_losses(options, splits.train)
+        weights = objective.level_loss_weights(options, splits.train)
         plain = training_model(model, options, stage, [*losses, features.EMBEDDING])
         outputs = dict(plain.output)
         embedding = outputs.pop(features.EMBEDDING)
@@ -495,7 +504,7 @@ def with_metric(
             ),
             loss=losses | {name: LOSSES[loss]() for name in proxies},
             loss_weights=weights | {name: weight / len(proxies) for name in proxies},
-            weighted_metrics=objective.level_metrics(splits),
+            weighted_metrics=objective.level_metrics(splits.train),
         )
         return fitted
 
@@ -511,15 +520,15 @@ def on_features(packed: Packed, backbone: keras.Model) -> Packed:
         # Filled up with the first, so that there is one size of batches to compile for.
         batches = -(-count // EVALUATED_AT_ONCE)
         places = np.resize(np.arange(count), (batches, EVALUATED_AT_ONCE))
-        found = backbone.predict(Batches(of, places), verbose=0)
+        found = backbone.predict(Batches(of, list(places)), verbose=0)
         products[split] = Products(np.asarray(found)[:count], of.labels)
     print("features of both splits in", seconds_since(began), flush=True)
     return dataclasses.replace(packed, products=products)
 
 
-def figures_of(model: keras.Model, batches: Iterable, splits: Packed | Splits) -> dict[str, float]:
+def figures_of(model: keras.Model, batches: Iterable, train: LabelCounts) -> dict[str, float]:
     """Each level's figure, as trainings compare epochs by it, of a model's own answers."""
-    metrics = objective.level_metrics(splits)
+    metrics = objective.level_metrics(train)
     for pictures, labels in batches:
         outputs = model.predict_on_batch(np.asarray(pictures))
         for level, (metric,) in metrics.items():
@@ -539,8 +548,7 @@ def seconds_since(began: float) -> str:
 
 def answer(arguments: argparse.Namespace) -> None:
     """Answers with weights that a GPU trained, on TensorFlow, and asks the exported model."""
-    from _prepared import prepared
-
+    from benchmarks._prepared import prepared
     from serving.model_server.saved_model import SavedModel
     from trainer import calibration, input_pipeline, signatures
 
@@ -552,7 +560,7 @@ def answer(arguments: argparse.Namespace) -> None:
         model = network(options, splits.labels)
         model.set_weights(read_weights(arguments.folder))
         batches = splits.evaluation_batches(options)
-        figures = figures_of(model, batches, splits)
+        figures = figures_of(model, batches, splits.train)
         print(f"eval on TensorFlow: {in_words(figures)}")
         difference = max(abs(figures[level] - of) for level, of in history["eval"].items())
         print(f"eval on {history['backend']}: {in_words(history['eval'])}")
@@ -563,7 +571,8 @@ def answer(arguments: argparse.Namespace) -> None:
         files = [name.replace("Split-eval", "Split-test") for name in splits.eval_files]
         counts = input_pipeline.count_labels(files, splits.transform_output)
         test = dataclasses.replace(splits, eval_files=files, eval=counts)
-        print(f"test: {in_words(figures_of(model, test.evaluation_batches(options), splits))}")
+        of_test = figures_of(model, test.evaluation_batches(options), splits.train)
+        print(f"test: {in_words(of_test)}")
 
         labels = LabelSpace.of(splits.labels)
         temperatures = calibration.calibrate(model, batches, labels)

@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _catalog import ROOT, configured, parser
 from PIL import Image
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks._catalog import ROOT, configured, parser
 from components.catalog_example_gen import pictures
 from components.catalog_example_gen.examples import serialized_example, write_records
 from components.catalog_example_gen.folder import files_below

@@ -16,14 +16,17 @@ measured in turn, `--rounds` times, and the best of each counts. Leave the machi
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from _prepared import parser, prepared
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks._prepared import parser, prepared
 from trainer import input_pipeline
 from trainer.options import SECTIONS, Options
 from trainer.splits import Splits
@@ -93,7 +96,8 @@ def main() -> None:
         options = {name: getattr(config, name).model_dump() for name in SECTIONS}
         size = (config.model.image_height, config.model.image_width)
         pictures = encoded_pictures(splits)
-        figures = {"loop": [], "alone": [], "first": [], "later": [], "anew": []}
+        figures: dict[str, list[float]] = {"alone": [], "first": [], "later": [], "anew": []}
+        loops: list[float] = []
         kept = input_pipeline.CACHE_LIMIT_BYTES
         for _ in range(arguments.rounds):
             figures["alone"].append(decoding_alone(pictures, size, config.training.batch_size))
@@ -103,12 +107,13 @@ def main() -> None:
             input_pipeline.CACHE_LIMIT_BYTES = 0
             figures["anew"] += epochs(splits, options)
             input_pipeline.CACHE_LIMIT_BYTES = kept
-            figures["loop"].append(scikit_image_loop(pictures[:MOST_IN_LOOP], size))
+            if measured := scikit_image_loop(pictures[:MOST_IN_LOOP], size):
+                loops.append(measured)
 
     print(f"{len(pictures):,} pictures, to {size[0]}x{size[1]}")
     alone = max(figures["alone"])
     print(f"decode_jpeg and resize alone: {alone:,.0f} pictures/s, a yardstick")
-    loop = None if None in figures["loop"] else max(figures["loop"])
+    loop = max(loops, default=None)
     if loop:
         print(f"scikit-image loop: {loop:,.0f} pictures/s, a yardstick")
     else:

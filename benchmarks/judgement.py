@@ -26,20 +26,21 @@ import numpy as np
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tfx import types
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.types import standard_artifacts
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from components.evaluation.component import Evaluator  # noqa: E402
-from components.evaluation.eval_config import eval_config  # noqa: E402
-from components.judge.artifacts import Judgement  # noqa: E402
-from components.judge.component import Judge  # noqa: E402
-from components.predictions import answering  # noqa: E402
-from components.predictions.artifacts import Predictions as PredictionsArtifact  # noqa: E402
-from components.predictions.component import Predictions  # noqa: E402
-from pipeline.beam_runner import LOCAL  # noqa: E402
-from schema import features  # noqa: E402
+from components.evaluation.component import Evaluator
+from components.evaluation.eval_config import eval_config
+from components.judge.artifacts import Judgement
+from components.judge.component import Judge
+from components.predictions import answering
+from components.predictions.artifacts import Predictions as PredictionsArtifact
+from components.predictions.component import Predictions
+from pipeline.beam_runner import LOCAL
+from schema import features
 
 
 def main() -> None:
@@ -96,7 +97,7 @@ def _ours(
     config = eval_config(
         slices, 0.75, extra_labels=extra_labels, joint_decoding=True, calibrated=True
     )
-    steps = {
+    steps: dict[str, tuple[BaseComponent, dict[str, list], dict[str, list]]] = {
         "Predictions": (
             Predictions(
                 _channel(standard_artifacts.Examples),
@@ -119,7 +120,8 @@ def _ours(
                 gates=[],
                 slices=slices,
                 attribute_threshold=0.75,
-                **dict.fromkeys(("inputs", "training"), ""),
+                inputs="",
+                training="",
                 ledger=str(folder / "ledger"),
             ),
             {"predictions": [predictions], "model": [of_model]},
@@ -170,8 +172,8 @@ def _plain(model: Path, examples: Path, slices: list[str]) -> int:
             answers = scores.argmax(1)
         chosen = [np.ones(len(truth), bool)]
         for column in slices:
-            values = np.array(["".join(own) for own in truths[column]])
-            chosen += [values == value for value in np.unique(values)]
+            cells = np.array(["".join(own) for own in truths[column]])
+            chosen += [cells == value for value in np.unique(cells)]
         for where in chosen:
             accuracy_score(truth[where], answers[where])
             average = "micro" if level == features.ATTRIBUTES else "weighted"

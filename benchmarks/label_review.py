@@ -16,10 +16,10 @@ which take a quarter of an hour for 40,000 products on two cores.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
-import _catalog
 import apache_beam as beam
 import numpy as np
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -27,6 +27,10 @@ from cleanlab.rank import get_label_quality_scores
 from rich.console import Console
 from sklearn.metrics import average_precision_score
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import _catalog
 from components.label_review import frozen, judging, review
 from components.label_review.executor import described_files
 from components.label_review.frozen import Network

@@ -29,9 +29,11 @@ import keras
 import numpy as np
 from keras import layers
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import search_quality  # noqa: E402
-from benchmarks._metric_learning import (  # noqa: E402
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import search_quality
+from benchmarks._metric_learning import (
     LEVELS,
     ArcFace,
     Metric,
@@ -39,13 +41,13 @@ from benchmarks._metric_learning import (  # noqa: E402
     ProxyAnchor,
     codes_of,
 )
-from benchmarks._weights import answers_of, history_of  # noqa: E402
-from components.similarity_index import quality  # noqa: E402
-from components.similarity_index.quality import Alike, Found  # noqa: E402
-from schema import features  # noqa: E402
-from schema.search_blocks import COLOR, FEATURES  # noqa: E402
-from serving.search.blocks import Whitening, label_block  # noqa: E402
-from serving.search.recipe import Answers, Recipe  # noqa: E402
+from benchmarks._weights import answers_of, history_of
+from components.similarity_index import quality
+from components.similarity_index.quality import Alike, Found
+from schema import features
+from schema.search_blocks import COLOR, FEATURES
+from serving.search.blocks import Whitening, label_block
+from serving.search.recipe import Answers, Recipe
 
 NDCG = f"ndcg_at_{quality.FIRST}"
 
@@ -163,13 +165,12 @@ def best_weight(
         return 1.0
     others = joined(blocks, rest)
     of_others, of_block = (of[few.queries] @ of.T for of in (others, block))
-    ndcg = {}
-    for weight in _WEIGHTS:
-        found = few.found(
-            lambda places, weight=weight: of_others[places] + weight * of_block[places]
-        )
-        ndcg[weight] = float(np.nanmean(found.values[NDCG]))
-    return max(ndcg, key=lambda weight: ndcg[weight])
+
+    def ndcg(weight: float) -> float:
+        found = few.found(lambda places: of_others[places] + weight * of_block[places])
+        return float(np.nanmean(found.values[NDCG]))
+
+    return max(_WEIGHTS, key=ndcg)
 
 
 def main() -> None:

@@ -11,9 +11,14 @@ of neighbors are printed. Leave the machine alone meanwhile.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from trainer.backbones import build_backbone
 from trainer.fused_normalization import with_fused_normalization
@@ -43,15 +48,15 @@ def seconds(step: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("backbones", nargs="*", default=["efficientnetlite0"])
-    arguments.add_argument("--height", type=int, default=128, help="of the pictures, in pixels")
-    arguments.add_argument("--width", type=int, default=96)
-    arguments.add_argument("--batch-size", type=int, default=64)
-    arguments.add_argument("--rounds", type=int, default=8, help="steps of each")
-    arguments = arguments.parse_args()
+    parser.add_argument("backbones", nargs="*", default=["efficientnetlite0"])
+    parser.add_argument("--height", type=int, default=128, help="of the pictures, in pixels")
+    parser.add_argument("--width", type=int, default=96)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=8, help="steps of each")
+    arguments = parser.parse_args()
     shape = (arguments.height, arguments.width)
     pictures = tf.random.uniform((arguments.batch_size, *shape, 3), maxval=255)
     for name in arguments.backbones:

@@ -21,10 +21,10 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from schema import features  # noqa: E402
+from schema import features
 
 PUBLISHED = Path(__file__).with_suffix(".yaml")
 BATCH = 256

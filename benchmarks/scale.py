@@ -31,6 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import optimize
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "pipeline" / "configs" / "demo.yaml"
 
@@ -192,12 +195,12 @@ def foresee(file: Path, wanted: Sequence[int], machines: int, cores: int) -> Non
         f"{', '.join(step for step in one[-1]['seconds'] if step in SPREAD)}; the rest on one "
         "machine like this. Arithmetic, not measured."
     )
-    for products, count in sorted(_keys(found)):
-        [run] = [of for of in found if (of["products"], of["workers"]) == (products, count)]
+    for size, count in sorted(_keys(found)):
+        [run] = [of for of in found if (of["products"], of["workers"]) == (size, count)]
         seconds, peaks = run["seconds"], run["peak_mb"]
         highest = max(peaks.values())
         console.print(
-            f"{products:>9,} products, {count} workers: {sum(seconds.values()):,.0f} s, of which "
+            f"{size:>9,} products, {count} workers: {sum(seconds.values()):,.0f} s, of which "
             f"the ingest {seconds['CatalogExampleGen']:,.0f}; peak {highest:,.0f} MB, by "
             f"{next(step for step in peaks if peaks[step] == highest)}"
         )
@@ -234,5 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

@@ -23,14 +23,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from serving.search import ExactIndex, FaissIndex, LocalIndex, Space  # noqa: E402
+from serving.search import ExactIndex, FaissIndex, LocalIndex, Space
 
 DIMENSIONS = 512
 RESULTS = 15
@@ -102,14 +103,15 @@ def _ours(vectors: np.ndarray, queries: np.ndarray, truth: list[set[int]], folde
     }
     exact = ExactIndex(space)
     approximate = FaissIndex(space, exact_below=10_000)
-    for index in (exact, approximate):
+    indexes: dict[str, LocalIndex] = {"exact": exact, "FAISS": approximate}
+    for index in indexes.values():
         index.upsert(ids, vectors, fields)
     seconds = _seconds(lambda: approximate.save(folder / "faiss"))
     print(f"FAISS made, measured and saved in {seconds:.0f} s: {approximate.approximation}")
     exact.save(folder / "exact")
-    for name, index in {"exact": exact, "FAISS": approximate}.items():
+    for name, index in indexes.items():
         _report(f"{name}, one query", _asking(index), queries, truth)
-        each = 1_000 * _seconds(lambda index=index: index.search(queries, RESULTS)) / len(queries)
+        each = 1_000 * _seconds(partial(index.search, queries, RESULTS)) / len(queries)
         print(f"{name}, {len(queries)} queries at once: {each:.2f} ms each")
         for field in SHARES:
             allowed = np.flatnonzero(np.array(fields[field]) == "yes")

@@ -26,13 +26,14 @@ from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks import _embedded, _http_load, _load  # noqa: E402
-from schema import features  # noqa: E402
-from serving.search.catalog import IndexedCatalog  # noqa: E402
+from benchmarks import _embedded, _http_load, _load
+from schema import features
+from serving.search.catalog import IndexedCatalog
 
 _MOST_PICTURES = 256
 _START_S = 120.0

@@ -44,14 +44,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from components.catalog_example_gen.deepfashion import INSHOP  # noqa: E402
-from components.catalog_example_gen.rows import Product  # noqa: E402
-from components.catalog_example_gen.sources import source_of  # noqa: E402
-from components.predictions import table  # noqa: E402
-from components.report.products import read_pictures  # noqa: E402
-from components.similarity_index import quality  # noqa: E402
-from components.similarity_index.quality import (  # noqa: E402
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from components.catalog_example_gen.deepfashion import INSHOP
+from components.catalog_example_gen.rows import Product
+from components.catalog_example_gen.sources import source_of
+from components.predictions import table
+from components.report.products import read_pictures
+from components.similarity_index import quality
+from components.similarity_index.quality import (
     ALL_ALIKE,
     LEFT_OUT,
     Alike,
@@ -59,14 +61,14 @@ from components.similarity_index.quality import (  # noqa: E402
     Found,
     Quality,
 )
-from pipeline.config import Catalog, Split  # noqa: E402
-from schema import features  # noqa: E402
-from schema.picture_figures import cropped, opened, upright_rgb  # noqa: E402
-from schema.search_blocks import FEATURES, KIND  # noqa: E402
-from serving.search.blocks import Whitening, color_block, unit  # noqa: E402
-from serving.search.product_index import Expansion  # noqa: E402
-from serving.search.recipe import Answers, Recipe  # noqa: E402
-from serving.search.space import Space  # noqa: E402
+from pipeline.config import Catalog, Split
+from schema import features
+from schema.picture_figures import cropped, opened, upright_rgb
+from schema.search_blocks import FEATURES, KIND
+from serving.search.blocks import Whitening, color_block, unit
+from serving.search.product_index import Expansion
+from serving.search.recipe import Answers, Recipe
+from serving.search.space import Space
 
 CLASSES = (
     *("Tshirts", "Shirts", "Casual Shoes", "Sports Shoes", "Tops", "Heels", "Flip Flops"),
@@ -223,8 +225,8 @@ def shop_of(
         tables += [table.read(folder, split) for split in splits]
     answers: pa.Table = pa.concat_tables(tables)
     ids = answers[features.ID].to_pylist()
-    with open(labels, encoding="utf-8", newline="") as file:
-        rows = {row["id"]: row for row in csv.DictReader(file)}
+    with open(labels, encoding="utf-8", newline="") as text:
+        rows = {row["id"]: row for row in csv.DictReader(text)}
     split = np.array(answers["split"].to_pylist())
     levels = table.labels_of(answers.schema)
     embedding = table.matrix(answers, features.EMBEDDING).astype(np.float32)
@@ -283,7 +285,8 @@ def kept_of(
         if place_of.keys() >= set(ids):
             places = [place_of[name] for name in ids]
             return {name: of[places].astype(np.float32) for name, of in found.items()}
-    made = {name: of.astype(np.float16) for name, of in make().items()}
+    # Any, for by its names NumPy could be given its own arguments, which are no arrays.
+    made: dict[str, Any] = {name: of.astype(np.float16) for name, of in make().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(file, ids=np.array(ids), **made)
     return {name: of.astype(np.float32) for name, of in made.items()}
@@ -538,9 +541,13 @@ def honest(shop: Shop, split: str, search: Search, *, part: bool) -> dict[str, Q
     searched = shop[np.flatnonzero(shop.split == split)] if part else shop
     queries = np.flatnonzero(searched.split == split)
     left_out = left_out_of(searched.groups[queries], searched.groups)
+
+    def of_products(similar: Similar) -> Similar:
+        return lambda places: similar(np.searchsorted(queries, places))
+
     return {
         name: quality.honest(
-            lambda places, similar=similar: similar(np.searchsorted(queries, places)),
+            of_products(similar),
             list(searched.labels.items()),
             searched.groups,
             queries,
@@ -600,7 +607,10 @@ class InShop:
     def read(cls, folder: Path) -> InShop:
         """Reads the official files."""
         columns = ("item_id", "category", "partition")
-        catalog = Catalog(folder=str(folder), format=INSHOP, crop=True, slices=list(columns))
+        # Which columns are its levels the format says.
+        catalog = Catalog.model_validate(
+            {"folder": str(folder), "format": INSHOP, "crop": True, "slices": list(columns)}
+        )
         source = source_of(catalog.model_dump(), Split().model_dump())
         rows: list[tuple[Path, Product]] = []
         for row in source.rows({}, 0, 0.1):
@@ -827,7 +837,7 @@ def main() -> None:
         *(["photos"] if arguments.photos else []),
         *(["in_shop"] if arguments.in_shop else []),
     ]
-    print(f"Weights {shop.recipe.space.weights | weights}; {expansion}.")
+    print(f"Weights {dict(shop.recipe.space.weights) | weights}; {expansion}.")
     told: dict[str, dict[str, Quality]] = {}
 
     def tell(title: str, of: dict[str, Quality]) -> None:

@@ -21,13 +21,14 @@ from pathlib import Path
 from statistics import median
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from benchmarks import _embedded, _load  # noqa: E402
-from schema import features  # noqa: E402
-from serving.model_server.saved_model import SavedModel  # noqa: E402
+from benchmarks import _embedded, _load
+from schema import features
+from serving.model_server.saved_model import SavedModel
 
 _BATCHES = (1, 8, 16, 32, 64)
 _MOST_PICTURES = 256
@@ -146,16 +147,16 @@ def signatures(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("what", choices=("throughput", "signatures"))
-    arguments.add_argument("--model", type=Path, required=True, help="folder of one version")
-    arguments.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
-    arguments.add_argument("--signature", default=features.TOLERANT_SIGNATURE)
-    arguments.add_argument("--seconds", type=float, default=6, help="of one measurement")
-    arguments.add_argument("--rounds", type=int, default=3)
-    arguments = arguments.parse_args()
+    parser.add_argument("what", choices=("throughput", "signatures"))
+    parser.add_argument("--model", type=Path, required=True, help="folder of one version")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
+    parser.add_argument("--signature", default=features.TOLERANT_SIGNATURE)
+    parser.add_argument("--seconds", type=float, default=6, help="of one measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
     {"throughput": throughput, "signatures": signatures}[arguments.what](arguments)
 
 

@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import grpc  # noqa: E402
+import grpc
 
-from benchmarks import _bombs, _embedded, _load, _malformed  # noqa: E402
-from schema import features  # noqa: E402
+from benchmarks import _bombs, _embedded, _load, _malformed
+from schema import features
 
 MOST_PEAK = 1.5
 MOST_AFTERWARDS = 1.1
@@ -193,16 +194,16 @@ def _send_all(
 
 def main() -> None:
     """Prints a line for every 1,000 requests, what became of each kind, and a verdict."""
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--model", type=Path, required=True, help="folder of one version")
-    arguments.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
-    arguments.add_argument("--requests", type=int, default=10_000)
-    arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--only", type=int, help="number of the one request to send")
-    arguments.add_argument("--every", type=int, default=1000, help="requests a line of progress")
-    arguments = arguments.parse_args()
+    parser.add_argument("--model", type=Path, required=True, help="folder of one version")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="number of the one request to send")
+    parser.add_argument("--every", type=int, default=1000, help="requests a line of progress")
+    arguments = parser.parse_args()
     pictures = _embedded.picture_files(arguments.pictures, 64)
     began = time.monotonic()
     with _embedded.served(arguments.model) as server:

@@ -29,12 +29,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import grpc  # noqa: E402
+import grpc
 
-from benchmarks import _bombs, _embedded, _load, serving_fuzz  # noqa: E402
-from schema import features  # noqa: E402
+from benchmarks import _bombs, _embedded, _load, serving_fuzz
+from schema import features
 
 MOST_GROWTH = 1.1
 LONGEST_WAIT_S = 5.0
@@ -134,7 +135,9 @@ def soak(
         return report
     time.sleep(_SETTLING_S)
     after = server.memory_mb(), server.threads(), server.files()
-    report.memory_mb, report.threads, report.files = zip(before, after, strict=True)
+    report.memory_mb = before[0], after[0]
+    report.threads = before[1], after[1]
+    report.files = before[2], after[2]
     if after[0] > most_growth * before[0]:
         report.faults.append(f"memory went from {before[0]:,.0f} to {after[0]:,.0f} MB")
     for name, counts, more in (
@@ -346,13 +349,13 @@ def _leave_half_open(server: _embedded.Served, stop: threading.Event, report: Re
 
 def main() -> None:
     """Prints a line every 30 s, what was seen, and a verdict."""
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--model", type=Path, required=True, help="folder of one version")
-    arguments.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
-    arguments.add_argument("--minutes", type=float, default=10.0)
-    arguments = arguments.parse_args()
+    parser.add_argument("--model", type=Path, required=True, help="folder of one version")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    arguments = parser.parse_args()
     pictures = _embedded.picture_files(arguments.pictures, 64)
     with _embedded.served(arguments.model) as server:
         report = soak(

@@ -15,6 +15,7 @@ comes once an epoch (validation, saving) is in neither. Leave the machine alone 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from itertools import cycle
@@ -22,8 +23,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from _prepared import parser, prepared
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks._prepared import parser, prepared
 from schema import features
 from trainer import objective
 from trainer.callbacks import EpochLogs, MeanOfLevels
@@ -77,7 +80,7 @@ class Turns(keras.callbacks.Callback):
 def bare_step(splits: Splits, options: Options) -> Callable[[], object]:
     """One step of a loop over batches in memory; has run, so that nothing is left to compile."""
     whole = network(options, splits.labels)
-    levels = objective.levels_of(splits)
+    levels = objective.levels_of(splits.train)
     model = keras.Model(whole.inputs, {level: whole.output[level] for level in levels})
     model.compile(
         keras.optimizers.Adam(options["training"]["learning_rate"]),

@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import keras
 
 from trainer import objective
 from trainer.callbacks import EpochReport, RandomnessByEpoch, StopWithoutNumbers
+from trainer.label_space import LabelCounts
 from trainer.options import Options
 from trainer.stages import Stage, optimizer
 from trainer.training_model import training_model
 from trainer.weight_averages import EvaluationOfAverages
 
-if TYPE_CHECKING:
-    from trainer.frozen_features import FrozenFeatures
-    from trainer.splits import Splits
+
+class Learned(Protocol):
+    """What a stage learns from, as far as it must be known before: see `Splits`."""
+
+    @property
+    def train(self) -> LabelCounts:
+        """Counts of the train split."""
+
+    def steps_per_epoch(self, options: Options) -> int:
+        """Training steps of an epoch."""
+
+
+class Batches(Protocol):
+    """What a stage is fitted on: `Splits`, or `FrozenFeatures` of them.
+
+    Either method gives what Keras fits on, with pictures or features and the dict of labels.
+    """
+
+    def training_batches(self, options: Options, first_epoch: int, end_epoch: int) -> Any:
+        """The batches of some epochs, one after another, as many in each."""
+
+    def evaluation_batches(self, options: Options) -> Any:
+        """The eval split in its order; None where nothing is evaluated."""
 
 
 def compiled_for_training(
-    model: keras.Model, options: Options, splits: Splits, stage: Stage
+    model: keras.Model, options: Options, splits: Learned, stage: Stage
 ) -> keras.Model:
     """Makes of a model what a stage fits, with new losses and a new optimizer."""
-    of_outputs = objective.level_losses(options, splits)
+    of_outputs = objective.level_losses(options, splits.train)
     fitted = training_model(model, options, stage, list(of_outputs))
     fitted.compile(
         optimizer(stage, options, splits.steps_per_epoch(options), fitted.trainable_variables),
         loss=of_outputs,
-        loss_weights=objective.level_loss_weights(options, splits),
+        loss_weights=objective.level_loss_weights(options, splits.train),
         # Only where several machines evaluate do products have weights.
-        weighted_metrics=objective.level_metrics(splits),
+        weighted_metrics=objective.level_metrics(splits.train),
     )
     return fitted
 
@@ -38,7 +59,7 @@ def compiled_for_training(
 def fit(
     fitted: keras.Model,
     options: Options,
-    batches: Splits | FrozenFeatures,
+    batches: Batches,
     stage: Stage,
     callbacks: list[keras.callbacks.Callback],
     *,

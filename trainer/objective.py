@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,35 +12,33 @@ from keras import ops
 from schema import features
 from trainer import losses
 from trainer.hierarchical_model import SOFTMAX_PER_TYPE
+from trainer.label_space import LabelCounts
 from trainer.options import Options
-
-if TYPE_CHECKING:
-    from trainer.splits import Splits
 
 ATTRIBUTE_THRESHOLD = 0.75
 """Score from which an attribute counts as found when epochs are compared (Ferreira et al. 2018)."""
 
 
-def level_losses(options: Options, splits: Splits) -> dict[str, keras.losses.Loss]:
+def level_losses(options: Options, train: LabelCounts) -> dict[str, keras.losses.Loss]:
     """The loss of each level that has labels, and of the embedding if `triplet_weight` asks for it.
 
-    Classes are weighted as `imbalance` says.
+    Classes are weighted as `imbalance` says, by the counts of the train split.
     """
     settings = options["training"]
     gamma = settings["focal_gamma"] if settings["imbalance"] == "focal" else 0.0
 
     def loss(level: str) -> keras.losses.Loss:
         if level != features.ATTRIBUTES:
-            weights = _weights(losses.class_weights, splits.train.labels[level], settings)
+            weights = _weights(losses.class_weights, train.labels[level], settings)
             return losses.WeightedCrossentropy(weights, gamma, settings["label_smoothing"])
-        weights = _weights(losses.attribute_weights, splits.train.labels[level], settings)
+        weights = _weights(losses.attribute_weights, train.labels[level], settings)
         if exclusive(options):
             return losses.TypeCrossentropy(weights, gamma)
         if gamma:
             return keras.losses.BinaryFocalCrossentropy(gamma=gamma)
         return losses.WeightedBinaryCrossentropy(weights)
 
-    of_outputs = {level: loss(level) for level in levels_of(splits)}
+    of_outputs = {level: loss(level) for level in levels_of(train)}
     if settings["triplet_weight"]:
         of_outputs[features.EMBEDDING] = losses.SemiHardTriplet(settings["triplet_margin"])
     return of_outputs
@@ -64,7 +62,7 @@ def exclusive(options: Options) -> bool:
     return options["model"]["attribute_classifier"] == SOFTMAX_PER_TYPE
 
 
-def level_loss_weights(options: Options, splits: Splits) -> dict[str, float]:
+def level_loss_weights(options: Options, train: LabelCounts) -> dict[str, float]:
     """How much each loss counts, times what the options say: A attributes 2 sqrt(A), the rest 1.
 
     The mean over A attributes gives each 1/A of the pull that a class has, and attributes are then
@@ -75,16 +73,16 @@ def level_loss_weights(options: Options, splits: Splits) -> dict[str, float]:
     settings = options["training"]
     weights = {
         level: settings[f"{level if level in features.LEVELS else 'extra_labels'}_weight"]
-        for level in levels_of(splits)
+        for level in levels_of(train)
     }
     if features.ATTRIBUTES in weights and not exclusive(options):
-        weights[features.ATTRIBUTES] *= 2 * len(splits.train.labels[features.ATTRIBUTES]) ** 0.5
+        weights[features.ATTRIBUTES] *= 2 * len(train.labels[features.ATTRIBUTES]) ** 0.5
     if triplet_weight := settings["triplet_weight"]:
         weights[features.EMBEDDING] = triplet_weight
     return weights
 
 
-def level_metrics(splits: Splits) -> dict[str, list[keras.metrics.Metric]]:
+def level_metrics(train: LabelCounts) -> dict[str, list[keras.metrics.Metric]]:
     """One figure a level, by whose mean epochs are compared."""
     return {
         level: [
@@ -92,7 +90,7 @@ def level_metrics(splits: Splits) -> dict[str, list[keras.metrics.Metric]]:
             if level == features.ATTRIBUTES
             else AccuracyOfGiven(name="accuracy")
         ]
-        for level in levels_of(splits)
+        for level in levels_of(train)
     }
 
 
@@ -106,6 +104,6 @@ class AccuracyOfGiven(keras.metrics.SparseCategoricalAccuracy):
         return super().update_state(y_true, y_pred, weights)
 
 
-def levels_of(splits: Splits) -> list[str]:
+def levels_of(train: LabelCounts) -> list[str]:
     """The levels that the catalog has labels for: all, or all but the attributes."""
-    return [level for level, counts in splits.train.labels.items() if len(counts)]
+    return [level for level, counts in train.labels.items() if len(counts)]

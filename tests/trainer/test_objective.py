@@ -13,15 +13,13 @@ from trainer.losses import (
     WeightedBinaryCrossentropy,
     WeightedCrossentropy,
 )
-from trainer.splits import Splits
 
 
-def splits_of(attributes=(80, 20, 5), **extras):
-    """Splits without files: 100 products, of which counts alone are known."""
+def counts_of(attributes=(80, 20, 5), **extras):
+    """A split of 100 products."""
     counts = {"category": (90, 10), "subcategory": (50, 50), "attributes": attributes, **extras}
     labels = {level: np.array(of, int) for level, of in counts.items()}
-    train = LabelCounts(100, labels, np.array([[50, 40], [0, 10]]))
-    return Splits([], [], None, {}, train, train)
+    return LabelCounts(100, labels, np.array([[50, 40], [0, 10]]))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +36,7 @@ def splits_of(attributes=(80, 20, 5), **extras):
 )
 def test_each_answer_to_imbalance_has_its_losses(options_with, imbalance, weights, gamma):
     options = options_with(training__imbalance=imbalance, training__effective_number_beta=0)
-    losses = objective.level_losses(options, splits_of())
+    losses = objective.level_losses(options, counts_of())
     np.testing.assert_allclose(losses["category"].class_weights, weights, rtol=1e-5)
     assert losses["category"].focal_gamma == gamma
     kind = keras.losses.BinaryFocalCrossentropy if gamma else WeightedBinaryCrossentropy
@@ -51,14 +49,14 @@ def test_attributes_of_a_type_that_exclude_one_another_have_a_crossentropy_a_typ
         training__imbalance="focal",
         training__focal_gamma=3,
     )
-    loss = objective.level_losses(options, splits_of())["attributes"]
+    loss = objective.level_losses(options, counts_of())["attributes"]
     assert type(loss) is TypeCrossentropy
     assert loss.focal_gamma == 3 and loss.attribute_weights == [1, 1, 1]
 
 
 def test_labels_are_smoothed_as_the_options_say(options_with):
     losses = objective.level_losses(
-        options_with(training__label_smoothing=0.2), splits_of(gender=[60, 40])
+        options_with(training__label_smoothing=0.2), counts_of(gender=[60, 40])
     )
     for level in ("category", "subcategory", "gender"):
         assert type(losses[level]) is WeightedCrossentropy
@@ -67,24 +65,24 @@ def test_labels_are_smoothed_as_the_options_say(options_with):
 
 def test_the_embedding_has_a_loss_where_triplets_are_asked_for(options_with):
     plain = options_with(training__triplet_weight=0)
-    assert "embedding" not in objective.level_losses(plain, splits_of())
-    assert "embedding" not in objective.level_loss_weights(plain, splits_of())
+    assert "embedding" not in objective.level_losses(plain, counts_of())
+    assert "embedding" not in objective.level_loss_weights(plain, counts_of())
     asked = options_with(training__triplet_weight=0.5, training__triplet_margin=0.3)
-    loss = objective.level_losses(asked, splits_of())["embedding"]
+    loss = objective.level_losses(asked, counts_of())["embedding"]
     assert type(loss) is SemiHardTriplet and loss.margin == 0.3
-    assert objective.level_loss_weights(asked, splits_of())["embedding"] == 0.5
+    assert objective.level_loss_weights(asked, counts_of())["embedding"] == 0.5
 
 
 def test_a_level_without_labels_has_no_loss_no_weight_and_no_figure(options_with):
-    splits = splits_of(attributes=())
+    counts = counts_of(attributes=())
     levels = {"category", "subcategory"}
-    assert set(objective.level_losses(options_with(), splits)) == levels
-    assert set(objective.level_loss_weights(options_with(), splits)) == levels
-    assert set(objective.level_metrics(splits)) == levels
+    assert set(objective.level_losses(options_with(), counts)) == levels
+    assert set(objective.level_loss_weights(options_with(), counts)) == levels
+    assert set(objective.level_metrics(counts)) == levels
 
 
 def test_attributes_pull_with_twice_the_root_of_their_number(options_with):
-    assert objective.level_loss_weights(options_with(), splits_of(gender=[60, 40])) == {
+    assert objective.level_loss_weights(options_with(), counts_of(gender=[60, 40])) == {
         "category": 1.0,
         "subcategory": 1.0,
         "attributes": pytest.approx(2 * 3**0.5),
@@ -94,7 +92,7 @@ def test_attributes_pull_with_twice_the_root_of_their_number(options_with):
 
 def test_attributes_that_exclude_one_another_count_one_a_type(options_with):
     options = options_with(model__attribute_classifier="softmax_per_type")
-    assert objective.level_loss_weights(options, splits_of())["attributes"] == 1
+    assert objective.level_loss_weights(options, counts_of())["attributes"] == 1
 
 
 def test_the_levels_pull_as_much_more_as_the_options_say(options_with):
@@ -103,7 +101,7 @@ def test_the_levels_pull_as_much_more_as_the_options_say(options_with):
         training__attributes_weight=3,
         training__extra_labels_weight=0.25,
     )
-    assert objective.level_loss_weights(options, splits_of(gender=[60, 40])) == {
+    assert objective.level_loss_weights(options, counts_of(gender=[60, 40])) == {
         "category": 0.5,
         "subcategory": 1.0,
         "attributes": pytest.approx(6 * 3**0.5),
@@ -128,7 +126,7 @@ def test_weights_of_products_count_in_the_accuracy():
 
 
 def test_an_attribute_is_found_from_a_score_of_three_quarters_on(options_with):
-    figures = objective.level_metrics(splits_of())
+    figures = objective.level_metrics(counts_of())
     assert {level: [of.name for of in figure] for level, figure in figures.items()} == {
         "category": ["accuracy"],
         "subcategory": ["accuracy"],
