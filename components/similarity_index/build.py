@@ -102,8 +102,6 @@ def build(files: Sequence[File], columns: Columns, options: Options, mark: str) 
     test: list[str] = []
     for file in files:
         answers = table.read_file(file.answers)
-        if not answers.num_rows:
-            continue
         ids = answers[features.ID].to_pylist()
         examples = list(examples_of(file.examples))
         if ids != [_text(example, features.ID) for example in examples]:
@@ -111,6 +109,8 @@ def build(files: Sequence[File], columns: Columns, options: Options, mark: str) 
                 f"The answers in {file.answers} are about other products than {file.examples} "
                 "holds. Delete its folder and run again; the model is then asked anew."
             )
+        if not ids:
+            continue
         index.upsert(
             ids,
             recipe.joined(answers_of(answers, labels), np.load(file.colors)),

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +85,7 @@ class _Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         return json.dumps(
             content, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode("utf-8", "surrogatepass")
+        ).encode("utf-8", "backslashreplace")
 
 
 _BODY: dict[str, Any] = {
@@ -359,8 +360,8 @@ async def _once_each(request: Request) -> None:
     Raises:
         Refused: it is there twice, and only one would count.
     """
-    names = [name for name, _ in request.query_params.multi_items() if name not in _REPEATED]
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if doubled := sorted(name for name in counts.keys() - _REPEATED if counts[name] > 1):
         raise Refused(BAD_REQUEST, f'The parameter "{doubled[0]}" is there more than once.')
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import grpc
 import numpy as np
-from PIL import Image
 
 from schema import features
 from serving.app.errors import BAD_REQUEST, TOO_LARGE, Refused
@@ -219,11 +218,10 @@ class Finder:
         if asked.id is not None and asked.crop is None:
             vectors = await self.looked_up(self.catalog.index.vectors, [asked.id])
             return vectors[0], None
-        picture, part = await self._cut(asked)
-        colors = self.done(color_block, part) if part else self.done(_colors, picture)
+        picture, colors = await self._cut(asked)
         model = asyncio.ensure_future(self.outputs(features.EVERYTHING_SIGNATURE, [picture]))
         try:
-            block = await colors
+            block = await self.done(_colors, picture) if colors is None else colors
         except BaseException:
             model.cancel()
             raise
@@ -237,8 +235,8 @@ class Finder:
         Raises:
             UnknownProduct, Refused: as `find`.
         """
-        picture, part = await self._cut(asked)
-        if part is None:
+        picture, colors = await self._cut(asked)
+        if colors is None:
             await self.done(check, picture)
         return picture
 
@@ -256,16 +254,15 @@ class Finder:
             features.EXPLAIN_SIGNATURE, pictures, inputs={features.LABEL: label}
         )
 
-    async def _cut(self, asked: Asked) -> tuple[bytes, Image.Image | None]:
-        """The picture's file, and its pixels where they were needed for that."""
+    async def _cut(self, asked: Asked) -> tuple[bytes, np.ndarray | None]:
+        """The picture's file, and its colors where it is a part, which was decoded for that."""
         picture = asked.picture
         if picture is None:
             assert asked.id is not None
             picture = await self.done(self.catalog.picture, asked.id)
         if asked.crop is None:
             return picture, None
-        part = await self.done(decoded, picture, asked.crop)
-        return await self.done(encoded, part), part
+        return await self.done(_part, picture, asked.crop)
 
     async def close(self) -> None:
         """Ends the connection, and closes the index's files."""
@@ -300,8 +297,17 @@ def is_no_signature(error: RequestFailed) -> bool:
 
 
 def _colors(picture: bytes) -> np.ndarray:
-    image: Image.Image = decoded(picture)
-    return color_block(image)
+    return color_block(decoded(picture))
+
+
+def _part(picture: bytes, crop: Crop) -> tuple[bytes, np.ndarray]:
+    """A part of a picture as a file, and its colors.
+
+    In one go, for nobody must hold what is decoded, up to 150 MB, while he waits for a processor or
+    for the model.
+    """
+    part = decoded(picture, crop)
+    return encoded(part), color_block(part)
 
 
 def _plain(hit: Hit) -> dict[str, Any]:

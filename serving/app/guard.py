@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,8 +62,14 @@ class Guard:
         refused = self._refused(scope)
         if refused:
             return await _refuse(with_headers, *refused)
+        if scope["method"] == "HEAD":
+            # What GET answers; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, with_headers)
+        except (asyncio.CancelledError, ClientDisconnect):
+            # Nobody is there to be answered.
+            return
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if not has_begun:

@@ -124,7 +124,7 @@ def encoded(part: Image.Image) -> bytes:
     """A part of a picture as a file, for a model that takes only files."""
     factor = math.ceil(math.sqrt(part.width * part.height / _MOST_PIXELS_SENT))
     if factor > 1:
-        part = part.reduce(min(factor, part.width, part.height))
+        part = part.reduce(factor)
     buffer = io.BytesIO()
     part.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -146,7 +146,7 @@ class _Parts:
             ) from error
 
     def picture(self) -> bytes:
-        """The picture, once all has come.
+        """Hands the picture over, once all has come.
 
         Raises:
             Refused: there is none, or more than one, or the end is missing.
@@ -157,7 +157,9 @@ class _Parts:
             )
         if not self._pictures:
             raise Refused(BAD_REQUEST, f"There is no field `{FIELD}` in the body. {_WANTED}")
-        return bytes(self._picture)
+        picture = bytes(self._picture)
+        self._picture.clear()
+        return picture
 
     def _begin(self) -> None:
         self._parts += 1
@@ -200,6 +202,10 @@ def _id(body: bytes) -> str:
         raise Refused(BAD_REQUEST, f"The body is no JSON as its type says: {error}.") from error
     if not isinstance(told, dict) or set(told) != {"id"} or not isinstance(told["id"], str):
         raise Refused(BAD_REQUEST, f'The body\'s JSON is not {{"id": "..."}}. {_WANTED}')
+    if any("\ud800" <= letter <= "\udfff" for letter in told["id"]):
+        raise Refused(
+            BAD_REQUEST, "The id has half of a surrogate pair, which is no letter; send text."
+        )
     return told["id"]
 
 

@@ -57,7 +57,10 @@ class Pictures:
             if places.ndim != 2 or places.shape[0] != 2:
                 raise ValueError(f"{_PLACES} has no checksums of them")
             self._starts, self._sums = places
+            if places.dtype != np.int64 or self._starts[0] or (np.diff(self._starts) < 0).any():
+                raise ValueError(f"{_PLACES} has them begin where they cannot")
             ids = json.loads((path / _IDS).read_text(encoding="utf-8"))
+            self._rows = {id_: row for row, id_ in enumerate(ids)}
             self._file = (path / _PICTURES).open("rb")
             size = os.fstat(self._file.fileno()).st_size
             if len(ids) + 1 != len(self._starts) or size != self._starts[-1]:
@@ -67,7 +70,6 @@ class Pictures:
                 f"The products' pictures in {path} cannot be read ({error}); build the index anew, "
                 "or bring the folder back from a copy."
             ) from error
-        self._rows = {id_: row for row, id_ in enumerate(ids)}
 
     def __getitem__(self, id_: str) -> bytes:
         """A product's encoded picture.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 from pathlib import Path
@@ -19,7 +20,8 @@ from components.similarity_index.colors import count_colors
 from schema import features
 from schema.errors import UserError
 from schema.records import framed
-from serving.search.blocks import color_block
+from serving.search import FaissIndex
+from serving.search.blocks import COLORS, Whitening, color_block
 from serving.search.catalog import MODEL_KEY, IndexedCatalog
 
 LABELS = {
@@ -141,10 +143,15 @@ def test_what_is_found_is_what_all_pairs_say(catalog, tmp_path):
         (answer,) = opened.index.search(opened.index.vectors([id_]), 10, fold=False)
         order = sorted(range(10), key=lambda at, place=place: -near[place, at])
         assert [hit.id for hit in answer.hits] == [catalog.ids[at] for at in order]
-        # Vectors are kept in 16 bits.
+        # Colors are kept in 16 bits.
         scores = [hit.score for hit in answer.hits]
-        np.testing.assert_allclose(scores, near[place, order], atol=5e-3)
+        np.testing.assert_allclose(scores, near[place, order], atol=1e-3)
     assert answer.exact
+
+    # Of the test part's two, how close the nearest is that is no double, by the sum of the weights.
+    same = np.equal.outer(catalog.groups, catalog.groups)
+    closest = np.where(same, -np.inf, near).max(1)[8:] / (1.8 + 0.7 + 0.5 + 0.7 + 1.2)
+    assert opened.index.threshold == pytest.approx(np.quantile(closest, 0.01), abs=1e-3)
 
 
 def test_it_knows_the_catalogs_columns_by_their_own_names(catalog):
@@ -191,6 +198,67 @@ def test_answers_about_other_products_are_refused(catalog):
     files[1] = catalog._file("eval", ["p6", "gone"])
     with pytest.raises(UserError, match="are about other products than"):
         build.build(files, COLUMNS, OPTIONS, "mark")
+
+
+def test_a_file_without_products_adds_none(catalog):
+    catalog.splits[6:8] = ["train", "test"]
+    files = catalog.files()
+    empty = next(file for file in files if file.split == "eval")
+    assert np.load(empty.colors).shape == (0, COLORS)
+    built = build.build(files, COLUMNS, OPTIONS, "mark")
+    assert sorted(built.index.ids()) == catalog.ids
+
+
+def test_products_without_an_answer_are_not_left_out_in_silence(catalog, tmp_path):
+    files = catalog.files()
+    other = Catalog(tmp_path / "other")
+    other.folder.mkdir()
+    other.splits[6:8] = ["train", "test"]
+    unanswered = dataclasses.replace(files[1], answers=other._file("eval", None).answers)
+    with pytest.raises(UserError, match="are about other products than"):
+        build.build([files[0], unanswered, files[2]], COLUMNS, OPTIONS, "mark")
+
+
+def test_of_many_products_the_first_make_the_vectors(catalog, monkeypatch):
+    train = catalog.files()[0]
+    assert train.split == "train"
+    for most, rows in ((4, [0, 1, 2, 3]), (6, range(6)), (8, [*range(6), 0, 1])):
+        monkeypatch.setattr(build, "FITTED_ON", most)
+        found = build.fitted([train, train, train], 4, 0.5)
+        expected = Whitening.fit(catalog.embedding[list(rows)], 4, 0.5)
+        np.testing.assert_allclose(found.mean, expected.mean, atol=1e-6)
+        np.testing.assert_allclose(np.abs(found.matrix), np.abs(expected.matrix), rtol=1e-3)
+
+
+def test_vectors_that_every_query_is_compared_with_are_kept_as_they_are(catalog, monkeypatch):
+    files = catalog.files()
+    for below, dtype in ((11, "float32"), (10, "float16")):
+        monkeypatch.setattr(build, "EXACT_BELOW", below)
+        assert build.build(files, COLUMNS, OPTIONS, "mark").index.dtype == dtype
+
+
+def test_colors_are_those_of_the_pictures_and_every_product_is_counted(catalog):
+    files = catalog.files()
+    marks = []
+    part = Part("train", files[0].examples, files[0].colors)
+    count_colors(part, lambda: marks.append(1))
+    counted = np.load(files[0].colors)
+    expected = [color_block(picture) for picture in catalog.pictures[:6]]
+    assert (counted.dtype, len(marks)) == (np.float16, 6)
+    np.testing.assert_allclose(counted, expected, atol=1e-3)
+
+
+def test_an_approximate_index_says_how_much_it_finds(catalog):
+    built = build.build(catalog.files(), COLUMNS, OPTIONS, "mark")
+    index = FaissIndex(built.recipe.space, exact_below=100)
+    vectors = np.random.default_rng(0).standard_normal((1000, index.space.dimensions))
+    index.upsert([f"p{at}" for at in range(1000)], vectors)
+    index.build()
+    known = index.approximation
+    assert dataclasses.replace(built, index=index).summary == (
+        f"1,000 products, 6 blocks of 498 numbers, {100 * known.recall:.1f}% of the nearest found "
+        f"in {known.probes} of {known.lists} parts"
+    )
 
 
 def test_without_answers_about_the_train_part_there_are_no_vectors(catalog):

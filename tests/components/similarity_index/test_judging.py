@@ -59,6 +59,8 @@ def test_every_block_that_counts_is_judged_alone(index):
     test = index.ids()[:30]
     found = judging.judged(index, test, ["article"], [])
     assert set(found) == {judging.ALL_BLOCKS, "kind", "looks"}
+    # Slices are those of the search as it is.
+    assert judging.judged(index, test, ["article"], ["gender"])["kind"].slices == {}
     hits = {name: of.micro["precision_at_15"] for name, of in found.items()}
     assert hits["kind"].value > 0.9
     # Looks were drawn without regard to the kind.
@@ -74,6 +76,24 @@ def test_of_a_large_test_part_some_are_asked_for_and_always_the_same(index, monk
     again = judging.judged(index, index.ids(), ["article"], [])
     assert first[judging.ALL_BLOCKS].queries == 10
     assert first == again
+    # Not the first ten, which may be of one brand.
+    beginning = judging.judged(index, index.ids()[:10], ["article"], [])
+    assert beginning[judging.ALL_BLOCKS] != first[judging.ALL_BLOCKS]
+
+
+def test_how_many_products_are_compared_at_a_time_changes_nothing(index, monkeypatch):
+    before = judging.judged(index, index.ids(), ["article"], [])
+    monkeypatch.setattr(judging, "_ROWS_AT_ONCE", 7)
+    after = judging.judged(index, index.ids(), ["article"], [])
+    for name in before:
+        for figure, of in before[name].micro.items():
+            assert after[name].micro[figure].value == pytest.approx(of.value, abs=1e-6)
+
+
+def test_of_a_single_block_there_is_nothing_to_tell_apart():
+    index = FaissIndex(Space({"looks": 2}))
+    index.upsert(["a", "b", "c"], np.eye(3)[:, :2] + 0.1, {"article": ["x", "x", "y"]})
+    assert list(judging.judged(index, ["a"], ["article"], [])) == [judging.ALL_BLOCKS]
 
 
 def test_several_values_are_alike_where_all_are(index):

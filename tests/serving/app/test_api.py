@@ -98,6 +98,11 @@ def test_a_picture_finds_what_brute_force_over_the_vectors_finds(
         assert hit["parts"] == pytest.approx({n: p[0] for n, p in parts.items()}, abs=2e-5)
         assert sum(hit["parts"].values()) == pytest.approx(hit["score"])
     answers.Found.model_validate(answer)
+    assert answer["query"]["id"] is answer["query"]["fields"] is None and answer["took_ms"] > 0
+
+
+def test_who_asks_for_it_has_every_product_compared(each_app):
+    assert each_app.search(search_model.picture(RED), exact=True)["exact"] is True
 
 
 def test_the_same_question_gets_the_same_answer(each_app):
@@ -261,7 +266,9 @@ def test_models_tell_what_there_is(each_app):
         {"version": 3, "products": 30, "live": True},
     ]
     assert {block["name"]: block["weight"] for block in catalog["blocks"]} == WEIGHTS
-    assert all(block["about"].endswith(".") for block in catalog["blocks"])
+    about = {block["name"]: block["about"] for block in catalog["blocks"]}
+    assert about["kind"].startswith("What kind of product") and "color" in about["colour"]
+    assert about["gender"] == "What the model says of its gender."
     assert catalog["fields"] == ["gender", "season", "tags", "name"]
     assert catalog["ready"] and catalog["problem"] is None
     assert catalog["engine"] == plain["engine"] == each_app.engine
@@ -304,6 +311,20 @@ def test_a_picture_is_served_as_it_was_indexed_whatever_its_id(each_app, product
     assert again.status_code == 200
     again = each_app.http.get("/api/images/p20", headers={"if-none-match": again.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    # Which version is the newest may change, what is in one may not.
+    assert again.headers["cache-control"] == "private, no-cache"
+    named = each_app.http.get("/api/images/p20", params={"version": 5})
+    assert named.headers["cache-control"] == "private, max-age=86400, immutable"
+    assert each_app.http.get("/api/images/nobody").headers["cache-control"] == "no-store"
+
+
+def test_head_tells_what_get_does_and_the_connection_goes_on(app):
+    for path in ("/", "/healthz", "/api/models", "/api/images/p20", "/static/index.html"):
+        head, get = app.http.head(path), app.http.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == str(len(get.content))
+        assert head.headers.get("etag") == get.headers.get("etag")
+    assert app.http.head("/api/search").status_code == 405
 
 
 def quoted(id_):
@@ -410,7 +431,7 @@ def test_thousands_of_filters_are_refused_and_the_next_is_answered(app, count, w
 
 @pytest.mark.parametrize("path", ["/api/products/nobody", "/api/images/nobody", "/api/nothing",
                                   "/api/products/", "/static/nothing.js", "/static/../api.py",
-                                  "/static/%2e%2e/api.py"])  # fmt: skip
+                                  "/static/%2e%2e/api.py", "/static/%00", "/static/"])  # fmt: skip
 def test_what_is_not_there_is_404_in_a_sentence(app, path):
     assert app.get(path, 404)["detail"].endswith((".", "does."))
 
@@ -451,6 +472,15 @@ def test_a_bomb_is_refused_by_its_header(app):
     small = io.BytesIO()
     Image.new("RGB", (4, 4)).save(small, "PNG")
     assert "small" in app.search(small.getvalue(), status=400)["detail"]
+
+
+def test_what_only_the_model_finds_too_large_is_too_large(app):
+    buffer = io.BytesIO()
+    Image.new("1", (5_001, 5_000)).save(buffer, "PNG")
+
+    told = app.post("predict", buffer.getvalue(), status=413)["detail"]
+
+    assert told.startswith("The picture cannot be used: ") and told.endswith(".")
 
 
 def test_a_jpeg_of_a_thousand_scans_is_refused(app):

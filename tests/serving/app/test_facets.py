@@ -22,11 +22,14 @@ def test_a_field_of_which_nearly_every_product_has_its_own_value_is_no_choice():
             "brand": [f"Brand {at % 40}" for at in range(100)],
             "rare": [f"value {at}" if at < 30 else None for at in range(100)],
             "few": [f"value {at}" if at < 20 else None for at in range(100)],
+            "more": [f"value {at}" if at < 21 else None for at in range(100)],
+            "half": [f"value {at // 2}" for at in range(100)],
+            "most": [f"value {max(at - 49, 0)}" for at in range(100)],
             "empty": [None] * 100,
         }
     )
 
-    assert choices(index) == ["brand", "few", "empty"]
+    assert choices(index) == ["brand", "few", "half", "empty"]
     assert facets(index, ["empty"], {})["empty"].counts == {}
 
 

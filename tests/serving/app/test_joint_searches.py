@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from serving.app import joint_searches
 from serving.app.joint_searches import JointSearches, Question
 from serving.search import BadSearch, ExactIndex, Space
 
@@ -59,6 +61,26 @@ def test_each_gets_its_own_answer_whatever_the_others_ask(index, at_once):
         alone = together(index, [(vector, question)])[0]
         assert [hit.id for hit in answer.hits] == [hit.id for hit in alone.hits]
         assert answer.hits[0].score == pytest.approx(alone.hits[0].score)
+
+
+OTHERS = {
+    "k": 16,
+    "where": {"gender": ("Men",)},
+    "exclude": frozenset(["p3"]),
+    "exclude_doubles": True,
+    "weights": {"colour": 0.2},
+    "fold": False,
+    "exact": True,
+    "expand": True,
+}
+
+
+@pytest.mark.parametrize("asked", [field.name for field in dataclasses.fields(Question)])
+def test_who_asks_anything_else_is_answered_by_a_search_of_its_own(asked):
+    other = dataclasses.replace(Question(), **{asked: OTHERS[asked]})
+
+    assert other.key != Question().key
+    assert dataclasses.replace(Question(), **{asked: OTHERS[asked]}).key == other.key
 
 
 def test_one_search_answers_all_who_ask_the_same(index, monkeypatch):
@@ -121,6 +143,27 @@ def test_one_search_waits_for_the_answers_that_come_with_it(index, monkeypatch):
     asyncio.run(run())
 
     assert sum(counts) == 8 and len(counts) <= 2
+
+
+def test_nobody_waits_for_others_who_are_alone_or_enough(index, monkeypatch):
+    monkeypatch.setattr(joint_searches, "_MOMENT_S", 60)
+
+    async def run(searches, count):
+        vectors = RNG.standard_normal((count, 16))
+        return await asyncio.gather(*(searches.search(one, Question(k=1)) for one in vectors))
+
+    async def alone_and_enough():
+        with ThreadPoolExecutor(1) as work:
+            searches = JointSearches(index, work)
+            found = await asyncio.wait_for(run(searches, 1), 20)
+            with searches.coming():
+                found += await asyncio.wait_for(run(searches, 32), 20)
+            # Whose vector could not be made comes no more.
+            with pytest.raises(ZeroDivisionError), searches.coming():
+                raise ZeroDivisionError
+            return found + await asyncio.wait_for(run(searches, 1), 20)
+
+    assert len(asyncio.run(alone_and_enough())) == 34
 
 
 def test_what_one_asks_wrongly_only_it_is_told(index):

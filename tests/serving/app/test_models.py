@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,9 +13,12 @@ from contextlib import contextmanager
 import pytest
 
 from schema import features
-from serving.app.models import Model, Version, indexed_versions
+from serving.app import models as app_models
+from serving.app.errors import Refused
+from serving.app.models import Model, Models, Version, indexed_versions
 from serving.model_server import ModelServer
 from serving.model_server.options import ServerOptions, single_model
+from serving.search import DamagedIndex
 from tests.serving.app import search_model
 from tests.serving.app.running import running
 
@@ -116,7 +120,8 @@ def test_a_server_that_goes_and_comes_back(tmp_path, version_folder):
                 assert "127.0.0.1" not in told
             assert time.monotonic() - began < 20
             assert app.search(id="p20")["results"]
-            assert app.http.get("/readyz").status_code == 503
+            away = app.http.get("/readyz")
+            assert (away.status_code, away.headers["retry-after"]) == (503, "1")
             assert app.http.get("/healthz").status_code == 200
             [model] = app.get("/api/models")["models"]
             assert model["problem"].endswith("ids.") and not model["ready"]
@@ -217,6 +222,112 @@ def test_an_index_that_is_mended_is_taken_up(changed, model_server):
         assert app.search(PICTURE)["version"] == 5
 
 
+async def counted(finder):
+    return await finder.looked_up(finder.catalog.index.count)
+
+
+def test_an_index_of_no_use_is_read_again_after_a_while_and_not_at_every_question(
+    tmp_path, version_folder, monkeypatch
+):
+    version = pushed(version_folder, tmp_path, 5)
+    good = (version / INDEX / "recipe.json").read_bytes()
+    no_recipe(version)
+    reads = []
+    read = app_models.IndexedCatalog.of_version
+    monkeypatch.setattr(
+        app_models.IndexedCatalog, "of_version", lambda folder: reads.append(folder) or read(folder)
+    )
+
+    async def run():
+        models = Models(tmp_path, None)
+        for _ in range(3):
+            await models.look()
+            with pytest.raises(DamagedIndex, match="cannot be read"):
+                await models.ask("catalog", 5, counted)
+        assert len(reads) == 1
+        (version / INDEX / "recipe.json").write_bytes(good)
+        monkeypatch.setattr(app_models, "_OPEN_AGAIN_S", 0)
+        found = [await models.ask("catalog", 5, counted) for _ in range(3)]
+        await models.look()
+        assert models.all[0].current.number == 5 and models.all[0].current.problem == ""
+        await models.close()
+        return found
+
+    assert asyncio.run(run()) == [60] * 3
+    assert len(reads) == 2
+
+
+def test_an_index_that_goes_is_closed_when_its_last_question_is_answered(
+    tmp_path, version_folder, monkeypatch
+):
+    (tmp_path / "catalog").mkdir()
+    version = tmp_path / "catalog" / "1"
+    version.symlink_to(version_folder)
+    closed = []
+    close = app_models.IndexedCatalog.close
+    monkeypatch.setattr(
+        app_models.IndexedCatalog, "close", lambda self: closed.append(self) or close(self)
+    )
+
+    async def run():
+        models = Models(tmp_path, None)
+        await models.look()
+
+        async def slowly(finder):
+            version.unlink()
+            await models.look()
+            assert models.all == closed == []
+            return await finder.done(finder.catalog.picture, "p20")
+
+        picture = await models.ask("catalog", 1, slowly)
+        assert len(closed) == 1
+        await models.close()
+        return picture
+
+    assert asyncio.run(run()).startswith(b"\x89PNG")
+    assert len(closed) == 1
+
+
+def test_who_asks_for_a_look_gets_one_that_began_later_and_shares_it(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(app_models, "indexed_versions", lambda *asked: looks.append(asked) or {})
+
+    async def run():
+        models = Models(tmp_path, None)
+        # The first may have been about to end when the others asked.
+        await asyncio.gather(*(models.look() for _ in range(5)))
+        assert len(looks) == 2
+        await models.look()
+        await models.close()
+
+    asyncio.run(run())
+    assert len(looks) == 3
+
+
+def test_the_usual_model_answers_where_none_is_named(tmp_path, version_folder):
+    for name in ("autumn", "catalog", "winter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1").symlink_to(version_folder)
+
+    async def run():
+        models = Models(tmp_path, None)
+        with pytest.raises(Refused, match="nothing was pushed yet") as refused:
+            models.find(None)
+        assert refused.value.status == 503
+        with pytest.raises(Refused, match='no model "autumn"; there are: none.') as refused:
+            models.find("autumn")
+        assert refused.value.status == 404
+        await models.look()
+        names = [models.find(name).name for name in (None, "winter")]
+        shutil.rmtree(tmp_path / "catalog")
+        await models.look()
+        names.append(models.find(None).name)
+        await models.close()
+        return names
+
+    assert asyncio.run(run()) == ["catalog", "winter", "autumn"]
+
+
 def test_where_another_model_answers_than_was_indexed_nothing_is_found(changed, model_server):
     recipe = changed / "catalog" / "5" / INDEX / "recipe.json"
     recipe.write_text(recipe.read_text().replace("Women", "Girls"))
@@ -230,6 +341,36 @@ def test_while_its_first_index_is_opened_a_model_is_not_ready(tmp_path):
 
     assert not model.is_ready
     assert "index of version 5 of catalog is being opened" in model.problem
+
+
+PROBLEMS = [
+    # Versions with what is wrong, those that the server answers with, which is asked, Qdrant's.
+    ({}, None, None, "", "No version of catalog has an index"),
+    ({5: "It is damaged."}, {5}, None, "", "It is damaged."),
+    ({5: ""}, {5}, 5, "", ""),
+    ({5: "It is damaged.", 3: ""}, {5, 3}, 3, "", "It is damaged."),
+    ({5: "", 3: ""}, {3}, 3, "", ""),
+    ({5: ""}, {5}, 5, "Qdrant is away.", "Qdrant is away."),
+    ({5: ""}, None, 5, "", "The model server does not answer, so"),
+    ({5: ""}, set(), 5, "", "The model server does not answer with version 5 of catalog"),
+    ({5: ""}, {4}, 5, "", "The model server does not answer with version 5 of catalog"),
+]
+
+
+@pytest.mark.parametrize(("versions", "answering", "current", "away", "said"), PROBLEMS)
+def test_what_keeps_pictures_from_being_searched_for_is_said(
+    tmp_path, versions, answering, current, away, said
+):
+    there = {
+        number: Version(number, tmp_path, (), 60, problem=problem)
+        for number, problem in versions.items()
+    }
+    known = None if answering is None else frozenset(answering)
+    model = Model("catalog", there, known, there.get(current), away=away)
+
+    assert model.problem.startswith(said) and bool(model.problem) == bool(said)
+    # An earlier version answers where the newest is damaged.
+    assert model.is_ready is (current in (answering or ()) and not away)
 
 
 def test_no_model_and_no_index_are_said(tmp_path, version_folder, model_server):
@@ -288,3 +429,29 @@ def test_versions_with_an_index_are_listed(root):
     }
     assert found["catalog"][3][2] == 30
     assert indexed_versions(root, "nothing") == {"nothing": {}}
+
+
+def test_what_is_no_model_or_no_version_is_passed_over(tmp_path):
+    for name in ("catalog/7", "catalog/12", "catalog/9", "catalog/.8", "catalog/latest",
+                 "catalog/" + "1" * 20, ".hidden/1", "notes", "empty/1"):  # fmt: skip
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "catalog" / "3").write_text("a file")
+    for number, content in (("7", '{"products": 31}'), ("12", "{")):
+        manifest = tmp_path / "catalog" / number / INDEX / "index" / "manifest.json"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(content)
+    (tmp_path / "catalog" / "9" / INDEX).mkdir(parents=True)
+
+    found = indexed_versions(tmp_path)
+
+    # Those that are damaged are there as well, so that somebody is told.
+    assert {number: products for number, (_, _, products) in found["catalog"].items()} == {
+        7: 31,
+        9: 0,
+        12: 0,
+    }
+    assert found["catalog"][9] == (tmp_path / "catalog" / "9", (), 0)
+    assert found.keys() == {"catalog", "empty"} and found["empty"] == {}
+    assert indexed_versions(tmp_path, "catalog") == {"catalog": found["catalog"]}
+    os.utime(tmp_path / "catalog" / "7" / INDEX / "index" / "manifest.json", ns=(1, 1))
+    assert indexed_versions(tmp_path)["catalog"][7] != found["catalog"][7]

@@ -15,6 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.app import server
+from serving.app.__main__ import main
+
 ROOT = Path(__file__).parents[3]
 ADDRESS = re.compile(r"the page is at (http://\S+)")
 
@@ -59,6 +62,30 @@ def test_a_port_in_use_and_a_root_that_is_not_there_are_said(root, tmp_path):
             assert process.wait(60) == 1
             said = process.stderr.read().strip()
             assert word in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "is_local", "address"),
+    [("127.0.0.1", True, "http://localhost:80/"), ("127.0.0.2", True, "http://127.0.0.2:80/"),
+     ("::1", True, "http://[::1]:80/"), ("0.0.0.0", False, "http://localhost:80/"),
+     ("::", False, "http://localhost:80/"), ("192.0.2.7", False, "http://192.0.2.7:80/")],
+)  # fmt: skip
+def test_where_it_listens_says_who_may_ask_and_where_the_page_is(host, is_local, address):
+    options = server.AppOptions(Path(), "localhost:8500", host=host)
+
+    assert options.is_local is is_local
+    assert server.address_of(options, 80) == address
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--api-key-file", "no/key"], "no/key"), (["--qdrant-alias", "summer"], "--qdrant URL"),
+     (["--port", "65536"], "--port")],
+)  # fmt: skip
+def test_what_it_cannot_begin_with_is_one_sentence(tmp_path, capsys, arguments, said):
+    assert main([str(tmp_path), *arguments]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_it_needs_no_tensorflow_and_no_step():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import logging
 import socket
 import sys
 import threading
 import time
+import tracemalloc
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
+from serving.app import finder
 from serving.app.errors import Refused
 from serving.app.uploads import MOST_BYTES, Uploads
 from serving.model_server.http_server import Limits
+from serving.process import cores
 from tests.serving.app import search_model
 from tests.serving.app.running import running
 
@@ -99,6 +105,10 @@ REFUSED = [
     (b"\xff", "application/json", 400, "no JSON"),
     (b'"p1"', "application/json", 400, '{"id"'),
     (b'{"id": 7}', "application/json", 400, '{"id"'),
+    (b'[{"id": "p1"}]', "application/json", 400, '{"id"'),
+    (b'{"id": "\\ud83d"}', "application/json", 400, "surrogate"),
+    (b'{"id": "a\\udfff"}', "application/json", 400, "surrogate"),
+    (b"1" * 5000, "application/json", 400, "no JSON"),
     (b'{"id": "p1", "k": 7}', "application/json", 400, '{"id"'),
     (b"{}", "application/json", 400, '{"id"'),
     (b" " * 20_000 + b'{"id": "p1"}', "application/json", 413, "longer"),
@@ -118,6 +128,73 @@ def test_the_fields_beside_the_picture_are_left_alone():
     body = multipart(b"x" * 100, "note", end=False) + b"\r\n" + multipart()
 
     assert received(body) == (PICTURE, None)
+
+
+def test_what_has_no_name_after_the_picture_is_none_of_it():
+    body = multipart(end=False) + b"\r\n--cut\r\n\r\nmore\r\n--cut--\r\n"
+
+    assert received(body) == (PICTURE, None)
+
+
+def test_names_of_headers_and_types_are_the_same_in_any_case():
+    body = multipart().replace(b"Content-Disposition", b"CONTENT-DISPOSITION")
+
+    assert received(body, "Multipart/Form-Data; boundary=cut") == (PICTURE, None)
+    assert received(b'{"id": "a"}', "APPLICATION/JSON") == (None, "a")
+
+
+def test_what_is_just_within_its_bounds_is_taken():
+    boundary = b"x" * 200
+    kind = f"multipart/form-data; boundary={boundary.decode()}"
+    assert received(multipart(boundary=boundary), kind) == (PICTURE, None)
+    others = b"".join(multipart(b"1", f"f{at}", end=False) + b"\r\n" for at in range(15))
+    assert received(others + multipart()) == (PICTURE, None)
+    with pytest.raises(Refused, match="more than 16"):
+        received(multipart(b"1", "more", end=False) + b"\r\n" + others + multipart())
+    spaces = b" " * (16 * 1024 - len(b'{"id": "a"}'))
+    assert received(spaces + b'{"id": "a"}', "application/json") == (None, "a")
+    with pytest.raises(Refused, match="longer than an id"):
+        received(spaces + b' {"id": "a"}', "application/json")
+    most = bytes(MOST_BYTES)
+    length = (b"content-length", b"%d" % len(multipart(most)))
+    assert received(multipart(most), headers=[length]) == (most, None)
+
+
+def test_a_picture_is_held_once_while_it_is_asked_about():
+    picture = bytes(4 << 20)
+    body = multipart(picture)
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/",
+        "headers": [(b"content-type", TYPE.encode())],
+    }  # fmt: skip
+
+    async def held():
+        async with Uploads(1, 1 << 30).received(Request(scope, receive)) as (taken, _):
+            assert taken == picture
+            return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(held()) < 1.5 * len(picture)
+    finally:
+        tracemalloc.stop()
+
+
+def test_half_a_surrogate_pair_is_refused_in_json_that_anybody_reads(app):
+    answer = app.http.post(
+        "/api/search",
+        content=b'{"id": "\\ud800"}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert answer.status_code == 400
+    assert "surrogate" in json.loads(answer.content.decode())["detail"]
+    # A whole pair is a letter, as any other.
+    assert app.search(id="\U0001f45f", status=404)["detail"].count("\U0001f45f") == 1
 
 
 def test_an_id_is_taken_where_one_may_come():
@@ -235,7 +312,7 @@ def test_over_http_50_mb_are_refused_while_they_come(app):
     assert app.search(PICTURE)["results"]
 
 
-def test_a_slow_body_is_cut_off_and_others_are_answered_meanwhile(root, model_server):
+def test_a_slow_body_is_cut_off_and_others_are_answered_meanwhile(root, model_server, caplog):
     limits = Limits(body_s=0.5, body_bytes_per_s=1 << 30, drain_s=0.5)
     with running(root, model_server.endpoint, limits=limits) as app:
         slow = socket.create_connection((app.http.base_url.host, app.http.base_url.port))
@@ -247,9 +324,12 @@ def test_a_slow_body_is_cut_off_and_others_are_answered_meanwhile(root, model_se
         assert app.search(id="p20")["results"]
         assert slow.recv(4096).startswith(b"HTTP/1.1 408")
         slow.close()
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
-def test_whoever_leaves_before_the_answer_costs_nobody_else_theirs(app):
+def test_whoever_leaves_before_the_answer_costs_nobody_else_theirs_and_no_line_of_the_log(
+    app, caplog
+):
     for _ in range(20):
         with socket.create_connection((app.http.base_url.host, app.http.base_url.port)) as one:
             body = multipart()
@@ -260,6 +340,32 @@ def test_whoever_leaves_before_the_answer_costs_nobody_else_theirs(app):
             )
 
     assert app.search(PICTURE)["results"]
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+def test_of_parts_of_large_pictures_no_more_are_decoded_than_there_are_processors(app, monkeypatch):
+    there, most = set(), []
+    decoded = finder.decoded
+
+    def counted(*asked):
+        image = decoded(*asked)
+        there.add(id(image))
+        weakref.finalize(image, there.discard, id(image))
+        most.append(len(there))
+        return image
+
+    monkeypatch.setattr(finder, "decoded", counted)
+    threads = [
+        threading.Thread(target=app.search, args=[PICTURE], kwargs={"crop": "0,0,1,0.5"})
+        for _ in range(4 * cores())
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(most) == 4 * cores()
+    assert max(most) <= cores()
 
 
 _opened: list[str] = []

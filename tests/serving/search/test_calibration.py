@@ -45,9 +45,18 @@ def test_a_products_doubles_are_not_what_is_close_to_it():
     assert calibrate(index, ids, 1) == pytest.approx(near.max(axis=1).min(), abs=1e-6)
 
 
-def test_of_many_products_some_are_asked_for_and_always_the_same():
+def test_of_many_products_some_are_asked_for_and_always_the_same(monkeypatch):
     index, ids, _ = _index(700)
     assert calibrate(index, ids) == calibrate(index, ids)
+    asked = []
+    search = index.search
+    monkeypatch.setattr(
+        index,
+        "search",
+        lambda vectors, k, **of: asked.extend(of["exclude"]) or search(vectors, k, **of),
+    )
+    calibrate(index, ids)
+    assert len(set(asked)) == 500 and asked != ids[:500]
 
 
 def test_a_catalog_of_one_group_has_no_threshold():

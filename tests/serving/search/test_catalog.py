@@ -116,6 +116,28 @@ def test_a_file_that_is_cut_while_it_is_open_is_a_damaged_picture(written):
             catalog.picture(id_)
 
 
+@pytest.mark.parametrize(("at", "start"), [(0, 1), (0, -1), (1, 2**62), (2, -5), (2, 6), (3, 5009)])
+def test_pictures_that_begin_where_they_cannot_are_refused(written, at, start):
+    damaged = np.load(written / "pictures.npy")
+    assert damaged[0].tolist() == [0, 7, 7, 5007, 5008]
+    damaged[0, at] = start
+    np.save(written / "pictures.npy", damaged)
+    with pytest.raises(DamagedIndex, match="begin where they cannot.*build the index anew"):
+        IndexedCatalog.open(written)
+
+
+def test_places_are_whole_numbers_and_ids_are_texts(written):
+    sound = np.load(written / "pictures.npy")
+    for places in (sound.astype(float), sound.astype(np.int32), sound[:, :0]):
+        np.save(written / "pictures.npy", places)
+        with pytest.raises(DamagedIndex, match="build the index anew"):
+            IndexedCatalog.open(written)
+    np.save(written / "pictures.npy", sound)
+    (written / "pictures.json").write_text('["a", ["b/c"], "ü", "d"]')
+    with pytest.raises(DamagedIndex, match="build the index anew"):
+        IndexedCatalog.open(written)
+
+
 def test_pictures_without_checksums_are_refused(written):
     np.save(written / "pictures.npy", np.load(written / "pictures.npy")[0])
     with pytest.raises(DamagedIndex, match="no checksums of them.*build the index anew"):

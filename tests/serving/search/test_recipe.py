@@ -98,6 +98,45 @@ def test_vectors_are_roots_of_the_likeliest_ten_features_and_colors(recipe, whit
         np.testing.assert_allclose(np.linalg.norm(block, axis=1), 1, rtol=1e-5)
 
 
+def test_of_equally_likely_labels_the_first_ten_count(whitening):
+    recipe = Recipe({"subcategory": LABELS["subcategory"]}, whitening)
+    scores = np.full((1, 12), 0.05)
+    scores[0, 11] = 0.45
+    answers = Answers({"subcategory": scores}, np.ones((1, 10)))
+
+    kind = recipe.space.part(recipe.vectors(answers, [_picture(9)]), "kind")[0]
+
+    assert np.flatnonzero(kind).tolist() == [*range(9), 11]
+    assert kind[11] / kind[0] == pytest.approx(3)
+
+
+def test_a_picture_like_the_mean_of_all_has_maps_that_add_up_to_nothing(recipe, whitening):
+    regions = np.zeros((2, 2, 10))
+    regions[0, 1] = whitening.mean
+
+    found = recipe.feature_maps(regions, np.ones(6) / 6**0.5)
+
+    assert found.sum() == pytest.approx(0, abs=1e-6) and np.abs(found).max() > 0
+
+
+def test_its_mark_is_of_all_that_makes_vectors_and_of_nothing_else(recipe, whitening, tmp_path):
+    recipe.save(tmp_path)
+    assert Recipe.open(tmp_path).mark == Recipe(LABELS, whitening).mark == recipe.mark
+    assert Recipe(LABELS, whitening, {"season": 0.0}).mark == recipe.mark
+    mean, matrix = whitening.mean, whitening.matrix
+    others = [
+        Recipe({**LABELS, "gender": ["Women", "Men"]}, whitening),
+        Recipe(LABELS, whitening, {"season": 0.1}),
+        Recipe(LABELS, Whitening(np.nextafter(mean, np.float32(9)), matrix)),
+        Recipe(LABELS, Whitening(mean, np.nextafter(matrix, np.float32(9)))),
+        Recipe(LABELS, Whitening(mean, np.ascontiguousarray(matrix[:, ::-1]))),
+        Recipe(LABELS, Whitening(mean, matrix.astype(np.float64))),
+    ]
+    assert len({recipe.mark, *(other.mark for other in others)}) == 1 + len(others)
+    # Where in memory it lies does not matter.
+    assert Recipe(LABELS, Whitening(mean, np.asfortranarray(matrix))).mark == recipe.mark
+
+
 def test_maps_add_up_to_what_the_features_add_to_a_score(recipe, whitening, rng):
     regions = rng.standard_normal((5, 4, 10))
     regions /= np.linalg.norm(regions.sum((0, 1)))
