@@ -548,8 +548,9 @@ def indexed_versions(
 def _version(folder: Path) -> tuple[Path, Stamp, int] | None:
     try:
         status = (folder / _MANIFEST).stat()
-    except OSError:
-        if not (folder / _FOLDER).is_dir():
+    except OSError as error:
+        is_closed = isinstance(error, PermissionError)
+        if not is_closed and not os.path.isdir(folder / _FOLDER):
             return None
         # There is one, and it cannot be opened, which is said when it is tried.
         return folder, (), 0
@@ -563,7 +564,9 @@ def _version(folder: Path) -> tuple[Path, Stamp, int] | None:
 
 def _names(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(one.name for one in entries if one.is_dir() and one.name[0] != ".")
+        names = os.listdir(folder)
     except OSError:
         return []
+    # Nobody can ask for what is called by no text. Others' strays must not hide the rest.
+    texts = [name for name in names if name.encode(errors="ignore").decode() == name]
+    return sorted(name for name in texts if name[0] != "." and os.path.isdir(folder / name))

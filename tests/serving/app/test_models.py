@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -431,11 +433,26 @@ def test_versions_with_an_index_are_listed(root):
     assert indexed_versions(root, "nothing") == {"nothing": {}}
 
 
-def test_what_is_no_model_or_no_version_is_passed_over(tmp_path):
+def closed_to(folder, stat):
+    """As if another user's folder could not be looked into, which root always may."""
+
+    def asked(path, **options):
+        if path.is_relative_to(folder) and path != folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    return asked
+
+
+def test_what_is_no_model_or_no_version_is_passed_over(tmp_path, monkeypatch):
     for name in ("catalog/7", "catalog/12", "catalog/9", "catalog/.8", "catalog/latest",
                  "catalog/" + "1" * 20, ".hidden/1", "notes", "empty/1"):  # fmt: skip
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "catalog" / "3").write_text("a file")
+    # Nobody's folder hides the others: one whose name is no text, a link that leads to itself.
+    os.makedirs(os.fsencode(tmp_path) + b"/\xff/1")
+    for link in ("loop", "catalog/4"):
+        (tmp_path / link).symlink_to(tmp_path / link)
     for number, content in (("7", '{"products": 31}'), ("12", "{")):
         manifest = tmp_path / "catalog" / number / INDEX / "index" / "manifest.json"
         manifest.parent.mkdir(parents=True)
@@ -453,5 +470,11 @@ def test_what_is_no_model_or_no_version_is_passed_over(tmp_path):
     assert found["catalog"][9] == (tmp_path / "catalog" / "9", (), 0)
     assert found.keys() == {"catalog", "empty"} and found["empty"] == {}
     assert indexed_versions(tmp_path, "catalog") == {"catalog": found["catalog"]}
+    monkeypatch.setattr(Path, "stat", closed_to(tmp_path / "catalog" / "7", Path.stat))
+    assert indexed_versions(tmp_path)["catalog"] == {
+        **found["catalog"],
+        7: (tmp_path / "catalog" / "7", (), 0),
+    }
+    monkeypatch.undo()
     os.utime(tmp_path / "catalog" / "7" / INDEX / "index" / "manifest.json", ns=(1, 1))
     assert indexed_versions(tmp_path)["catalog"][7] != found["catalog"][7]
