@@ -557,7 +557,7 @@ def _version(folder: Path) -> tuple[Path, Stamp, int] | None:
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
     try:
         products = int(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["products"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         products = 0
     return folder, stamp, products
 

@@ -453,8 +453,10 @@ def test_what_is_no_model_or_no_version_is_passed_over(tmp_path, monkeypatch):
     os.makedirs(os.fsencode(tmp_path) + b"/\xff/1")
     for link in ("loop", "catalog/4"):
         (tmp_path / link).symlink_to(tmp_path / link)
-    for number, content in (("7", '{"products": 31}'), ("12", "{")):
-        manifest = tmp_path / "catalog" / number / INDEX / "index" / "manifest.json"
+    damaged = ("{", "[]", '{"products": null}', "{}", '{"products": 1e999}', "[" * 100_000, "\0")
+    manifests = {7: '{"products": 31}', **dict(enumerate(damaged, 12))}
+    for number, content in manifests.items():
+        manifest = tmp_path / "catalog" / str(number) / INDEX / "index" / "manifest.json"
         manifest.parent.mkdir(parents=True)
         manifest.write_text(content)
     (tmp_path / "catalog" / "9" / INDEX).mkdir(parents=True)
@@ -463,9 +465,8 @@ def test_what_is_no_model_or_no_version_is_passed_over(tmp_path, monkeypatch):
 
     # Those that are damaged are there as well, so that somebody is told.
     assert {number: products for number, (_, _, products) in found["catalog"].items()} == {
+        **dict.fromkeys((9, *manifests), 0),
         7: 31,
-        9: 0,
-        12: 0,
     }
     assert found["catalog"][9] == (tmp_path / "catalog" / "9", (), 0)
     assert found.keys() == {"catalog", "empty"} and found["empty"] == {}
