@@ -128,6 +128,17 @@ def test_an_answer_that_has_begun_is_not_begun_again():
     assert sent == ["http.response.start"]
 
 
+def test_what_is_no_request_is_the_applications_alone():
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+
+    asyncio.run(Guard(app, local_only=True)({"type": "lifespan"}, None, None))
+
+    assert scopes == [{"type": "lifespan"}]
+
+
 @pytest.mark.parametrize("reason", [asyncio.CancelledError, ClientDisconnect])
 def test_whoever_has_left_is_no_failure(reason, caplog):
     async def left(scope, receive, send):
