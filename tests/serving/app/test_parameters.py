@@ -77,6 +77,8 @@ def test_a_query_is_handed_on_as_it_was_meant():
         exact=True,
         expand=True,
     )
+    assert parameters.Search.of(crop="0,0.25,1,0.5").part == Crop(0, 0.25, 1, 0.5)
+    assert parameters.Search.of().part is None
     assert parameters.Search.of().question == Question(k=15, fold=True, exact=False, expand=False)
 
 
