@@ -20,9 +20,10 @@ from components.similarity_index.colors import count_colors
 from schema import features
 from schema.errors import UserError
 from schema.records import framed
-from serving.search import FaissIndex
+from serving.search import FaissIndex, Space
 from serving.search.blocks import COLORS, Whitening, color_block
 from serving.search.catalog import MODEL_KEY, IndexedCatalog
+from tests.serving.search.clustered import clustered
 
 LABELS = {
     "category": ["Bags", "Shoes"],
@@ -250,13 +251,12 @@ def test_colors_are_those_of_the_pictures_and_every_product_is_counted(catalog):
 
 def test_an_approximate_index_says_how_much_it_finds(catalog):
     built = build.build(catalog.files(), COLUMNS, OPTIONS, "mark")
-    index = FaissIndex(built.recipe.space, exact_below=100)
-    vectors = np.random.default_rng(0).standard_normal((1000, index.space.dimensions))
-    index.upsert([f"p{at}" for at in range(1000)], vectors)
+    index = FaissIndex(Space({"all": 8}), exact_below=100)
+    index.upsert([f"p{at}" for at in range(2000)], clustered(2000, 8))
     index.build()
     known = index.approximation
     assert dataclasses.replace(built, index=index).summary == (
-        f"1,000 products, 6 blocks of 498 numbers, {100 * known.recall:.1f}% of the nearest found "
+        f"2,000 products, 6 blocks of 498 numbers, {100 * known.recall:.1f}% of the nearest found "
         f"in {known.probes} of {known.lists} parts"
     )
 

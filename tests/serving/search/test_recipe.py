@@ -98,6 +98,17 @@ def test_vectors_are_roots_of_the_likeliest_ten_features_and_colors(recipe, whit
         np.testing.assert_allclose(np.linalg.norm(block, axis=1), 1, rtol=1e-5)
 
 
+def test_maps_of_a_picture_near_the_mean_add_up_too(recipe, whitening, rng):
+    regions = whitening.mean / 6 + 1e-3 * rng.standard_normal((2, 3, 10))
+    embedding = regions.sum((0, 1))
+    assert np.linalg.norm((embedding - whitening.mean) @ whitening.matrix) < 0.1
+    other = whitening(_unit(rng.standard_normal((1, 10))))[0]
+
+    found = recipe.feature_maps(regions, other)
+
+    assert found.sum() == pytest.approx(float(whitening(embedding[None])[0] @ other), abs=1e-4)
+
+
 def test_of_equally_likely_labels_the_first_ten_count(whitening):
     recipe = Recipe({"subcategory": LABELS["subcategory"]}, whitening)
     scores = np.full((1, 12), 0.05)
