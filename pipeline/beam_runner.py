@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from components.storage import check_writable
 from pipeline.config.beam import Beam
 from pipeline.system_faults import causes
 from schema.errors import UserError
@@ -156,8 +157,12 @@ def check_service(beam: Beam, timeout_s: float = _SECONDS_TO_ANSWER) -> None:
     """Looks whether what takes the jobs can be reached from here.
 
     Raises:
-        UserError: nobody answers within `timeout_s` seconds.
+        UserError: nobody answers within `timeout_s` seconds; or a folder of Cloud Storage into
+            which a job for Dataflow goes first cannot be written.
     """
+    if beam.runner == "dataflow":
+        for folder in filter(None, (beam.temp_location, beam.staging_location)):
+            check_writable(folder)
     service = _service(beam)
     if service is None:
         return

@@ -18,7 +18,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.catalog_example_gen.preflight import check_catalog
 from components.label_review.preflight import check_weights
-from components.storage import check_writable, copy
+from components.storage import check_writable, copy, is_url
 from pipeline import beam_runner
 from pipeline.config import Config
 from pipeline.console import StepsView, library_output_in, waiting_for
@@ -73,6 +73,8 @@ def _steps_in_console(
         check_writable(config.serving.push_to)
     if config.label_review.enabled:
         check_weights(config.model.weights)
+    if config.beam.runner == "dataflow":
+        _check_in_buckets(config, workspace)
     beam_runner.check_service(config.beam)
     if config.metadata.postgresql:
         check_reachable(config.metadata.postgresql)
@@ -130,6 +132,24 @@ def _check_alone(config: Config, url: str) -> None:
             raise UserError(
                 f"{option} has other machines read what this one does, by the same path, and "
                 f"{url} is in a bucket. Name a folder that all of them mount with --workspace."
+            )
+
+
+def _check_in_buckets(config: Config, workspace: Workspace) -> None:
+    """Refuses folders where the workers are Dataflow's machines, which mount none.
+
+    Raises:
+      UserError: the catalog or the workspace is one.
+    """
+    for option, place in (
+        ("catalog.folder", config.catalog.folder),
+        ("--workspace", workspace.place),
+    ):
+        if not is_url(str(place)):
+            raise UserError(
+                f"{place} is a folder, and Dataflow's workers see buckets alone. Name one with "
+                f"{option}, for example gs://bucket/shop, or compute on this machine with "
+                "--set beam.runner=local."
             )
 
 

@@ -12,6 +12,7 @@ from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import python_sdk_dependencies
 
+from components import storage
 from pipeline.beam_runner import (
     LOCAL,
     arguments,
@@ -241,7 +242,16 @@ def test_a_service_that_answers_is_left_alone():
 
 def test_nobody_is_asked_where_there_is_nothing_to_ask():
     check_service(Beam())
-    check_service(DATAFLOW)
+
+
+def test_dataflows_folders_are_looked_at(gs_url):
+    at = {"temp_location": f"{gs_url}/temp", "staging_location": f"{gs_url}/staging"}
+    check_service(DATAFLOW.model_copy(update=at))
+    assert storage.files(gs_url) == []
+    for option in at:
+        elsewhere = DATAFLOW.model_copy(update=at | {option: "gs://nowhere-at-all/folder"})
+        with pytest.raises(UserError, match="There is no bucket nowhere-at-all"):
+            check_service(elsewhere)
 
 
 def test_an_unknown_host_is_one_sentence():

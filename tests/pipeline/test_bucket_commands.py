@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from components import storage
 from pipeline.cli import app
 from pipeline.config import Catalog, Config, Training, Tuning
+from pipeline.config.beam import Beam
 from pipeline.demo_catalog import draw_demo_catalog
 from pipeline.session import run_in_console
 from pipeline.workspace import Workspace
@@ -85,3 +86,22 @@ def test_what_needs_a_folder_that_machines_mount_is_refused(
     with pytest.raises(UserError, match=rf"{told}.*{gs_url}/shop is in a bucket\. Name a folder"):
         run_in_console(config, Workspace.named(Path(f"{gs_url}/shop")))
     assert storage.files(gs_url) == [] and not (tmp_path / "cache").exists()
+
+
+def test_dataflow_is_given_no_folders(tmp_path, gs_url, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    catalog = draw_demo_catalog(tmp_path / "catalog", products=20).folder
+    for file in filter(Path.is_file, catalog.rglob("*")):
+        storage.copy(str(file), f"{gs_url}/catalog/{file.relative_to(catalog)}")
+    dataflow = {"runner": "dataflow", "project": "p", "region": "r", "sdk_container_image": "i"}
+    beam = Beam(**dataflow, temp_location=f"{gs_url}/temp")
+    columns = {"category": "category", "subcategory": "subcategory"}
+    for folder, workspace, told in (
+        (catalog, f"{gs_url}/shop", rf"^{catalog} is a folder, .* with catalog\.folder, "),
+        (f"{gs_url}/catalog", tmp_path / "work", "/work is a folder, .* with --workspace, "),
+    ):
+        config = Config(catalog=Catalog(folder=str(folder), **columns), beam=beam)
+        with pytest.raises(UserError, match=told):
+            run_in_console(config, Workspace.named(Path(workspace)))
+    assert storage.files(f"{gs_url}/shop") == []
+    assert not (tmp_path / "work").exists() and not (tmp_path / "cache").exists()
