@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from schema import features
-from trainer.options import override
+from trainer.network import network
+from trainer.options import Options, override
 
 if TYPE_CHECKING:
     from serving.search.recipe import Answers
@@ -51,6 +53,15 @@ def history_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / HISTORY_FILE).read_text())
 
 
+def trained(folder: Path) -> tuple[keras.Model, Options]:
+    """The network in 32 bits, with the weights, and the options that it was trained with."""
+    history = history_of(folder)
+    options = override(history["options"], {"training.mixed_precision": False})
+    model = network(options, history["labels"])
+    model.set_weights(read_weights(folder))
+    return model, options
+
+
 def answers_of(folder: Path, pictures: Sequence[bytes]) -> tuple[Answers, dict[str, list[str]]]:
     """What the network says of encoded pictures, neither calibrated nor jointly decoded.
 
@@ -62,17 +73,12 @@ def answers_of(folder: Path, pictures: Sequence[bytes]) -> tuple[Answers, dict[s
         The answers, and the labels of every level.
     """
     # Here, because where weights are made there is neither TensorFlow nor a search.
-    import keras
     import tensorflow as tf
 
     from serving.search.recipe import Answers
-    from trainer.network import network
     from trainer.picture_decoding import decode_picture
 
-    history = history_of(folder)
-    options = override(history["options"], {"training.mixed_precision": False})
-    model = network(options, history["labels"])
-    model.set_weights(read_weights(folder))
+    model, options = trained(folder)
     size = [options["model"][side] for side in ("image_height", "image_width")]
     batches = (
         tf.data.Dataset.from_generator(
@@ -84,4 +90,4 @@ def answers_of(folder: Path, pictures: Sequence[bytes]) -> tuple[Answers, dict[s
     )
     outputs = keras.Model(model.inputs, dict(model.output)).predict(batches, verbose=0)
     embedding = outputs.pop(features.EMBEDDING)
-    return Answers(outputs, embedding), history["labels"]
+    return Answers(outputs, embedding), history_of(folder)["labels"]

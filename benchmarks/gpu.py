@@ -51,7 +51,7 @@ from benchmarks._packed import (
     read_facts,
     write,
 )
-from benchmarks._weights import HISTORY_FILE, history_of, read_weights, write_weights
+from benchmarks._weights import HISTORY_FILE, history_of, trained, write_weights
 from schema import features
 from trainer import objective, stages
 from trainer.callbacks import MeanOfLevels
@@ -79,13 +79,13 @@ def pack(arguments: argparse.Namespace) -> None:
         options = {name: getattr(config, name).model_dump() for name in SECTIONS}
         arrays = {}
         for split, patterns in (("train", splits.train_files), ("eval", splits.eval_files)):
-            files, labels = examples(patterns, splits)
+            read_as = {name: feature_of(name, config) for name in config.search.alike}
+            files, labels, columns = examples(patterns, splits, list(read_as.values()))
             arrays[f"{split}/files"] = np.frombuffer(b"".join(files), np.uint8)
             arrays[f"{split}/lengths"] = np.array([len(file) for file in files])
             arrays[f"{split}/checksums"] = checksums(tensorflow_pictures(files, options))
-            for name in config.search.alike:
-                values = column(patterns, feature_of(name, config))
-                arrays[f"{split}/columns/{name}"] = np.array(values, str)
+            for name, feature in read_as.items():
+                arrays[f"{split}/columns/{name}"] = np.array(columns[feature], str)
             arrays |= {f"{split}/labels/{level}": of for level, of in labels.items()}
         counts = {"train": splits.train, "eval": splits.eval}
         write(arguments.output, options, splits.labels, counts, arrays)
@@ -95,8 +95,20 @@ def pack(arguments: argparse.Namespace) -> None:
     )
 
 
-def examples(patterns: list[str], splits: Splits) -> tuple[list[bytes], dict[str, np.ndarray]]:
-    """The pictures' files in a split's Examples, and the labels' indices by level."""
+def examples(
+    patterns: list[str], splits: Splits, columns: Iterable[str] = ()
+) -> tuple[list[bytes], dict[str, np.ndarray], dict[str, list[str]]]:
+    """What a split's Examples hold, in their order.
+
+    Args:
+        patterns: Globs of their files.
+        splits: Their labels, and how they are read.
+        columns: Features whose texts are wanted as well.
+
+    Returns:
+        The pictures' files; by level the labels' indices; by feature the texts, empty where there
+        is none.
+    """
     import tensorflow as tf
 
     from trainer import input_pipeline
@@ -104,10 +116,15 @@ def examples(patterns: list[str], splits: Splits) -> tuple[list[bytes], dict[str
     files: list[bytes] = []
     parts: dict[str, list[np.ndarray]] = {level: [] for level, of in splits.labels.items() if of}
     layer = splits.transform_output.transform_features_layer()
+    texts: dict[str, list[str]] = {feature: [] for feature in columns}
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+    spec |= {feature: tf.io.FixedLenFeature([], tf.string, "") for feature in texts}
     names = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
     for serialized in tf.data.TFRecordDataset(names, compression_type="GZIP").batch(1024):
-        files += tf.io.parse_example(serialized, spec)[features.IMAGE].numpy().tolist()
+        parsed = tf.io.parse_example(serialized, spec)
+        files += parsed[features.IMAGE].numpy().tolist()
+        for feature, of in texts.items():
+            of += [text.decode() for text in parsed[feature].numpy().tolist()]
         labels = input_pipeline.transformed_labels(
             input_pipeline.parse_labels(serialized, splits.transform_output),
             layer,
@@ -115,7 +132,7 @@ def examples(patterns: list[str], splits: Splits) -> tuple[list[bytes], dict[str
         )
         for level, collected in parts.items():
             collected.append(labels[features.transformed_label(level)].numpy())
-    return files, {level: np.concatenate(part) for level, part in parts.items()}
+    return files, {level: np.concatenate(part) for level, part in parts.items()}, texts
 
 
 def feature_of(name: str, config: Config) -> str:
@@ -125,18 +142,6 @@ def feature_of(name: str, config: Config) -> str:
     if name in levels:
         return levels[name]
     return features.slice_feature(name) if name in catalog.slices else features.field_feature(name)
-
-
-def column(patterns: list[str], feature: str) -> list[str]:
-    """A feature's texts in a split's Examples, empty where there is none, in their order."""
-    import tensorflow as tf
-
-    spec = {feature: tf.io.FixedLenFeature([], tf.string, "")}
-    names = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
-    values: list[bytes] = []
-    for serialized in tf.data.TFRecordDataset(names, compression_type="GZIP").batch(1024):
-        values += tf.io.parse_example(serialized, spec)[feature].numpy().tolist()
-    return [value.decode() for value in values]
 
 
 def tensorflow_pictures(files: list[bytes], options: Options) -> Iterator[np.ndarray]:
@@ -553,12 +558,10 @@ def answer(arguments: argparse.Namespace) -> None:
     from trainer import calibration, input_pipeline, signatures
 
     history = history_of(arguments.folder)
-    options = override(history["options"], {"training.mixed_precision": False})
     with prepared(arguments) as (_, splits), tempfile.TemporaryDirectory() as scratch:
         if splits.labels != read_facts(arguments.file)["labels"]:
             sys.exit(f"error: {arguments.file} has other labels than the catalog. Pack it anew.")
-        model = network(options, splits.labels)
-        model.set_weights(read_weights(arguments.folder))
+        model, options = trained(arguments.folder)
         batches = splits.evaluation_batches(options)
         figures = figures_of(model, batches, splits.train)
         print(f"eval on TensorFlow: {in_words(figures)}")
@@ -584,7 +587,7 @@ def answer(arguments: argparse.Namespace) -> None:
             pairs=splits.train.pairs if options["model"]["joint_decoding"] else None,
             temperatures=temperatures,
         )
-        pictures, truths = examples(files, splits)
+        pictures, truths, _ = examples(files, splits)
         levels = [level for level, _ in labels.single_levels()]
         exported = SavedModel(Path(folder))
         answers: dict[str, list[bytes]] = {level: [] for level in levels}
